@@ -1,0 +1,1 @@
+"""Celeriac: background work for Django in one package."""
