@@ -1,0 +1,207 @@
+"""The contract of brokers, and the values they move.
+
+Keepers are in `celeriac.brokers` and `celeriac.django.broker`; `celeriac.testing.broker_exam` proves one.
+A broker moves bytes (`payload`, see `celeriac.message.protocol`) and never reads them. Producers call `publish`;
+worker children `register`, `claim`, `settle`, `held` and `wait`; supervisors `renew`, `expired` and `adopt`;
+the admin and the command line look.
+
+A message is in exactly one place at any time: ready, scheduled, in flight at a consumer, or dead letter.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import ClassVar
+
+from msgspec import Struct
+
+from celeriac.store import Record, ResultStore
+
+
+class Publication(Struct):
+    """A message on its way to a broker. `due` is a unix time in seconds; None or a time past means now."""
+
+    id: str
+    task: str
+    queue: str
+    payload: bytes
+    priority: int = 0
+    due: float | None = None
+
+
+class Delivery(Struct):
+    """A message that a consumer holds.
+
+    `tag` is the broker's number for it, valid until settled. `size` is the length of the whole message; where
+    that is above the broker's `max_message_bytes`, `payload` is only its beginning.
+    """
+
+    tag: int
+    queue: str
+    payload: bytes
+    size: int
+
+
+class Action(IntEnum):
+    """What a broker is to do with a delivery."""
+
+    DONE = 0  #: forget it
+    PUT_BACK = 1  #: ready again, to be claimed before what waits in its queue
+    SCHEDULE = 2  #: ready again at `due`
+    DEAD = 3  #: to the dead letters, with `reason`
+
+
+class Settlement(Struct):
+    """How a delivery ends. `payload` replaces the message where it goes back (None: as it was).
+
+    `publish` (a retry, say) and `record` take effect only if the settlement is accepted.
+    """
+
+    tag: int
+    action: Action = Action.DONE
+    payload: bytes | None = None
+    due: float | None = None
+    reason: str = ""
+    publish: tuple[Publication, ...] = ()
+    record: Record | None = None
+
+
+class DeadLetter(Struct):
+    """A message set aside. `died` is a unix time; `payload` the whole message as it came."""
+
+    key: str
+    queue: str
+    reason: str
+    died: float
+    payload: bytes
+
+
+class QueueDepth(Struct):
+    """How many messages of a queue are where."""
+
+    ready: int = 0
+    scheduled: int = 0
+    in_flight: int = 0
+
+
+class Broker(ABC):
+    """Keeps messages until they are settled. See the module's text for who calls what.
+
+    A consumer is a string, unique to one incarnation of one process. It holds a lease, in seconds of the
+    broker's own clock; who renews it is not the broker's business. Every step is conditioned on (tag,
+    consumer): one whose lease was taken over is refused.
+
+    `seq` numbers a consumer's claims upwards. A call with a number not above the last one seen changes nothing
+    and returns nothing, so that a request that was thought lost and arrives late cannot hand out messages
+    that nobody waits for; `held` takes a number too and thereby closes the door behind all earlier claims.
+
+    Any method raises BrokerDown if the server cannot be reached in time, BrokerError for anything else. Producers'
+    methods may be called from several threads; those with a `consumer` from one thread at a time for each
+    consumer. After a fork every process makes its own connections.
+    """
+
+    #: Schemes of `broker_url` that this keeper answers to.
+    schemes: ClassVar[tuple[str, ...]] = ()
+    #: Whether processes other than this one can reach the messages.
+    shared: ClassVar[bool] = True
+
+    #: The URL without its password, for banners and errors.
+    safe_url: str = ""
+    #: Longer messages are handed out cut, to be set aside.
+    max_message_bytes: int = 8 * 1024 * 1024
+
+    # -- producers
+
+    @abstractmethod
+    def publish(self, publications: Sequence[Publication], timeout: float) -> None:
+        """Enqueue all of `publications`, in order, within `timeout` seconds.
+
+        Raises BrokerDown, with `maybe_queued` set where the connection broke too late to tell.
+        """
+
+    # -- consumers
+
+    @abstractmethod
+    def register(self, consumer: str, lease: float) -> None:
+        """Give `consumer` a lease of `lease` seconds."""
+
+    @abstractmethod
+    def claim(self, consumer: str, queues: Sequence[str], limit: int, seq: int) -> list[Delivery]:
+        """Hand out up to `limit` ready messages of `queues`: higher priority first, then oldest first.
+
+        Queues are served in turns, so that a full one does not starve the others. Scheduled messages that are
+        due become ready first. Raises LeaseLost if `consumer` has no lease any more.
+        """
+
+    @abstractmethod
+    def held(self, consumer: str, seq: int) -> list[Delivery]:
+        """Return all that `consumer` holds, after a reconnect; claims numbered up to `seq` are void from now on."""
+
+    @abstractmethod
+    def settle(self, consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None) -> set[int]:
+        """End deliveries, in one transaction, and return the tags that were refused.
+
+        With `store`, one that `shares` has said yes to, the records are stored in the same transaction; without it
+        they are ignored.
+        """
+
+    def shares(self, store: ResultStore) -> bool:
+        """Return whether `settle` can write to `store` in its own transaction."""
+        return False
+
+    @abstractmethod
+    def unregister(self, consumer: str) -> None:
+        """End the lease; what `consumer` still holds becomes ready again as it was."""
+
+    @abstractmethod
+    def wait(self, queues: Sequence[str], timeout: float, interrupt: int) -> None:
+        """Return when `queues` may have something to claim, `interrupt` is readable, or `timeout` seconds are over.
+
+        `interrupt` is a file descriptor; it is left unread. May return early for no reason.
+        """
+
+    # -- supervisors
+
+    @abstractmethod
+    def renew(self, consumers: Sequence[str], lease: float) -> set[str]:
+        """Extend leases to `lease` seconds from now; return the consumers that have none any more."""
+
+    @abstractmethod
+    def expired(self) -> list[str]:
+        """Return the consumers whose lease has run out."""
+
+    @abstractmethod
+    def adopt(self, dead: str, by: str, *, expired_only: bool = True) -> list[Delivery]:
+        """Move all that `dead` holds to the consumer `by`, end the lease of `dead`, return what was moved.
+
+        With `expired_only` nothing happens unless the lease of `dead` has run out; without it the caller
+        knows that the process is gone.
+        """
+
+    def maintain(self) -> None:
+        """Do what has to be done now and then, called every few seconds by each supervisor."""
+
+    # -- looking
+
+    @abstractmethod
+    def depths(self) -> dict[str, QueueDepth]:
+        """Return the counts of every queue that has any message."""
+
+    @abstractmethod
+    def dead_letters(self, limit: int = 100, offset: int = 0) -> list[DeadLetter]:
+        """Return dead letters, the newest first."""
+
+    @abstractmethod
+    def count_dead_letters(self) -> int:
+        """Return how many dead letters there are."""
+
+    @abstractmethod
+    def purge(self, queues: Iterable[str]) -> int:
+        """Drop the ready and scheduled messages of `queues`; return how many."""
+
+    def check(self) -> list[str]:
+        """Return warnings about the server's set-up (persistence, eviction), one sentence each."""
+        return []
+
+    def close(self) -> None:
+        """Close this process's connections. May be called twice."""

@@ -1,0 +1,279 @@
+"""The settings, one row each: name, type, default, help, and what Celery called it before.
+
+`Settings` is the whole table: from it come validation, the reference page and `celeriac report`. `resolve` turns
+what a project wrote (lower-case names, or `CELERY_*` under a namespace) into one; unknown names are compared
+with the known ones. A setting of Celery's that does nothing here yet is listed in NOT_YET or MOOT with the
+reason, and told, so that none is silently without effect.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Struct, field
+
+from celeriac.errors import ImproperlyConfigured, UnknownSetting
+
+
+class Row:
+    """What the table says about a setting besides its type and default."""
+
+    __slots__ = ("help", "old")
+
+    def __init__(self, help: str, *old: str) -> None:
+        self.help = help
+        self.old = old
+
+
+class Settings(Struct, kw_only=True):
+    """All settings that have an effect. Times are seconds unless said otherwise."""
+
+    # -- broker
+    broker_url: Annotated[
+        str | None, Row("Where messages wait: django://ALIAS, redis://..., memory://. Unset: Django's database.", "BROKER_URL")
+    ] = None
+    broker_transport_options: Annotated[
+        dict[str, Any],
+        Row(
+            "Of the broker: global_keyprefix, priority_steps, sep; mixed_fleet=True orders priorities and sends "
+            "scheduled tasks as Celery does.",
+            "BROKER_TRANSPORT_OPTIONS",
+        ),
+    ] = field(default_factory=dict)
+    broker_connection_timeout: Annotated[
+        float, Row("How long a connection attempt may take.", "BROKER_CONNECTION_TIMEOUT")
+    ] = 2.0
+    task_publish_timeout: Annotated[float, Row("How long delay() may take before it raises BrokerDown.")] = 2.0
+    task_publish_on_commit: Annotated[
+        bool, Row("Publish calls made inside a transaction after its commit (the database broker takes part in it).")
+    ] = True
+
+    # -- messages
+    task_serializer: Annotated[str, Row("Serializer of arguments.", "CELERY_TASK_SERIALIZER")] = "json"
+    result_serializer: Annotated[str, Row("Serializer of results; only json.", "CELERY_RESULT_SERIALIZER")] = "json"
+    accept_content: Annotated[
+        list[str], Row("Serializers or content types that workers accept.", "CELERY_ACCEPT_CONTENT")
+    ] = field(default_factory=lambda: ["json"])
+    timezone: Annotated[str | None, Row("Time zone of naive etas.", "CELERY_TIMEZONE")] = None
+    enable_utc: Annotated[bool, Row("Accepted for Celery's sake: times on the wire always carry their offset.", "CELERY_ENABLE_UTC")] = True
+
+    # -- tasks
+    task_default_queue: Annotated[str, Row("Queue of tasks that name none.", "CELERY_DEFAULT_QUEUE")] = "celery"
+    task_default_priority: Annotated[
+        int | None, Row("Priority of tasks that name none, 0 to 9, higher first.", "CELERY_TASK_DEFAULT_PRIORITY")
+    ] = None
+    task_routes: Annotated[
+        dict[str, Any] | None, Row("Task names (or globs) to queue names or options.", "CELERY_ROUTES")
+    ] = None
+    task_ignore_result: Annotated[bool, Row("Store no results.", "CELERY_IGNORE_RESULT")] = False
+    task_store_errors_even_if_ignored: Annotated[
+        bool, Row("Store failures of tasks that ignore results.", "CELERY_STORE_ERRORS_EVEN_IF_IGNORED")
+    ] = False
+    task_track_started: Annotated[bool, Row("Store STARTED when a task begins.", "CELERY_TRACK_STARTED")] = False
+    task_acks_late: Annotated[
+        bool | None,
+        Row("None or True: settle after the run. False: before it, so that a lost process loses the task.", "CELERY_ACKS_LATE"),
+    ] = None
+    task_reject_on_worker_lost: Annotated[
+        bool | None, Row("Accepted: a task whose process died always runs again, task_max_deliveries times.")
+    ] = None
+    task_max_deliveries: Annotated[
+        int, Row("How many processes may die while they run a task before it becomes a dead letter.")
+    ] = 3
+    task_always_eager: Annotated[
+        bool, Row("Run tasks in delay(), in this process, for tests.", "CELERY_ALWAYS_EAGER")
+    ] = False
+    task_eager_propagates: Annotated[
+        bool, Row("Raise what an eager task raises.", "CELERY_EAGER_PROPAGATES_EXCEPTIONS", "CELERY_EAGER_PROPAGATES")
+    ] = False
+    imports: Annotated[list[str], Row("Modules with tasks, besides those found.", "CELERY_IMPORTS")] = field(
+        default_factory=list
+    )
+    include: Annotated[list[str], Row("More modules with tasks.", "CELERY_INCLUDE")] = field(default_factory=list)
+
+    # -- results
+    result_backend: Annotated[
+        str | None,
+        Row("Where results are kept: django-db, redis://..., cache, memory://. Under Django: django-db.", "CELERY_RESULT_BACKEND"),
+    ] = None
+    result_expires: Annotated[
+        float | None, Row("How long results are kept; None or 0: for ever.", "CELERY_TASK_RESULT_EXPIRES")
+    ] = 7 * 86400.0
+    result_extended: Annotated[
+        bool, Row("Accepted: name, arguments, queue and worker are always stored.", "CELERY_RESULT_EXTENDED")
+    ] = True
+
+    # -- worker
+    worker_concurrency: Annotated[
+        int | None, Row("Child processes or threads; None: one for each CPU.", "CELERYD_CONCURRENCY")
+    ] = None
+    worker_pool: Annotated[str, Row("prefork, threads or solo.", "CELERYD_POOL")] = "prefork"
+    worker_prefetch_multiplier: Annotated[
+        int | None,
+        Row("Messages that a child holds at most for each slot; None: about 50 ms of work.", "CELERYD_PREFETCH_MULTIPLIER"),
+    ] = None
+    worker_async_concurrency: Annotated[int, Row("Coroutine tasks that one child runs at a time.")] = 200
+    worker_lease: Annotated[
+        float, Row("A worker not heard of for this long is taken for dead, and its tasks are given to others.")
+    ] = 15.0
+    worker_soft_shutdown_timeout: Annotated[
+        float, Row("How long a warm shutdown waits before running tasks are interrupted; 0: without limit.")
+    ] = 0.0
+    worker_max_message_bytes: Annotated[int, Row("Longer messages become dead letters unread.")] = 8 * 1024 * 1024
+    worker_state_dir: Annotated[
+        str | None, Row("Where flight records lie; None: a directory of this user's under the system's temporary one.")
+    ] = None
+    worker_redirect_stdouts: Annotated[bool, Row("Accepted: stdout is left alone.", "CELERY_REDIRECT_STDOUTS")] = False
+    worker_hijack_root_logger: Annotated[
+        bool, Row("Accepted: the project's logging is left alone.", "CELERYD_HIJACK_ROOT_LOGGER")
+    ] = False
+
+
+#: Of Celery's, known, and without effect in this release.
+NOT_YET: tuple[str, ...] = (
+    "beat_cron_starting_deadline beat_enable_remote_control beat_max_loop_interval beat_schedule "
+    "beat_schedule_filename beat_scheduler beat_sync_every broker_pool_limit broker_use_ssl control_exchange "
+    "control_queue_exclusive control_queue_expires control_queue_ttl database_engine_options event_exchange "
+    "event_queue_expires event_queue_prefix event_queue_ttl event_serializer redis_backend_health_check_interval "
+    "redis_backend_use_ssl redis_max_connections redis_retry_on_timeout redis_socket_connect_timeout "
+    "redis_socket_keepalive redis_socket_timeout result_accept_content result_backend_always_retry "
+    "result_backend_base_sleep_between_retries_ms result_backend_max_retries "
+    "result_backend_max_sleep_between_retries_ms result_backend_transport_options result_cache_max "
+    "result_chord_expires result_chord_join_timeout result_chord_ordered result_chord_retry_interval "
+    "result_compression result_failure_expires task_acks_on_failure task_acks_on_failure_or_timeout "
+    "task_acks_on_timeout task_allow_error_cb_on_chord_header task_annotations task_cls task_compression "
+    "task_create_missing_queue_type task_create_missing_queues task_default_delivery_mode task_default_exchange "
+    "task_default_exchange_type task_default_queue_type task_default_rate_limit task_default_routing_key "
+    "task_inherit_parent_priority task_protocol task_publish_retry task_publish_retry_policy "
+    "task_queue_max_priority task_queues task_remote_tracebacks task_repr_maxlevels task_retry_on_worker_lost "
+    "task_send_sent_event task_soft_time_limit task_store_eager_result task_time_limit "
+    "worker_cancel_long_running_tasks_on_connection_loss worker_deduplicate_successful_tasks "
+    "worker_disable_rate_limits worker_enable_remote_control worker_enable_soft_shutdown_on_idle "
+    "worker_eta_task_limit worker_log_color worker_log_format worker_lost_wait worker_max_memory_per_child "
+    "worker_max_tasks_per_child worker_pool_restarts worker_redirect_stdouts_level worker_send_task_events "
+    "worker_state_db worker_task_log_format"
+).split()  # type: ignore[assignment]
+#: Of Celery's, and without meaning here.
+MOOT: tuple[str, ...] = (
+    "beat_logfile beat_pidfile broker_channel_error_retry broker_connection_max_retries broker_connection_retry "
+    "broker_connection_retry_on_startup broker_failover_strategy broker_heartbeat broker_heartbeat_checkrate "
+    "broker_login_method broker_native_delayed_delivery_queue_type broker_read_url broker_write_url "
+    "broker_transport loader result_exchange result_exchange_type result_persistent security_certificate "
+    "security_cert_store security_digest security_key security_key_password worker_agent worker_autoscaler "
+    "worker_consumer worker_detect_quorum_queues worker_direct worker_disable_prefetch worker_logfile "
+    "worker_pidfile worker_pool_putlocks worker_pool_start_method worker_proc_alive_timeout "
+    "worker_timer worker_timer_precision worker_umask"
+).split()  # type: ignore[assignment]
+#: Old names of settings that have no effect yet.
+_OLD_NOT_YET = {
+    "CELERYBEAT_SCHEDULE": "beat_schedule",
+    "CELERYBEAT_SCHEDULER": "beat_scheduler",
+    "CELERYD_MAX_TASKS_PER_CHILD": "worker_max_tasks_per_child",
+    "CELERYD_TASK_SOFT_TIME_LIMIT": "task_soft_time_limit",
+    "CELERYD_TASK_TIME_LIMIT": "task_time_limit",
+    "CELERY_QUEUES": "task_queues",
+    "CELERY_SEND_TASK_SENT_EVENT": "task_send_sent_event",
+}
+
+_HINTS = get_type_hints(Settings, include_extras=True)
+ROWS: dict[str, Row] = {
+    name: next(extra for extra in get_args(hint) if isinstance(extra, Row))
+    for name, hint in _HINTS.items()
+    if get_origin(hint) is Annotated
+}
+_OLD = {old: name for name, row in ROWS.items() for old in row.old} | _OLD_NOT_YET
+_KNOWN = frozenset(ROWS) | frozenset(NOT_YET) | frozenset(MOOT)
+#: Environment variables that win over the project's settings, as in Celery.
+ENVIRONMENT = {"CELERY_BROKER_URL": "broker_url", "CELERY_RESULT_BACKEND": "result_backend"}
+
+
+class Resolved(Struct):
+    """`settings` in force, where each given one came from, and what there is to tell about names."""
+
+    settings: Settings
+    sources: dict[str, str]
+    warnings: list[str]
+    errors: list[str]
+
+
+def resolve(
+    given: Mapping[str, Any], *, namespace: str | None = None, defaults: Mapping[str, Any] | None = None
+) -> Resolved:
+    """Return the settings that follow from what the project wrote.
+
+    `given` are names and values; with `namespace` only names that begin with it count. `defaults` hold where
+    nothing is given. A name close to a known one is an error, another unknown one a warning; which of both
+    stops what is the caller's decision. Raises ImproperlyConfigured for a value of the wrong type.
+    """
+    values: dict[str, Any] = dict(defaults or {})
+    sources = dict.fromkeys(values, "default of the framework")
+    warnings: list[str] = []
+    errors: list[str] = []
+    for written, value in given.items():
+        name = _canonical(written, namespace)
+        if name is None:
+            continue
+        if name in ROWS:
+            values[name] = _seconds(value)
+            sources[name] = written
+        elif name in NOT_YET:
+            warnings.append(f"{written} has no effect in this release of Celeriac.")
+        elif name in MOOT:
+            warnings.append(f"{written} has no meaning in Celeriac; it can be removed.")
+        else:
+            text, near = _unknown(written, name, namespace)
+            (errors if near else warnings).append(text)
+    for variable, name in ENVIRONMENT.items():
+        if os.environ.get(variable):
+            values[name] = os.environ[variable]
+            sources[name] = f"environment variable {variable}"
+    return Resolved(_convert(values, sources), sources, warnings, errors)
+
+
+def _canonical(written: str, namespace: str | None) -> str | None:
+    """The new name for `written`; None if it is no setting of ours to begin with."""
+    if written in _OLD:
+        return _OLD[written]
+    if namespace is None:
+        return written.lower() if written.upper() != written or written.lower() in _KNOWN else None
+    prefix = namespace + "_"
+    if not written.startswith(prefix):
+        return None
+    name = written.removeprefix(prefix)
+    return _OLD.get(name, name.lower())
+
+
+def _seconds(value: Any) -> Any:
+    return value.total_seconds() if isinstance(value, timedelta) else list(value) if isinstance(value, tuple | set) else value
+
+
+def _unknown(written: str, name: str, namespace: str | None) -> tuple[str, bool]:
+    near = difflib.get_close_matches(name, _KNOWN, 1, cutoff=0.8)
+    if not near:
+        return f"{written} is not a setting of Celeriac's or Celery's.", False
+    prefix = f"{namespace}_" if namespace else ""
+    meant = prefix + near[0].upper() if prefix else near[0]
+    return f"{written} is not a setting. Did you mean {meant}?", True
+
+
+def _convert(values: dict[str, Any], sources: dict[str, str]) -> Settings:
+    for name, value in values.items():
+        try:
+            values[name] = msgspec.convert(value, _HINTS[name], strict=False)
+        except msgspec.ValidationError as error:
+            raise ImproperlyConfigured(f"{sources[name]} = {value!r}: {error}.") from None
+    settings = Settings(**values)
+    if not settings.result_expires:
+        settings.result_expires = None
+    if settings.task_default_priority is not None and not 0 <= settings.task_default_priority <= 9:
+        raise ImproperlyConfigured("task_default_priority must be from 0 to 9.")
+    return settings
+
+
+def refuse(errors: list[str]) -> None:
+    """Raise UnknownSetting if there are `errors`, all in one text."""
+    if errors:
+        raise UnknownSetting("\n".join(errors))

@@ -1,0 +1,137 @@
+"""The task that runs here and now, and what may be asked of it.
+
+`celeriac.execute` sets `current` around the user's function; `Task.request` and `App.send` (for parent and root
+ids) read it. One context variable, so that threads and coroutines each see their own.
+"""
+
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any
+
+from celeriac.message import protocol
+from celeriac.message.message import Message
+
+
+class Request:
+    """What a running task can know about its own call; `self.request` in a bound task, as in Celery."""
+
+    __slots__ = ("args", "called_directly", "embed", "hostname", "is_eager", "kwargs", "message", "queue")
+
+    def __init__(self, message: Message, queue: str, hostname: str) -> None:
+        self.message = message
+        self.queue = queue
+        self.hostname = hostname
+        self.args: list[Any] = []
+        self.kwargs: dict[str, Any] = {}
+        self.embed: dict[str, Any] = {}
+        self.is_eager = False
+        self.called_directly = False
+
+    @property
+    def id(self) -> str:
+        """The task id."""
+        return self.message.headers.id
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.message.headers.task
+
+    @property
+    def retries(self) -> int:
+        """How often it was retried, 0 in the first run."""
+        return self.message.headers.retries or 0
+
+    @property
+    def root_id(self) -> str | None:
+        """Id of the first task of the workflow; its own id if it stands alone."""
+        return self.message.headers.root_id
+
+    @property
+    def parent_id(self) -> str | None:
+        """Id of the task that sent this one."""
+        return self.message.headers.parent_id
+
+    @property
+    def group(self) -> str | None:
+        """Id of the group that it belongs to."""
+        return self.message.headers.group
+
+    @property
+    def group_index(self) -> int | None:
+        """Place in the group."""
+        return self.message.headers.group_index
+
+    @property
+    def eta(self) -> str | None:
+        """When it was to run, ISO 8601, if it was scheduled."""
+        return self.message.headers.eta
+
+    @property
+    def expires(self) -> str | None:
+        """When it expires, ISO 8601."""
+        return self.message.headers.expires
+
+    @property
+    def timelimit(self) -> tuple[float | None, float | None]:
+        """Hard and soft limit of this call, in seconds."""
+        return self.message.headers.timelimit or (None, None)
+
+    @property
+    def origin(self) -> str | None:
+        """Name of the process that sent it."""
+        return self.message.headers.origin
+
+    @property
+    def shadow(self) -> str | None:
+        """The name to show instead of the task's."""
+        return self.message.headers.shadow
+
+    @property
+    def ignore_result(self) -> bool | None:
+        """Whether the call asked for no result."""
+        return self.message.headers.ignore_result
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The AMQP property; the task id."""
+        return self.message.properties.correlation_id
+
+    @property
+    def reply_to(self) -> str | None:
+        """The AMQP property."""
+        return self.message.properties.reply_to
+
+    @property
+    def headers(self) -> dict[str, Any] | None:
+        """The sender's own headers, None if there are none."""
+        return protocol.custom_headers(self.message) or None
+
+    @property
+    def delivery_info(self) -> dict[str, Any]:
+        """Exchange, routing key, priority and whether it was delivered before."""
+        info = self.message.properties.delivery_info or {}
+        return {
+            "exchange": info.get("exchange", ""),
+            "routing_key": info.get("routing_key", self.queue),
+            "priority": self.message.properties.priority,
+            "redelivered": self.losses > 0 or bool(info.get("redelivered")),
+        }
+
+    @property
+    def losses(self) -> int:
+        """How many processes died while they ran this task. Celery has no such attribute."""
+        return self.message.properties.celeriac_losses
+
+    @property
+    def enqueued_at(self) -> datetime | None:
+        """When it was sent, if the sender said so. Celery has no such attribute."""
+        stamp = self.message.properties.timestamp
+        return None if stamp is None else datetime.fromtimestamp(stamp).astimezone()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an attribute by name, or a default."""
+        return getattr(self, name, default)
+
+
+current: ContextVar[Request | None] = ContextVar("celeriac_current_task", default=None)

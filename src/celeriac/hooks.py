@@ -1,0 +1,41 @@
+"""Where others join in: what a web framework does for an app, and callables around each task.
+
+`celeriac.django` provides the one `Framework` there is; the core only knows this protocol. Hooks are kept as
+tuples, so that an empty one costs nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from celeriac.broker import Broker
+from celeriac.context import Request
+
+
+class Framework(Protocol):
+    """What the framework that the project is written in does for Celeriac."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return settings by their new names, that hold where the project sets nothing."""
+
+    def task_modules(self, related_name: str) -> list[str]:
+        """Return the dotted names of modules to import for their tasks, only those that exist."""
+
+    def defer(self, broker: Broker, publish: Callable[[], None]) -> bool:
+        """Keep `publish` for after the commit of the open transaction; False where it is to be called now."""
+
+    def before_fork(self) -> None:
+        """Close what a forked child must not share."""
+
+    def check(self) -> None:
+        """Raise ImproperlyConfigured where a worker could not work (missing tables, say)."""
+
+
+class Hooks:
+    """Callables that run around each task and in each new child process."""
+
+    __slots__ = ("after_task", "before_task", "child_started")
+
+    def __init__(self) -> None:
+        self.before_task: tuple[Callable[[Request], None], ...] = ()
+        self.after_task: tuple[Callable[[Request], None], ...] = ()
+        self.child_started: tuple[Callable[[], None], ...] = ()

@@ -1,0 +1,79 @@
+"""The values that travel: `Message` with its headers and properties.
+
+Made by `celeriac.app.App`, read by `celeriac.execute`; how they look as bytes is known to
+`celeriac.message.protocol` alone. The fields are those of Celery's task protocol 2.
+"""
+
+import os
+import time
+from typing import Any
+
+from msgspec import Raw, Struct, field
+
+
+class Headers(Struct):
+    """Headers of a task message, protocol 2. Only `task` and `id` are required of others' messages."""
+
+    task: str
+    id: str
+    lang: str = "py"
+    shadow: str | None = None
+    eta: str | None = None
+    expires: str | None = None
+    group: str | None = None
+    group_index: int | None = None
+    retries: int | None = 0
+    timelimit: tuple[float | None, float | None] | None = (None, None)
+    root_id: str | None = None
+    parent_id: str | None = None
+    argsrepr: str | None = None
+    kwargsrepr: str | None = None
+    origin: str | None = None
+    ignore_result: bool | None = None
+    replaced_task_nesting: int | None = 0
+    stamped_headers: list[str] | None = None
+    stamps: dict[str, Any] | None = field(default_factory=dict)
+
+
+class Properties(Struct, omit_defaults=True):
+    """AMQP properties of a message, with what kombu's virtual transports and we add.
+
+    `timestamp` is the unix time in seconds when the message was published. `celeriac_losses` counts the
+    processes that died while they ran it; `celeriac_suspect` marks one that was held by a process that
+    died without leaving word of what it ran.
+    """
+
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    delivery_mode: int | None = None
+    priority: int | None = None
+    body_encoding: str | None = None
+    delivery_tag: str | int | None = None
+    delivery_info: dict[str, Any] | None = None
+    expiration: str | None = None
+    timestamp: float | None = None
+    celeriac_losses: int = 0
+    celeriac_suspect: bool = False
+
+
+class Message(Struct):
+    """A task message. `body` stays encoded until the task runs.
+
+    `custom` are the sender's own headers, which stand beside the others on the wire; of a received
+    message they are in `raw_headers` until somebody asks for them (`protocol.custom_headers`).
+    """
+
+    headers: Headers
+    properties: Properties
+    body: bytes
+    content_type: str = "application/json"
+    content_encoding: str = "utf-8"
+    custom: dict[str, Any] | None = None
+    raw_headers: Raw | None = None
+
+
+def new_id() -> str:
+    """Return a new task id: a UUID version 7 (RFC 9562), which sorts by time of creation."""
+    text = f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"

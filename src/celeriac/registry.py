@@ -1,0 +1,48 @@
+"""All the global state there is besides the current task: the current app, and what `shared_task` has seen.
+
+Written when tasks modules and apps are imported; read whenever an app is finalized.
+"""
+
+from typing import Any
+
+from celeriac.errors import ImproperlyConfigured
+from celeriac.hooks import Framework
+
+shared_tasks: list[Any] = []
+_apps: list[Any] = []
+_framework: list[Framework] = []
+
+
+def set_current(app: Any) -> None:
+    """Make `app` the one that shared tasks are sent through."""
+    _apps.append(app)
+
+
+def current_app() -> Any:
+    """Return the app made last; raises ImproperlyConfigured if there is none."""
+    if not _apps:
+        raise ImproperlyConfigured(
+            "There is no Celeriac app. Add \"celeriac.django\" to INSTALLED_APPS, or make one: app = Celeriac('name')."
+        )
+    return _apps[-1]
+
+
+def has_app() -> bool:
+    """Return whether an app was made."""
+    return bool(_apps)
+
+
+def forget_app(app: Any) -> None:
+    """Undo `set_current`, for tests and short scripts."""
+    if app in _apps:
+        _apps.remove(app)
+
+
+def set_framework(framework: Framework) -> None:
+    """Tell the apps of this process what framework they live in."""
+    _framework[:] = [framework]
+
+
+def framework() -> Framework | None:
+    """Return the framework, or None."""
+    return _framework[0] if _framework else None

@@ -1,0 +1,81 @@
+"""The contract of result stores, and `Record`, what they keep.
+
+Keepers are in `celeriac.stores` and `celeriac.django.store`; `celeriac.testing.store_exam` proves one.
+A worker stores records in batches, a client fetches and waits. Stores know nothing of tasks or apps.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from typing import ClassVar
+
+from msgspec import Struct
+
+from celeriac.states import READY_STATES
+
+
+class Record(Struct):
+    """What is stored of a task: its state, and what people ask about a run.
+
+    `result` is the JSON text of the return value, of `{"exc_type", "exc_message", "exc_module"}` in FAILURE,
+    RETRY and REVOKED, or of the meta of a custom state. Times are unix seconds. `args` and `kwargs` are bounded
+    reprs, never the values. `losses` counts processes that died while they ran it.
+    """
+
+    id: str
+    state: str
+    result: bytes = b"null"
+    traceback: str | None = None
+    name: str = ""
+    args: str = ""
+    kwargs: str = ""
+    queue: str = ""
+    worker: str = ""
+    retries: int = 0
+    losses: int = 0
+    enqueued: float | None = None
+    started: float | None = None
+    finished: float | None = None
+    root_id: str | None = None
+    parent_id: str | None = None
+    group_id: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the state is final: SUCCESS, FAILURE or REVOKED."""
+        return self.state in READY_STATES
+
+
+class ResultStore(ABC):
+    """Keeps the last record of each task for `expires` seconds (None: for ever).
+
+    Rules that the exam checks: a stored SUCCESS is never overwritten by another state; of two records of one
+    id in a batch the later one wins; `fetch` of an unknown id returns nothing for it; `wait` returns as soon
+    as a final record is there, also when it was stored by another process. May be used from several
+    threads; after a fork every process makes its own connections.
+    """
+
+    #: Schemes of `result_backend` that this keeper answers to.
+    schemes: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def store(self, records: Sequence[Record]) -> None:
+        """Keep `records`, in one round trip; raises StoreError if that is not certain."""
+
+    @abstractmethod
+    def fetch(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Return the records of `ids` that there are; raises StoreError."""
+
+    @abstractmethod
+    def wait(self, task_id: str, timeout: float | None) -> Record | None:
+        """Return the final record of a task, waiting up to `timeout` seconds (None: for ever), else None."""
+
+    @abstractmethod
+    def forget(self, ids: Collection[str]) -> None:
+        """Delete the records of `ids`."""
+
+    def expire(self, limit: int) -> int:
+        """Delete at most `limit` records past their time and return how many; 0 where the server does it."""
+        return 0
+
+    def close(self) -> None:
+        """Close this process's connections. May be called twice."""
