@@ -131,6 +131,13 @@ class Settings(Struct, kw_only=True):
         bool, Row("Accepted: the project's logging is left alone.", "CELERYD_HIJACK_ROOT_LOGGER")
     ] = False
 
+    def update(self, *given: Mapping[str, Any], **more: Any) -> None:
+        """Set several settings by name, as Celery's `app.conf.update` does; raises UnknownSetting for others."""
+        for name, value in {**(given[0] if given else {}), **more}.items():
+            if name not in ROWS:
+                raise UnknownSetting(_unknown(name, name, None)[0])
+            setattr(self, name, msgspec.convert(_seconds(value), _HINTS[name], strict=False))
+
 
 #: Of Celery's, known, and without effect in this release.
 NOT_YET: tuple[str, ...] = (
@@ -200,18 +207,27 @@ class Resolved(Struct):
 
 
 def resolve(
-    given: Mapping[str, Any], *, namespace: str | None = None, defaults: Mapping[str, Any] | None = None
+    given: Mapping[str, Any],
+    *,
+    namespace: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    before: Resolved | None = None,
 ) -> Resolved:
     """Return the settings that follow from what the project wrote.
 
     `given` are names and values; with `namespace` only names that begin with it count. `defaults` hold where
-    nothing is given. A name close to a known one is an error, another unknown one a warning; which of both
+    nothing is given; `before` is what an earlier source gave, which this one overrides. A name close to a known one is an error, another unknown one a warning; which of both
     stops what is the caller's decision. Raises ImproperlyConfigured for a value of the wrong type.
     """
     values: dict[str, Any] = dict(defaults or {})
     sources = dict.fromkeys(values, "default of the framework")
     warnings: list[str] = []
     errors: list[str] = []
+    if before is not None:
+        values |= {name: getattr(before.settings, name) for name in before.sources}
+        sources |= before.sources
+        warnings += before.warnings
+        errors += before.errors
     for written, value in given.items():
         name = _canonical(written, namespace)
         if name is None:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
+from celeriac.errors import Retry
 from celeriac.message import protocol
 from celeriac.message.message import Message
 
@@ -15,7 +16,9 @@ from celeriac.message.message import Message
 class Request:
     """What a running task can know about its own call; `self.request` in a bound task, as in Celery."""
 
-    __slots__ = ("args", "called_directly", "embed", "hostname", "is_eager", "kwargs", "message", "queue")
+    __slots__ = (
+        "args", "called_directly", "embed", "hostname", "is_eager", "kwargs", "message", "queue", "retrying",
+    )  # fmt: skip
 
     def __init__(self, message: Message, queue: str, hostname: str) -> None:
         self.message = message
@@ -26,6 +29,8 @@ class Request:
         self.embed: dict[str, Any] = {}
         self.is_eager = False
         self.called_directly = False
+        #: What `retry(throw=False)` asked for; carried out when the function has returned.
+        self.retrying: Retry | None = None
 
     @property
     def id(self) -> str:

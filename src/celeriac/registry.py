@@ -3,14 +3,16 @@
 Written when tasks modules and apps are imported; read whenever an app is finalized.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from celeriac.errors import ImproperlyConfigured
 from celeriac.hooks import Framework
 
-shared_tasks: list[Any] = []
+shared_tasks: dict[str, Any] = {}
 _apps: list[Any] = []
 _framework: list[Framework] = []
+_default: list[Callable[[], Any]] = []
 
 
 def set_current(app: Any) -> None:
@@ -19,12 +21,19 @@ def set_current(app: Any) -> None:
 
 
 def current_app() -> Any:
-    """Return the app made last; raises ImproperlyConfigured if there is none."""
+    """Return the app made last, or the framework's; raises ImproperlyConfigured if there is none."""
+    if not _apps and _default:
+        _default[-1]()
     if not _apps:
         raise ImproperlyConfigured(
             "There is no Celeriac app. Add \"celeriac.django\" to INSTALLED_APPS, or make one: app = Celeriac('name')."
         )
     return _apps[-1]
+
+
+def set_default_factory(make: Callable[[], Any]) -> None:
+    """Name the function that makes the app of a project that makes none itself."""
+    _default[:] = [make]
 
 
 def has_app() -> bool:

@@ -6,7 +6,6 @@ dictionaries under one lock. `memory://NAME` names one of several in the process
 
 import heapq
 import itertools
-import os
 import select
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import Any, ClassVar
 from celeriac.broker import Action, Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
 from celeriac.errors import LeaseLost
 from celeriac.store import ResultStore
+from celeriac.waker import Waker
 
 # (-priority, order, payload): the smallest is served first. What is put back gets a negative order.
 _Ready = tuple[int, int, bytes]
@@ -42,7 +42,7 @@ class _Shelf:
         self.scheduled: list[tuple[float, int, str, int, bytes]] = []
         self.consumers: dict[str, _Consumer] = {}
         self.dead: list[DeadLetter] = []
-        self.waiters: set[int] = set()
+        self.waiters: set[Waker] = set()
         self.order = itertools.count(1)
         self.back = itertools.count(1)
         self.tags = itertools.count(1)
@@ -86,8 +86,8 @@ class MemoryBroker(Broker):
         heapq.heappush(heap, entry_ready)
 
     def _poke(self) -> None:
-        for fd in self._shelf.waiters:
-            os.eventfd_write(fd, 1)
+        for waker in self._shelf.waiters:
+            waker.poke()
 
     def register(self, consumer: str, lease: float) -> None:
         with self._shelf.lock:
@@ -187,20 +187,20 @@ class MemoryBroker(Broker):
 
     def wait(self, queues: Sequence[str], timeout: float, interrupt: int) -> None:
         shelf = self._shelf
-        fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        waker = Waker()
         try:
             with shelf.lock:
-                shelf.waiters.add(fd)
+                shelf.waiters.add(waker)
                 self._promote()
                 if any(shelf.ready.get(queue) for queue in queues):
                     return
                 if shelf.scheduled:
                     timeout = min(timeout, max(0.0, shelf.scheduled[0][0] - self._clock()))
-            select.select([fd, interrupt], [], [], timeout)
+            select.select([waker, interrupt], [], [], timeout)
         finally:
             with shelf.lock:
-                shelf.waiters.discard(fd)
-            os.close(fd)
+                shelf.waiters.discard(waker)
+            waker.close()
 
     def renew(self, consumers: Sequence[str], lease: float) -> set[str]:
         lost: set[str] = set()

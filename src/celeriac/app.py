@@ -1,0 +1,345 @@
+"""`Celeriac`, the app: settings, tasks, and the way from a call to the broker.
+
+What the user makes in `celery.py`, or `celeriac.django` makes for a project that does not. Opens its broker and store
+when they are first needed.
+"""
+
+import contextvars
+import importlib
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from celeriac import brokers, config, discovery, registry, stores
+from celeriac.arguments import Arity
+from celeriac.broker import Broker, Publication
+from celeriac.eager import run_eagerly
+from celeriac.errors import ImproperlyConfigured
+from celeriac.execute import Executor
+from celeriac.hooks import Framework, Hooks
+from celeriac.result import AsyncResult, EagerResult
+from celeriac.sending import Sender
+from celeriac.store import ResultStore
+from celeriac.task import Call, Task, bind, make_task
+
+logger = logging.getLogger("celeriac")
+
+_batch: contextvars.ContextVar[list[Publication] | None] = contextvars.ContextVar("celeriac_batch", default=None)
+
+
+class DuplicateTaskNameWarning(UserWarning):
+    """Two functions with one task name: the first is kept."""
+
+
+class Celeriac:
+    """A Celeriac app. `main` is its name, and the module name of tasks defined in `__main__`.
+
+    `broker` and `backend` are short for the settings `broker_url` and `result_backend`; any other setting may be given
+    by its lower-case name. The app made last is the current one, which shared tasks are sent through.
+    """
+
+    Task: type[Task] = Task
+
+    def __init__(
+        self,
+        main: str | None = None,
+        *,
+        broker: str | None = None,
+        backend: str | None = None,
+        set_as_current: bool = True,
+        **settings: Any,
+    ) -> None:
+        self.main = main
+        self.hooks = Hooks()
+        self._given: dict[str, Any] = dict(settings)
+        if broker is not None:
+            self._given["broker_url"] = broker
+        if backend is not None:
+            self._given["result_backend"] = backend
+        self._sources: list[tuple[Any, str | None]] = []
+        self._resolved: config.Resolved | None = None
+        self._tasks: dict[str, Task] = {}
+        self._discover: list[tuple[list[str] | None, str | None]] = []
+        self._loaded = False
+        self._sender: Sender | None = None
+        self._broker: Broker | None = None
+        self._store: tuple[ResultStore | None] | None = None
+        if set_as_current:
+            registry.set_current(self)
+
+    # -- settings
+
+    def config_from_object(self, source: Any, silent: bool = False, force: bool = False, namespace: str | None = None) -> None:
+        """Read settings from an object, a mapping or a dotted name such as "django.conf:settings".
+
+        With `namespace="CELERY"` a setting is written `CELERY_<NAME>`. Read when first needed, at once with `force`.
+        """
+        self._sources.append((source, namespace))
+        self._resolved = None
+        self._sender = None
+        if force:
+            self.resolved  # noqa: B018 - reads them
+
+    @property
+    def resolved(self) -> config.Resolved:
+        """The settings with where they come from, and what is wrong with their names."""
+        if self._resolved is None:
+            self._resolved = self._resolve()
+        return self._resolved
+
+    def _resolve(self) -> config.Resolved:
+        framework = self.framework
+        defaults = framework.settings() if framework is not None else {}
+        found = config.Resolved(config.Settings(), {}, [], [])
+        for source, namespace in [*self._sources, (self._given, None)]:
+            found = config.resolve(_as_mapping(source), namespace=namespace, defaults=defaults, before=found)
+        return found
+
+    @property
+    def conf(self) -> config.Settings:
+        """The settings in force."""
+        return self.resolved.settings
+
+    @property
+    def framework(self) -> Framework | None:
+        """The web framework's part, None where there is none."""
+        return registry.framework()
+
+    # -- tasks
+
+    def task(self, *functions: Callable[..., Any], **options: Any) -> Any:
+        """Make a task of a function: `@app.task` or `@app.task(bind=True, max_retries=5)`."""
+        if functions:
+            return self._register_function(functions[0], {})
+        return lambda function: self._register_function(function, options)
+
+    def _register_function(self, function: Callable[..., Any], options: Mapping[str, Any]) -> Task:
+        name = options.get("name") or task_name(function, self.main)
+        known = self._tasks.get(name)
+        made = make_task(function, self, name, options if "base" in options else {**options, "base": self.Task})
+        if known is not None and not _same_function(known, made):
+            _warn_duplicate(name)
+            return known
+        self._tasks[name] = made
+        return made
+
+    def register_task(self, task: Task | type[Task]) -> Task:
+        """Register an instance of a Task class (or the class); an earlier task of the name is replaced."""
+        made = task() if isinstance(task, type) else task
+        name = made.name or f"{type(made).__module__}.{type(made).__name__}"
+        self._tasks[name] = bind(made, made.run, self, name, Arity(made.run, False))
+        return made
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """All tasks by name: the app's own and the shared ones."""
+        return {**registry.shared_tasks, **self._tasks}
+
+    def autodiscover_tasks(
+        self, packages: list[str] | None = None, related_name: str | None = "tasks", force: bool = False
+    ) -> None:
+        """Import `<package>.tasks` of each package; of every installed Django app if `packages` is None.
+
+        Happens when a worker starts or tasks are looked up by name, at once with `force`.
+        """
+        self._discover.append((packages, related_name))
+        self._loaded = False
+        if force:
+            self.load_tasks()
+
+    def load_tasks(self) -> list[str]:
+        """Import all modules with tasks and return their names; raises TasksModuleError."""
+        names = [*self.conf.imports, *self.conf.include]
+        for packages, related_name in self._discover:
+            if packages is not None:
+                names += discovery.modules_of(packages, related_name)
+            elif self.framework is not None:
+                names += self.framework.task_modules(related_name or "")
+        for name in dict.fromkeys(names):
+            discovery.import_tasks(name)
+        self._loaded = True
+        return names
+
+    # -- sending
+
+    def send(
+        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> AsyncResult:
+        """Send a call; what `delay` and `apply_async` come down to. Raises as they do."""
+        arity = task.arity
+        if arity is not None and not arity.fits(args, kwargs):
+            arity.explain(task.name, args, kwargs)
+        sender = self._sender
+        if sender is None:
+            sender = self._sender = Sender(self.conf)
+        if self.conf.task_always_eager:
+            return self.apply(task, args, kwargs, options)
+        publication = sender.publication(task, args, kwargs, options)
+        batch = _batch.get()
+        if batch is not None:
+            batch.append(publication)
+            return AsyncResult(publication.id, self)
+        return self._publish_soon([publication])[0]
+
+    def _publish_soon(self, publications: Sequence[Publication]) -> list[AsyncResult]:
+        """Publish now, or after the commit of the open transaction; return the handles."""
+        framework = registry.framework()
+        if framework is None or not self.conf.task_publish_on_commit:
+            self.publish(publications)
+            return [AsyncResult(publication.id, self) for publication in publications]
+        published: list[bool] = []
+
+        def publish_after_commit() -> None:
+            try:
+                self.publish(publications)
+            except Exception:
+                for lost in publications:
+                    logger.error("After the commit the task %s[%s] could not be queued: %r", lost.task, lost.id, lost.payload)
+                raise
+            published.append(True)
+
+        if framework.defer(self.broker, publish_after_commit):
+            return [AsyncResult(publication.id, self, lambda: not published) for publication in publications]
+        self.publish(publications)
+        return [AsyncResult(publication.id, self) for publication in publications]
+
+    def publish(self, publications: Sequence[Publication]) -> None:
+        """Hand publications to the broker now; raises BrokerDown within `task_publish_timeout` seconds."""
+        self.broker.publish(publications, self.conf.task_publish_timeout)
+
+    def send_many(self, calls: Iterable[Call | tuple[Any, ...]]) -> list[AsyncResult]:
+        """Send many calls in few round trips: `app.send_many(add.s(i, i) for i in range(1000))`.
+
+        A call is `task.s(...)`, or a tuple (task, args), (task, args, kwargs) or (task, args, kwargs, options). Nothing is
+        sent if one of them is wrong. Returns the handles in order.
+        """
+        with self.batch():
+            return [self._send_call(call) for call in calls]
+
+    def _send_call(self, call: Call | tuple[Any, ...]) -> AsyncResult:
+        if isinstance(call, Call):
+            return self.send(call.task, call.args, call.kwargs, call.options)
+        task, args, *rest = call
+        return self.send(task, args, rest[0] if rest else {}, rest[1] if len(rest) > 1 else {})
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Collect what is sent inside the block and publish it at its end, all at once; nothing if it raises."""
+        if _batch.get() is not None:
+            yield
+            return
+        collected: list[Publication] = []
+        token = _batch.set(collected)
+        try:
+            yield
+        finally:
+            _batch.reset(token)
+        if collected:
+            self._publish_soon(collected)
+
+    def apply(
+        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> AsyncResult:
+        """Run a call here and now, through the worker's execution path."""
+        sender = self._sender or Sender(self.conf)
+        throw = options.get("throw")
+        publication = sender.publication(task, args, kwargs, {k: v for k, v in options.items() if k != "throw"})
+        record, error = run_eagerly(Executor(self, sender.origin()), publication)
+        if error is not None and (self.conf.task_eager_propagates if throw is None else throw):
+            raise error
+        return EagerResult(record, self, error)
+
+    def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802 - Celery's name
+        """Return the handle of the task with this id."""
+        return AsyncResult(task_id, self)
+
+    # -- keepers
+
+    @property
+    def broker(self) -> Broker:
+        """The broker that `broker_url` names; raises ImproperlyConfigured."""
+        if self._broker is None:
+            url = self.conf.broker_url
+            if url is None:
+                raise ImproperlyConfigured(
+                    "broker_url is not set, and there is no Django database to take its place. Set it: "
+                    "Celeriac(broker='redis://localhost:6379/0'), or CELERY_BROKER_URL in the environment."
+                )
+            self._broker = brokers.KEEPERS.open(url, self.conf)
+        return self._broker
+
+    @property
+    def store(self) -> ResultStore | None:
+        """The result store that `result_backend` names, None if it is not set; raises ImproperlyConfigured."""
+        if self._store is None:
+            url = self.conf.result_backend
+            disabled = url is None or url in ("disabled", "disabled://")
+            self._store = (None if disabled else stores.KEEPERS.open(url or "", self.conf),)
+        return self._store[0]
+
+    def close(self) -> None:
+        """Close connections and stop being the current app."""
+        if self._broker is not None:
+            self._broker.close()
+        if self._store is not None and self._store[0] is not None:
+            self._store[0].close()
+        self._broker = self._store = None
+        registry.forget_app(self)
+
+    def __repr__(self) -> str:
+        return f"<Celeriac {self.main or ''}>"
+
+
+def shared_task(*functions: Callable[..., Any], **options: Any) -> Any:
+    """Make a task of a function without naming an app: it is sent through the current one.
+
+    `@shared_task` or `@shared_task(bind=True, autoretry_for=(ConnectionError,), retry_backoff=True)`. Takes the options of
+    `@app.task`.
+    """
+
+    def register(function: Callable[..., Any]) -> Task:
+        name = options.get("name") or task_name(function, None)
+        known = registry.shared_tasks.get(name)
+        made = make_task(function, None, name, options)
+        if known is not None and not _same_function(known, made):
+            _warn_duplicate(name)
+            kept: Task = known
+            return kept
+        registry.shared_tasks[name] = made
+        return made
+
+    return register(functions[0]) if functions else register
+
+
+def task_name(function: Callable[..., Any], main: str | None) -> str:
+    """Return the default name of a task: module and function; `main` stands for `__main__`."""
+    module = function.__module__
+    if module == "__main__" and main:
+        module = main
+    return f"{module}.{function.__name__}"
+
+
+def _same_function(one: Task, other: Task) -> bool:
+    mine, others = (getattr(task, "__wrapped__", task) for task in (one, other))
+    return (mine.__module__, getattr(mine, "__qualname__", "")) == (others.__module__, getattr(others, "__qualname__", ""))
+
+
+def _warn_duplicate(name: str) -> None:
+    warnings.warn(
+        f"There are two tasks named {name!r}; the first is kept. Give one another name: @task(name=...).",
+        DuplicateTaskNameWarning,
+        stacklevel=4,
+    )
+
+
+def _as_mapping(source: Any) -> Mapping[str, Any]:
+    if isinstance(source, str):
+        module, _, attribute = source.partition(":")
+        source = importlib.import_module(module)
+        if attribute:
+            source = getattr(source, attribute)
+    if isinstance(source, Mapping):
+        return source
+    return {name: getattr(source, name) for name in dir(source) if not name.startswith("_")}

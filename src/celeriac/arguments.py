@@ -1,0 +1,147 @@
+"""Do arguments fit a task, and can they travel: the checks at the caller's side, and reprs for people.
+
+Used by `celeriac.task` and `celeriac.app`. The fast checks are set operations; only a call that fails them
+is looked at closely, to say what is wrong in words.
+"""
+
+import inspect
+import reprlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from celeriac.errors import CallError, EncodeError, ModelArgument
+from celeriac.message.serializers import Serializer
+
+REPR_LIMIT = 1024
+_KINDS = inspect.Parameter
+
+_short = reprlib.Repr()
+_short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = _short.maxfrozenset = 20
+_short.maxstring = _short.maxother = 200
+_short.maxlevel = 4
+
+
+def bounded_repr(value: Any, size_hint: int) -> str:
+    """Return a repr of at most REPR_LIMIT characters; `size_hint` is about how long the value is."""
+    try:
+        text = repr(value) if size_hint < REPR_LIMIT else _short.repr(value)
+    except Exception as error:
+        text = f"<repr failed: {type(error).__name__}>"
+    return text if len(text) <= REPR_LIMIT else text[: REPR_LIMIT - 3] + "..."
+
+
+class Arity:
+    """What arguments a function takes, in a form that is quick to check."""
+
+    __slots__ = ("keywords", "names", "positional", "required", "signature", "var_keyword", "var_positional")
+
+    def __init__(self, function: Callable[..., Any], skip_first: bool) -> None:
+        parameters = list(inspect.signature(function).parameters.values())[1 if skip_first else 0 :]
+        positional = [p for p in parameters if p.kind in (_KINDS.POSITIONAL_ONLY, _KINDS.POSITIONAL_OR_KEYWORD)]
+        keywords = [p for p in parameters if p.kind in (_KINDS.KEYWORD_ONLY, _KINDS.POSITIONAL_OR_KEYWORD)]
+        named = [p for p in positional if p.kind is _KINDS.POSITIONAL_OR_KEYWORD]
+        self.signature = inspect.Signature(parameters)
+        self.positional = len(positional)
+        self.names = [p.name for p in named]
+        self.keywords = frozenset(p.name for p in keywords)
+        self.required = frozenset(
+            p.name for p in parameters if p.default is p.empty and p.kind not in (_KINDS.VAR_POSITIONAL, _KINDS.VAR_KEYWORD)
+        )
+        self.var_positional = any(p.kind is _KINDS.VAR_POSITIONAL for p in parameters)
+        self.var_keyword = any(p.kind is _KINDS.VAR_KEYWORD for p in parameters)
+        if len(named) != len(positional):
+            # Positional-only parameters: leave the whole check to inspect.
+            self.positional = -1
+
+    def fits(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Return whether the call can be made. False may also mean: ask `explain`."""
+        count = len(args)
+        if count > self.positional and not (self.var_positional and self.positional >= 0):
+            return False
+        filled = self.names[:count]
+        if not kwargs:
+            return self.required.issubset(filled)
+        given = kwargs.keys()
+        if not self.var_keyword and not self.keywords.issuperset(given):
+            return False
+        return given.isdisjoint(filled) and self.required.difference(filled).issubset(given)
+
+    def explain(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise CallError if the call cannot be made, in words."""
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            shown = ", ".join([*map(_short.repr, args), *(f"{k}={_short.repr(v)}" for k, v in kwargs.items())])
+            parameters = str(self.signature)
+            raise CallError(f"{name}{parameters} was called with ({shown}): {error}.{caller_place()}") from None
+
+
+def caller_place() -> str:
+    """Return "  At FILE:LINE" of the innermost frame outside this package, or nothing."""
+    package = str(Path(__file__).parent)
+    frame = sys._getframe(1)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if not filename.startswith(package):
+            path = Path(filename)
+            try:
+                shown = path.relative_to(Path.cwd())
+            except ValueError:
+                shown = path
+            return f"  At {shown}:{frame.f_lineno}"
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return ""
+
+
+_ADVICE = {
+    "set": "Pass sorted({0}) or list({0}).",
+    "frozenset": "Pass sorted({0}) or list({0}).",
+    "function": "Pass the name of a function or data, not code.",
+    "WSGIRequest": "Pass request.user.pk and the values you need.",
+    "ASGIRequest": "Pass request.user.pk and the values you need.",
+    "HttpRequest": "Pass request.user.pk and the values you need.",
+    "QuerySet": "Pass list({0}.values_list('pk', flat=True)) and query in the task.",
+    "TextIOWrapper": "Pass the file's path.",
+    "BufferedReader": "Pass the file's path.",
+    "coroutine": "Await it first and pass what it returns.",
+    "generator": "Pass list({0}).",
+}
+_GOOD_TYPES = (
+    "None, bool, int, float, str, list, dict, tuple, datetime, date, time, Decimal, UUID, bytes, Enum, dataclass"
+)
+
+
+def explain_unencodable(
+    name: str, arity: Arity | None, args: Sequence[Any], kwargs: Mapping[str, Any], serializer: Serializer, error: Exception
+) -> EncodeError:
+    """Return the error that names the argument which cannot be serialised, and what to do about it."""
+    names = list(arity.names) if arity is not None else []
+    named = [(names[i] if i < len(names) else f"#{i + 1}", value) for i, value in enumerate(args)]
+    for argument, value in [*named, *kwargs.items()]:
+        try:
+            serializer.dumps(value)
+        except EncodeError as cause:
+            return _explain_one(name, argument, value, serializer, cause)
+    return EncodeError(f"The arguments of {name} cannot be serialised as {serializer.name}: {error}{caller_place()}")
+
+
+def _explain_one(name: str, argument: str, value: Any, serializer: Serializer, cause: Exception) -> EncodeError:
+    cls = type(value)
+    place = caller_place()
+    if hasattr(cls, "_meta") and hasattr(value, "pk"):
+        model = cls.__name__
+        return ModelArgument(
+            f'Argument "{argument}" of {name} is a Django model ({model} {value.pk}), which cannot go on the queue. '
+            f"Pass {argument}.pk and read it in the task: {model}.objects.get(pk={argument}_pk).{place}"
+        )
+    article = "an" if cls.__name__[:1].lower() in "aeiou" else "a"
+    advice = _ADVICE.get(cls.__name__, "").format(argument)
+    inside = "" if cls.__name__ not in ("list", "dict", "tuple") else f" with something inside: {cause}"
+    return EncodeError(
+        f'Argument "{argument}" of {name} is {article} {cls.__qualname__}{inside}, which {serializer.name} cannot hold. '
+        f"{advice}{' ' if advice else ''}Types that work: {_GOOD_TYPES}.{place}"
+    )

@@ -1,0 +1,89 @@
+"""Finding and importing the modules that hold tasks, and saying what is wrong with one that does not import.
+
+Called by `celeriac.app`. Errors name the project's file and line, not the libraries' frames.
+"""
+
+import ast
+import importlib
+import importlib.util
+import linecache
+import traceback
+from pathlib import Path
+
+from celeriac.errors import TasksModuleError
+
+
+def modules_of(packages: list[str], related_name: str | None) -> list[str]:
+    """Return `<package>.<related_name>` for each of `packages` that has such a module."""
+    if related_name is None:
+        return list(packages)
+    found = []
+    for package in packages:
+        name = f"{package}.{related_name}"
+        try:
+            if importlib.util.find_spec(name) is not None:
+                found.append(name)
+        except ModuleNotFoundError:
+            continue
+    return found
+
+
+def import_tasks(name: str) -> None:
+    """Import a module for its tasks; raises TasksModuleError that tells where and why it failed."""
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        raise TasksModuleError(explain_import_error(name, error)) from error
+
+
+def explain_import_error(name: str, error: Exception) -> str:
+    """Return one line: the place in the project, the code there, the error, and what is lost."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen") and frame.filename != __file__ and "importlib" not in frame.filename
+    ]
+    path, line = name, 0
+    if isinstance(error, SyntaxError) and error.filename:
+        path, line = error.filename, error.lineno or 0
+    elif frames:
+        path, line = frames[-1].filename, frames[-1].lineno or 0
+    code = linecache.getline(path, line).strip() if line else ""
+    count = _count_tasks(name)
+    tasks = f" Its {count} task{'s are' if count != 1 else ' is'} unavailable." if count else ""
+    return f"{_shown(path)}, line {line}: {code} → {type(error).__name__}: {error}.{tasks}"
+
+
+def _shown(path: str) -> str:
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return path
+
+
+def _count_tasks(name: str) -> int:
+    """Count the decorated tasks in the source of a module that could not be imported."""
+    try:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            return 0
+        return count_task_functions(Path(spec.origin))
+    except (ImportError, OSError, ValueError, AttributeError):
+        return 0
+
+
+def count_task_functions(path: Path) -> int:
+    """Return how many functions of a Python file are decorated with a `task`; 0 if it cannot be read."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, OSError, ValueError):
+        return 0
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return sum(any(_is_task_decorator(d) for d in function.decorator_list) for function in functions)
+
+
+def _is_task_decorator(node: ast.expr) -> bool:
+    if isinstance(node, ast.Call):
+        node = node.func
+    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return name in ("task", "shared_task")

@@ -1,0 +1,32 @@
+"""Running a call in the caller's process, through the worker's execution path.
+
+For `task.apply()` and `task_always_eager`: arguments are encoded and decoded as on the wire, retries run at once,
+results are not stored. Used by `celeriac.app`.
+"""
+
+from celeriac import states
+from celeriac.broker import Publication
+from celeriac.execute import Executor, Outcome, Run
+from celeriac.message import protocol
+from celeriac.store import Record
+
+
+def run_eagerly(executor: Executor, publication: Publication) -> tuple[Record, BaseException | None]:
+    """Run a publication to its end and return its record, and the exception of a run that failed."""
+    while True:
+        message = protocol.decode(publication.payload)
+        run = Run(0, publication.queue, message, executor.tasks.get(message.headers.task))
+        outcome = _run_once(executor, run)
+        if outcome.retry is None:
+            break
+        publication = outcome.retry
+    failed = outcome.state in states.PROPAGATE_STATES
+    return executor.record(run, outcome), outcome.error if failed else None
+
+
+def _run_once(executor: Executor, run: Run) -> Outcome:
+    if run.task is None or not run.task.is_async:
+        return executor.execute(run)
+    import asyncio  # here, as few callers need it and it is slow to import
+
+    return asyncio.run(executor.aexecute(run))

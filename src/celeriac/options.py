@@ -1,0 +1,69 @@
+"""The options of tasks and calls, one row each, and the error for one that does not exist.
+
+`TASK` are the keywords of `@app.task` and `@shared_task`, `CALL` those of `apply_async`. A name that Celery knows and
+this release does not honour is refused by name for a call (it would change what happens) and told once for a
+task (code written for Celery keeps importing).
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from celeriac.errors import UnknownOption
+
+#: Task options and their defaults; None stands for "as the settings say".
+TASK: dict[str, Any] = {
+    "name": None,
+    "bind": False,
+    "base": None,
+    "typing": True,
+    "max_retries": 3,
+    "default_retry_delay": 180.0,
+    "autoretry_for": (),
+    "dont_autoretry_for": (),
+    "retry_kwargs": {},
+    "retry_backoff": False,
+    "retry_backoff_max": 600.0,
+    "retry_jitter": True,
+    "throws": (),
+    "ignore_result": None,
+    "store_errors_even_if_ignored": None,
+    "track_started": None,
+    "acks_late": None,
+    "reject_on_worker_lost": None,
+    "expires": None,
+    "priority": None,
+    "queue": None,
+    "serializer": None,
+}
+
+TASK_NOT_YET = frozenset(
+    "rate_limit time_limit soft_time_limit store_eager_result acks_on_failure_or_timeout acks_on_failure "
+    "acks_on_timeout retry_on_worker_lost exchange routing_key exchange_type delivery_mode compression send_events "
+    "trail resultrepr_maxsize shadow_name pydantic pydantic_strict pydantic_context pydantic_dump_kwargs "
+    "sensitive shared lazy".split()
+)
+
+#: Options of a call.
+CALL = frozenset(
+    "countdown eta expires queue priority task_id headers ignore_result serializer shadow retry retry_policy "
+    "time_limit soft_time_limit delivery_mode add_to_parent".split()
+)
+
+CALL_NOT_YET = frozenset(
+    "link link_error compression exchange exchange_type routing_key connection producer confirm_timeout timeout "
+    "chord chain group_id group_index root_id parent_id reply_to stamped_headers".split()
+)
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str], not_yet: Iterable[str], what: str) -> None:
+    """Raise UnknownOption for the first of `given` that is not `known`, with the nearest match."""
+    known = set(known)
+    for name in given:
+        if name in known:
+            continue
+        if name in not_yet:
+            raise UnknownOption(f"{what} does not support the option {name!r} in this release of Celeriac.")
+        near = difflib.get_close_matches(name, known, 1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else f" It has: {', '.join(sorted(known))}."
+        raise UnknownOption(f"{what} has no option {name!r}.{hint}")

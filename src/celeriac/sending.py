@@ -1,0 +1,180 @@
+"""From a call to a publication: options merged once, message made, bytes encoded.
+
+`Sender` is the app's hot path: `App.send` asks it for a `Publication` and publishes that. It reads settings and
+routes, never a broker.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from celeriac.arguments import bounded_repr, explain_unencodable
+from celeriac.broker import Publication
+from celeriac.config import Settings
+from celeriac.context import current
+from celeriac.errors import CallError, EncodeError
+from celeriac.message import protocol, serializers
+from celeriac.message.message import Headers, Message, Properties, new_id
+from celeriac.task import Task
+
+_EMBED: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_EMBED_JSON = b',{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
+_NO_LIMITS = (None, None)
+
+
+class Sender:
+    """Makes messages for one app under its settings."""
+
+    def __init__(self, conf: Settings) -> None:
+        self._conf = conf
+        self._routes: dict[str, tuple[str, int]] = {}
+        self._origin = (0, "")
+        self._sharing_celery_etas = bool(conf.broker_transport_options.get("mixed_fleet"))
+
+    def publication(
+        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> Publication:
+        """Return the message of a call, encoded, and where it goes; raises CallError or EncodeError."""
+        queue, priority = self._routes.get(task.name) or self._route(task)
+        body, content_type, encoding = self._body(task, args, kwargs, options)
+        size = len(body)
+        task_id = options.get("task_id") if options else None
+        if task_id is None:
+            task_id = new_id()
+        request = current.get()
+        headers = Headers(task.name, task_id)
+        headers.argsrepr = bounded_repr(tuple(args), size)
+        headers.kwargsrepr = bounded_repr(kwargs, size) if kwargs else "{}"
+        headers.origin = self.origin()
+        headers.ignore_result = task.ignore_result
+        if request is None:
+            headers.root_id = task_id
+        else:
+            headers.root_id = request.root_id or request.id
+            headers.parent_id = request.id
+        message = Message(
+            headers,
+            Properties(correlation_id=task_id, reply_to="", delivery_mode=2, priority=priority, timestamp=time.time()),
+            body,
+            content_type,
+            encoding,
+        )
+        due = None
+        if options or task.expires is not None:
+            queue, due = self._apply_options(task, message, queue, options)
+        payload = protocol.encode(message, queue)
+        if len(payload) > self._conf.worker_max_message_bytes:
+            raise EncodeError(
+                f"The arguments of {task.name} make a message of {len(payload):,} bytes; "
+                f"worker_max_message_bytes allows {self._conf.worker_max_message_bytes:,}. Store them (a file, a row) "
+                "and pass where they are."
+            )
+        return Publication(task_id, task.name, queue, payload, message.properties.priority or 0, due)
+
+    def origin(self) -> str:
+        """Return the name of this process as a sender, `gen<pid>@<host>`."""
+        pid = os.getpid()
+        if self._origin[0] != pid:
+            self._origin = (pid, f"gen{pid}@{socket.gethostname()}")
+        return self._origin[1]
+
+    def _body(
+        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> tuple[bytes, str, str]:
+        name = (options.get("serializer") if options else None) or task.serializer or self._conf.task_serializer
+        kwargs = kwargs if type(kwargs) is dict else dict(kwargs)
+        if name == "json" and serializers.is_plain(args, kwargs):
+            encode = serializers.json_dumps_plain
+            body = b"[" + encode(args) + b"," + (encode(kwargs) if kwargs else b"{}") + _EMBED_JSON
+            return body, "application/json", "utf-8"
+        serializer = serializers.find(name)
+        try:
+            body = serializer.dumps([list(args), kwargs, _EMBED])
+        except EncodeError as error:
+            raise explain_unencodable(task.name, task.arity, args, kwargs, serializer, error) from None
+        return body, serializer.content_type, serializer.content_encoding
+
+    def _route(self, task: Task) -> tuple[str, int]:
+        """Queue and priority of a task without options, worked out once: attribute, then route, then default."""
+        conf = self._conf
+        found = route_for(task.name, conf.task_routes)
+        queue = task.queue or found.get("queue") or conf.task_default_queue
+        priority = task.priority
+        if priority is None:
+            priority = found.get("priority", conf.task_default_priority)
+        route = self._routes[task.name] = (queue, _check_priority(priority))
+        return route
+
+    def _apply_options(
+        self, task: Task, message: Message, queue: str, options: Mapping[str, Any]
+    ) -> tuple[str, float | None]:
+        headers, properties = message.headers, message.properties
+        queue = options.get("queue") or queue
+        if options.get("priority") is not None:
+            properties.priority = _check_priority(options["priority"])
+        if options.get("ignore_result") is not None:
+            headers.ignore_result = bool(options["ignore_result"])
+        headers.shadow = options.get("shadow")
+        if options.get("headers"):
+            message.custom = dict(options["headers"])
+        limits = options.get("time_limit"), options.get("soft_time_limit")
+        if limits != _NO_LIMITS:
+            headers.timelimit = limits
+        due = self._due(options.get("countdown"), options.get("eta"))
+        if due is not None:
+            headers.eta = datetime.fromtimestamp(due, UTC).isoformat()
+        expires = options.get("expires")
+        if expires is None:
+            expires = task.expires
+        if expires is not None:
+            until = self._moment(expires, "expires")
+            headers.expires = datetime.fromtimestamp(until, UTC).isoformat()
+            properties.expiration = str(max(0, int((until - time.time()) * 1000)))
+        return queue, due
+
+    def _due(self, countdown: Any, eta: Any) -> float | None:
+        if countdown is not None:
+            return time.time() + _number(countdown, "countdown")
+        return None if eta is None else self._moment(eta, "eta")
+
+    def _moment(self, value: Any, option: str) -> float:
+        """Unix time of a datetime, an ISO text or a number of seconds from now."""
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                raise CallError(f"{option} is not a time: {value!r}. Pass a datetime or ISO 8601 text.") from None
+        if isinstance(value, datetime):
+            if value.tzinfo is None:
+                value = value.replace(tzinfo=ZoneInfo(self._conf.timezone or "UTC"))
+            return value.timestamp()
+        return time.time() + _number(value, option)
+
+
+def _number(value: Any, option: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CallError(f"{option} must be a number of seconds, not {value!r}.")
+    return float(value)
+
+
+def _check_priority(priority: Any) -> int:
+    if priority is None:
+        return 0
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= 9:
+        raise CallError(f"priority must be a whole number from 0 to 9 (higher runs first), not {priority!r}.")
+    return priority
+
+
+def route_for(name: str, routes: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the options that `task_routes` has for a task name: the exact name first, then globs in order."""
+    if not routes:
+        return {}
+    found = routes.get(name)
+    if found is None:
+        found = next((value for pattern, value in routes.items() if "*" in pattern and fnmatchcase(name, pattern)), {})
+    return {"queue": found} if isinstance(found, str) else found

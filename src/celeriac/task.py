@@ -1,0 +1,278 @@
+"""`Task`: a function that can be sent, with its options.
+
+Made by `@app.task` and `@shared_task`; sends through its app (`celeriac.app.App.send`). A class given as `base=` is
+a subclass of Task; its instance is the task.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from celeriac import options as option_table
+from celeriac import registry
+from celeriac.arguments import Arity
+from celeriac.context import Request, current
+from celeriac.errors import ImproperlyConfigured, MaxRetriesExceededError, Retry
+from celeriac.message.message import Headers, Message, Properties
+from celeriac.result import AsyncResult
+from celeriac.retry import backoff
+
+
+class Sends(Protocol):
+    """What a task needs of its app."""
+
+    def send(
+        self, task: "Task", args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> AsyncResult:
+        """Send a call of `task`."""
+
+    def apply(
+        self, task: "Task", args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> AsyncResult:
+        """Run a call of `task` here and now."""
+
+    def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802 - Celery's name
+        """Return the handle of a task."""
+
+
+class Call:
+    """A call that was written down to be sent later, with `send_many`."""
+
+    __slots__ = ("args", "kwargs", "options", "task")
+
+    def __init__(
+        self, task: "Task", args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> None:
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs
+        self.options = options
+
+    def set(self, **options: Any) -> "Call":
+        """Add options of `apply_async` and return the same call."""
+        self.options = {**self.options, **options}
+        return self
+
+    def delay(self) -> AsyncResult:
+        """Send the call."""
+        return self.task.apply_async(self.args, self.kwargs, **self.options)
+
+
+class Task:
+    """A task. The options below are class attributes, so that a `base` class can set its own defaults."""
+
+    name: str = ""
+    typing: bool = True
+    max_retries: int | None = 3
+    default_retry_delay: float = 180.0
+    autoretry_for: tuple[type[BaseException], ...] = ()
+    dont_autoretry_for: tuple[type[BaseException], ...] = ()
+    retry_kwargs: Mapping[str, Any] = {}
+    retry_backoff: bool | float = False
+    retry_backoff_max: float = 600.0
+    retry_jitter: bool = True
+    throws: tuple[type[BaseException], ...] = ()
+    ignore_result: bool | None = None
+    store_errors_even_if_ignored: bool | None = None
+    track_started: bool | None = None
+    acks_late: bool | None = None
+    reject_on_worker_lost: bool | None = None
+    expires: float | datetime | str | None = None
+    priority: int | None = None
+    queue: str | None = None
+    serializer: str | None = None
+
+    # Worked out when the task is bound to its function.
+    arity: Arity | None = None
+    is_async: bool = False
+    call: Callable[..., Any]
+    route: tuple[str, int] | None = None
+    ignored_options: tuple[str, ...] = ()
+
+    _app: Sends | None = None
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The task's body. Subclasses override it; of a function it is the function."""
+        raise NotImplementedError("A task class needs a run() method.")
+
+    @property
+    def app(self) -> Sends:
+        """The app that the task is sent through: its own, or for a shared task the current one."""
+        app = self._app
+        if app is None:
+            current_app: Sends = registry.current_app()
+            return current_app
+        return app
+
+    # -- sending
+
+    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
+        """Send the task with these arguments and return its handle.
+
+        Raises CallError if they do not fit the function, EncodeError if they cannot be serialised, BrokerDown if
+        the broker cannot be reached within `task_publish_timeout` seconds.
+        """
+        return (self._app or registry.current_app()).send(self, args, kwargs, _NO_OPTIONS)  # type: ignore[no-any-return]
+
+    def apply_async(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> AsyncResult:
+        """Send the task with options and return its handle.
+
+        `countdown` (seconds) or `eta` (datetime or ISO text) say when, `expires` (seconds, datetime or ISO text) until
+        when; `queue`, `priority` (0 to 9, higher first), `task_id`, `headers`, `ignore_result`, `serializer`, `shadow`.
+        Raises as `delay` does, and UnknownOption for an option that there is not.
+        """
+        if args is None:
+            args = ()
+        elif not isinstance(args, list | tuple):
+            raise TypeError(f"args must be a list or tuple, not {type(args).__name__}: apply_async(args=[...])")
+        if kwargs is None:
+            kwargs = {}
+        elif not isinstance(kwargs, Mapping):
+            raise TypeError(f"kwargs must be a dict, not {type(kwargs).__name__}")
+        if options:
+            option_table.refuse_unknown(options, option_table.CALL, option_table.CALL_NOT_YET, "apply_async()")
+        return self.app.send(self, args, kwargs, options)
+
+    def apply(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> AsyncResult:
+        """Run the task in this process, through the worker's execution path, and return its result.
+
+        `throw=True` raises what the task raises (default: `task_eager_propagates`).
+        """
+        return self.app.apply(self, args or (), kwargs or {}, options)
+
+    def s(self, *args: Any, **kwargs: Any) -> Call:
+        """Write a call down, to be sent later or in a batch."""
+        return Call(self, args, kwargs, _NO_OPTIONS)
+
+    def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802 - Celery's name
+        """Return the handle of a call of this task."""
+        return self.app.AsyncResult(task_id)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function, here, as any other."""
+        return self.call(*args, **kwargs)
+
+    # -- inside a run
+
+    @property
+    def request(self) -> Request:
+        """The running call; outside of a worker one with `called_directly` set."""
+        request = current.get()
+        if request is None:
+            request = Request(Message(Headers(self.name, ""), Properties(), b""), "", "")
+            request.called_directly = True
+        return request
+
+    def retry(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        exc: BaseException | None = None,
+        throw: bool = True,
+        eta: datetime | None = None,
+        countdown: float | None = None,
+        max_retries: int | None = None,
+        **options: Any,
+    ) -> Retry:
+        """End this run and run the task again later: `raise self.retry(exc=error, countdown=60)`.
+
+        After `countdown` seconds, at `eta`, or after `default_retry_delay`. `max_retries` and `args`/`kwargs` replace
+        the task's own for this time. Raises Retry (returns it with `throw=False`); after the last allowed retry it
+        raises `exc` or MaxRetriesExceededError. Called outside of a run it raises `exc` or Retry.
+        """
+        request = self.request
+        limit = self.max_retries if max_retries is None else max_retries
+        if countdown is None and eta is None:
+            countdown = self.default_retry_delay
+        retry = Retry(exc=exc, when=countdown if countdown is not None else eta, call=(args, kwargs, options))
+        if request.called_directly:
+            raise exc if exc is not None else retry
+        if limit is not None and request.retries + 1 > limit:
+            if exc is not None:
+                raise exc
+            raise MaxRetriesExceededError(
+                f"Can't retry {self.name}[{request.id}] args:{request.args} kwargs:{request.kwargs}"
+            )
+        if throw:
+            raise retry from exc
+        request.retrying = retry
+        return retry
+
+    def autoretry(self, retries: int, error: BaseException) -> None:
+        """Raise Retry for an exception that `autoretry_for` names, or the exception itself after the last one."""
+        keywords = dict(self.retry_kwargs)
+        if self.retry_backoff:
+            factor = float(self.retry_backoff)
+            keywords["countdown"] = backoff(retries, factor, self.retry_backoff_max, self.retry_jitter)
+        limit = keywords.pop("max_retries", self.max_retries)
+        keywords.setdefault("countdown", None if keywords.get("eta") else self.default_retry_delay)
+        if limit is not None and retries + 1 > limit:
+            raise error
+        when = keywords["countdown"] if keywords["countdown"] is not None else keywords["eta"]
+        raise Retry(exc=error, when=when)
+
+    def __repr__(self) -> str:
+        return f"<@task: {self.name}>"
+
+    def __reduce__(self) -> Any:
+        return (_by_name, (self.name,))
+
+
+_NO_OPTIONS: Mapping[str, Any] = {}
+
+
+def _by_name(name: str) -> Any:
+    return registry.current_app().tasks[name]
+
+
+def make_task(function: Callable[..., Any], app: Sends | None, name: str, given: Mapping[str, Any]) -> Task:
+    """Return the task for a function and the options of its decorator."""
+    option_table.refuse_unknown(given, option_table.TASK.keys() | option_table.TASK_NOT_YET, (), f"@task of {name}")
+    base: type[Task] = given.get("base") or Task
+    bound = bool(given.get("bind"))
+    _check_function(function, name, bound)
+    task = base()
+    for option, value in given.items():
+        if option in ("base", "bind", "name"):
+            continue
+        if option in option_table.TASK:
+            setattr(task, option, _exceptions(value) if option in _EXCEPTIONS else value)
+    task.ignored_options = tuple(sorted(set(given) & option_table.TASK_NOT_YET))
+    task.__doc__ = function.__doc__
+    task.__dict__.update(__module__=function.__module__, __name__=function.__name__, __wrapped__=function)
+    return bind(task, function.__get__(task) if bound else function, app, name, Arity(function, bound))
+
+
+_EXCEPTIONS = frozenset({"autoretry_for", "dont_autoretry_for", "throws"})
+
+
+def _exceptions(value: Any) -> tuple[type[BaseException], ...]:
+    return tuple(value) if isinstance(value, Iterable) else (value,)
+
+
+def bind(task: Task, call: Callable[..., Any], app: Sends | None, name: str, arity: Arity) -> Task:
+    """Finish a task object: what runs, under which name, for which app."""
+    task.name = name
+    task._app = app
+    task.call = call
+    task.__dict__["run"] = call
+    task.arity = arity if task.typing else None
+    task.is_async = inspect.iscoroutinefunction(call)
+    return task
+
+
+def _check_function(function: Callable[..., Any], name: str, bound: bool) -> None:
+    if isinstance(function, Task):
+        raise ImproperlyConfigured(f"{name} is a task already: apply @task or @shared_task once.")
+    first = next(iter(inspect.signature(function).parameters), None)
+    if first == "self" and not bound:
+        raise ImproperlyConfigured(
+            f'{name} has a parameter "self" but is not bound: write @task(bind=True), or remove self.'
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ImproperlyConfigured(f"{name} is a generator, which would never run: return a list.")
