@@ -1,0 +1,32 @@
+"""What a worker is started with; made by the command line."""
+
+import os
+import socket
+
+from msgspec import Struct
+
+from celeriac.config import Settings
+
+
+class WorkerOptions(Struct):
+    """Options of one worker. None stands for "as the settings say"."""
+
+    hostname: str = ""
+    queues: tuple[str, ...] = ()
+    concurrency: int | None = None
+    pool: str | None = None
+    loglevel: str = "INFO"
+
+    def resolve(self, conf: Settings) -> "WorkerOptions":
+        """Return the options with every gap filled from the settings. `%h` in the name is the host's name."""
+        host = socket.gethostname()
+        name = self.hostname or "celery@%h"
+        for short, value in (("%h", host), ("%n", host.partition(".")[0]), ("%d", host.partition(".")[2])):
+            name = name.replace(short, value)
+        return WorkerOptions(
+            hostname=name if "@" in name else f"{name}@{host}",
+            queues=self.queues or (conf.task_default_queue,),
+            concurrency=self.concurrency or conf.worker_concurrency or os.cpu_count() or 1,
+            pool=self.pool or conf.worker_pool,
+            loglevel=self.loglevel.upper(),
+        )
