@@ -1,0 +1,9 @@
+"""The shop for a WSGI server. `manage.py runserver` and `manage.py celeriac dev` come here too."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+
+application = get_wsgi_application()
