@@ -1,0 +1,1 @@
+"""For tests: the exams that prove a broker or a result store."""

@@ -1,0 +1,3 @@
+import pytest
+
+pytest.register_assert_rewrite("celeriac.testing.broker_exam", "celeriac.testing.store_exam")
