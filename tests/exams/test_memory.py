@@ -9,6 +9,7 @@ from celeriac.brokers.memory import MemoryBroker
 from celeriac.config import Settings
 from celeriac.stores.memory import MemoryStore
 from celeriac.testing.broker_exam import BrokerExam
+from celeriac.testing.store_exam import StoreExam
 
 _numbers = itertools.count()
 
@@ -22,3 +23,12 @@ class TestMemoryBroker(BrokerExam):
     @pytest.fixture
     def store(self) -> MemoryStore:
         return MemoryStore(f"memory://exam-{next(_numbers)}")
+
+
+class TestMemoryStore(StoreExam):
+    shared = False
+
+    @pytest.fixture
+    def make_store(self) -> Callable[..., MemoryStore]:
+        url = f"memory://exam-{next(_numbers)}"
+        return lambda **settings: MemoryStore(url, Settings(**settings))

@@ -476,9 +476,7 @@ class ClaimChecks(_Fixtures):
             return refused
 
         workers = [start(make_broker, work) for _ in range(4)]
-        publishers = [
-            start(make_broker, lambda broker, p=prefix: publish(broker, p)) for prefix in (b"x", b"y")
-        ]
+        publishers = [start(make_broker, partial(publish, prefix)) for prefix in (b"x", b"y")]
         for publisher in publishers:
             publisher.result(3 * LONG)
         assert [worker.result(3 * LONG) for worker in workers] == [set()] * 4
