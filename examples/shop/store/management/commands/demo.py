@@ -4,7 +4,6 @@ It gets the shop ready, starts a worker, lets the made-up customers sign up, ord
 services, waits until every task has ended and checks that nothing is missing. The exit status is 0 only then.
 """
 
-import re
 import signal
 import sys
 import time
@@ -16,6 +15,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.urls import reverse
 
+from celeriac.schemes import mask
 from store.demo import account, ground
 from store.demo.crowd import Crowd
 from store.demo.screen import Bar, Screen, near
@@ -69,9 +69,7 @@ class Command(BaseCommand):
         return crowd
 
     def _setting(self, worker: Worker) -> dict[str, str]:
-        url = re.sub(
-            r":[^:@/]*@", ":***@", getattr(settings, "CELERY_BROKER_URL", "")
-        )  # no password on a screen
+        url = mask(getattr(settings, "CELERY_BROKER_URL", ""))
         database = Path(settings.DATABASES["default"]["NAME"])
         return {
             "queue": url or f"{near(database)} [soft](SQLite; no server needed)[/]",
