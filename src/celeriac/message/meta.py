@@ -5,6 +5,7 @@ does not know are added behind its own. `status` comes first, so that a script c
 first bytes.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,39 +71,51 @@ def encode(record: Record) -> bytes:
     done = None
     if record.state in READY_STATES and record.finished is not None:
         done = datetime.fromtimestamp(record.finished, UTC).isoformat()
-    return _encode(
-        _Meta(
-            record.state,
-            Raw(record.result),
-            record.id,
-            record.traceback,
-            [],
-            done,
-            record.name,
-            record.args,
-            record.kwargs,
-            record.worker,
-            record.retries,
-            record.queue,
-            record.root_id,
-            record.parent_id,
-            record.group_id,
-            record.losses,
-            record.enqueued,
-            record.started,
-            record.finished,
-        )
+    meta = _Meta(
+        record.state,
+        Raw(record.result),
+        record.id,
+        record.traceback,
+        [],
+        done,
+        record.name,
+        record.args,
+        record.kwargs,
+        record.worker,
+        record.retries,
+        record.queue,
+        record.root_id,
+        record.parent_id,
+        record.group_id,
+        record.losses,
+        record.enqueued,
+        record.started,
+        record.finished,
     )
+    try:
+        return _encode(meta)
+    except UnicodeEncodeError:
+        # A lone surrogate, as in the name of a file that is not UTF-8: no reason to lose a result.
+        for name in meta.__struct_fields__:
+            text = getattr(meta, name)
+            if isinstance(text, str):
+                setattr(meta, name, text.encode("utf-8", "backslashreplace").decode())
+        return _encode(meta)
 
 
 def decode(data: bytes) -> Record:
     """Return the record in Celery's or our JSON; raises StoreError."""
     try:
-        meta = _decode(data)
+        try:
+            meta = _decode(data)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            meta = _decode_lenient(data)
         finished = meta.finished
         if finished is None and meta.date_done:
             finished = datetime.fromisoformat(meta.date_done).timestamp()
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(f"A stored result cannot be read: {error}") from None
     return Record(
         meta.task_id,
@@ -123,6 +136,17 @@ def decode(data: bytes) -> Record:
         meta.parent_id,
         meta.group_id,
     )
+
+
+def _decode_lenient(data: bytes) -> _Received:
+    """Read what json writes and msgspec does not read: NaN and its kind, lone surrogates."""
+    fields = json.loads(data)
+    if not isinstance(fields, dict):
+        raise ValueError("it is not an object")
+    result = json.dumps(fields.pop("result", None), separators=(",", ":")).encode()
+    meta = msgspec.convert(fields, _Received)
+    meta.result = Raw(result)
+    return meta
 
 
 def _text(value: Any) -> str:
