@@ -96,6 +96,7 @@ class Executor:
         self.ignore_result = conf.task_ignore_result
         self.store_errors = conf.task_store_errors_even_if_ignored
         self.track_started = conf.task_track_started
+        self.acks_early = conf.task_acks_late is False
         self.before = app.hooks.before_task
         self.after = app.hooks.after_task
 

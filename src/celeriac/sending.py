@@ -34,7 +34,6 @@ class Sender:
         self._conf = conf
         self._routes: dict[str, tuple[str, int]] = {}
         self._origin = (0, "")
-        self._sharing_celery_etas = bool(conf.broker_transport_options.get("mixed_fleet"))
 
     def publication(
         self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]

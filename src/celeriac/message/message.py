@@ -40,7 +40,8 @@ class Properties(Struct, omit_defaults=True):
 
     `timestamp` is the unix time in seconds when the message was published. `celeriac_losses` counts the
     processes that died while they ran it; `celeriac_suspect` marks one that was held by a process that
-    died without leaving word of what it ran.
+    died without leaving word of what it ran; `celeriac_scheduled` one whose eta a worker has handed to the
+    broker, so that no other worker's clock is asked about it again.
     """
 
     correlation_id: str | None = None
@@ -54,6 +55,7 @@ class Properties(Struct, omit_defaults=True):
     timestamp: float | None = None
     celeriac_losses: int = 0
     celeriac_suspect: bool = False
+    celeriac_scheduled: bool = False
 
 
 class Message(Struct):

@@ -1,0 +1,67 @@
+"""A connection for each thread of this process, made when needed.
+
+Used by the Redis broker and the Redis store. After a fork the child makes its own connections.
+"""
+
+import threading
+import time
+from weakref import WeakSet
+
+from celeriac.redis_client.address import Address
+from celeriac.redis_client.connection import Connection, Unsent
+
+
+class Client:
+    """Hands each thread its connection to `address`."""
+
+    def __init__(self, address: Address, connect_timeout: float) -> None:
+        self._address = address
+        self._connect_timeout = connect_timeout
+        self._local = threading.local()
+        self._open: WeakSet[Connection] = WeakSet()
+
+    def connection(self, timeout: float, patience: float = 0.0) -> Connection:
+        """Return a connection that a command can be sent on; raises Unsent or ServerError within `timeout` seconds.
+
+        A refused connection is tried again for `patience` seconds: a server that restarts is back soon.
+        """
+        try:
+            connection: Connection = self._local.connection
+        except AttributeError:
+            pass  # this thread's first
+        else:
+            if connection.usable:
+                return connection
+            connection.close()
+        connection = self._local.connection = self._connect(timeout, patience)
+        self._open.add(connection)
+        return connection
+
+    def lasting(self, timeout: float) -> Connection:
+        """`connection` for one that receives pushes: what waits to be read on it is no sign of its end."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and connection.mine:
+            return connection
+        return self.connection(timeout)
+
+    def _connect(self, timeout: float, patience: float) -> Connection:
+        start = time.monotonic()
+        pause = 0.05
+        tries = 0
+        while True:
+            tries += 1
+            left = timeout - (time.monotonic() - start)
+            try:
+                return Connection(self._address, max(0.05, min(left, self._connect_timeout)))
+            except Unsent as error:
+                passed = time.monotonic() - start
+                if passed + pause > min(patience, timeout):
+                    raise Unsent(error.reason, tries, passed) from None
+            time.sleep(pause)
+            pause = min(2 * pause, 0.25)
+
+    def close(self) -> None:
+        """Close all connections of this process. May be called twice; the next call opens anew."""
+        for connection in list(self._open):
+            connection.close()
+        self._open.clear()

@@ -1,0 +1,328 @@
+"""One connection to a Redis server: a blocking socket, a deadline, and replies parsed by hiredis.
+
+Used by `celeriac.redis_client.client`. A connection belongs to one thread of one process. What goes wrong is told by
+how much is known: `Unsent` (the last command was certainly not executed), `Lost` (it may have been) and
+`ServerError` (the server refused it). After the first two the connection is closed: an answer that comes
+late must never be taken for the answer to another question.
+"""
+
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from typing import Any
+
+import hiredis
+
+from celeriac.redis_client.address import Address
+
+#: The oldest server that has all we need: RPOP with a count, ZRANGE BYSCORE REV, client-side tracking.
+OLDEST = (6, 2)
+
+_MORE: Any = object()
+_RECEIVE = 128 * 1024
+pack = hiredis.pack_command
+
+
+class Unsent(Exception):
+    """The last command was certainly not executed. `tries` counts attempts to connect within `seconds`."""
+
+    def __init__(self, reason: str, tries: int = 0, seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.tries = tries
+        self.seconds = seconds
+
+
+class Lost(Exception):
+    """The command was sent and no answer came: it may or may not have been executed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ServerError(Exception):
+    """The server's refusal, in its own words."""
+
+    @property
+    def kind(self) -> str:
+        """The first word: WRONGPASS, LOADING, OOM, ..."""
+        return str(self).partition(" ")[0]
+
+
+def reason_of(error: BaseException, timeout: float) -> str:
+    """Return a few words for what a socket said."""
+    match error:
+        case ConnectionRefusedError():
+            return "connection refused"
+        case TimeoutError() | BlockingIOError():
+            return f"no answer within {timeout:.1f} s"
+        case ConnectionResetError() | BrokenPipeError():
+            return "connection reset by the server"
+        case FileNotFoundError():
+            return "there is no such socket file"
+        case OSError():
+            return (error.strerror or str(error)).lower()
+    return str(error)
+
+
+class Connection:
+    """An open connection, logged in and with its database selected."""
+
+    __slots__ = (
+        "_buffer",
+        "_pid",
+        "_poll",
+        "_reader",
+        "_sock",
+        "_timeout",
+        "_tls",
+        "_view",
+        "__weakref__",
+        "declared",
+        "version",
+    )
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        """Connect within `timeout` seconds; raises Unsent or ServerError."""
+        self._pid = os.getpid()
+        self._tls = address.tls is not None
+        self._buffer = bytearray(_RECEIVE)
+        self._view = memoryview(self._buffer)
+        self._reader = hiredis.Reader(notEnoughData=_MORE, replyError=ServerError)
+        self._timeout = -1.0
+        #: Queues that were declared through this connection; a new one, perhaps to an emptied server, does it again.
+        self.declared: set[str] = set()
+        deadline = time.monotonic() + timeout
+        self._sock: socket.socket | None = None
+        try:
+            self._sock = _open(address, deadline)
+            self._poll = select.poll()
+            self._poll.register(self._sock, select.POLLIN)
+            self.version = self._greet(address, max(0.01, deadline - time.monotonic()))
+        except OSError as error:
+            self.close()
+            raise Unsent(reason_of(error, timeout)) from None
+        except Lost as error:
+            raise Unsent(error.reason) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _greet(self, address: Address, timeout: float) -> str:
+        """Log in, switch to RESP3, select the database; return the server's version."""
+        hello: tuple[str | int, ...] = ("HELLO", 3)
+        if address.password is not None:
+            hello += ("AUTH", address.username or "default", address.password)
+        data = pack((*hello, "SETNAME", "celeriac"))
+        replies = 1
+        if address.place.db:
+            data += pack(("SELECT", address.place.db))
+            replies = 2
+        try:
+            answer = self.exchange(data, replies, timeout)[0]
+        except ServerError as error:
+            if error.kind == "ERR" and "unknown command" in str(error).lower():
+                raise ServerError(f"TOOOLD it is older than Redis {OLDEST[0]}.{OLDEST[1]}") from None
+            raise
+        version = answer[b"version"].decode()
+        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+            raise ServerError(f"TOOOLD it is Redis {version}, older than {OLDEST[0]}.{OLDEST[1]}")
+        return str(version)
+
+    @property
+    def usable(self) -> bool:
+        """Whether a command can be sent: open, this process's own, and not closed by the server meanwhile."""
+        return self._sock is not None and self._pid == os.getpid() and not self._poll.poll(0)
+
+    @property
+    def mine(self) -> bool:
+        """Whether it is open and was opened by this process."""
+        return self._sock is not None and self._pid == os.getpid()
+
+    def exchange(self, data: bytes, replies: int, timeout: float) -> list[Any]:
+        """Send packed commands and return their replies; raises Unsent, Lost, or the first ServerError.
+
+        `timeout` bounds each wait for the server, and six times that the whole. Unsent speaks of the last command.
+        """
+        sock = self._sock
+        if sock is None:
+            raise Unsent("the connection is closed")
+        try:
+            if timeout != self._timeout:
+                self._set_timeout(sock, timeout)
+            self._send(sock, data)
+            answers = self._receive(sock, replies, timeout)
+        except BaseException:
+            self.close()
+            raise
+        for answer in answers:
+            if isinstance(answer, ServerError):
+                raise answer
+        return answers
+
+    def _set_timeout(self, sock: socket.socket, timeout: float) -> None:
+        if self._tls:
+            sock.settimeout(timeout)
+        else:
+            # The kernel's own timeouts: `settimeout` would cost a poll() before every call.
+            value = struct.pack("ll", int(timeout), int(timeout % 1 * 1e6) or 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        self._timeout = timeout
+
+    def _send(self, sock: socket.socket, data: bytes) -> None:
+        """Send all of `data`. A command of which the end is missing is never executed: any failure is Unsent."""
+        try:
+            sent = sock.send(data)
+            if sent < len(data):
+                deadline = time.monotonic() + self._timeout
+                view = memoryview(data)
+                while sent < len(data):
+                    if time.monotonic() > deadline:
+                        raise TimeoutError
+                    sent += sock.send(view[sent:])
+        except OSError as error:
+            raise Unsent(reason_of(error, self._timeout)) from None
+
+    def _receive(self, sock: socket.socket, count: int, timeout: float) -> list[Any]:
+        answers: list[Any] = []
+        gets = self._reader.gets
+        deadline = time.monotonic() + 6 * timeout
+        try:
+            while len(answers) < count:
+                answer = gets()
+                if answer is _MORE:
+                    if time.monotonic() > deadline:
+                        raise TimeoutError
+                    self._feed(sock)
+                elif type(answer) is not hiredis.PushNotification:
+                    # A push that comes before the answer tells of what the answer knows already.
+                    answers.append(answer)
+        except OSError as error:
+            raise Lost(reason_of(error, timeout)) from None
+        except hiredis.ProtocolError as error:
+            raise Lost(f"it does not speak the Redis protocol: {error}") from None
+        return answers
+
+    def _feed(self, sock: socket.socket) -> None:
+        size = sock.recv_into(self._view)
+        if not size:
+            raise ConnectionResetError
+        self._reader.feed(self._buffer, 0, size)
+
+    def push(self, timeout: float, interrupt: int | None = None) -> list[Any] | None:
+        """Wait for a push; return it, or None once `timeout` is over or the descriptor `interrupt` is readable."""
+        sock = self._sock
+        if sock is None:
+            raise Lost("the connection is closed")
+        deadline = time.monotonic() + timeout
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        if interrupt is not None:
+            poll.register(interrupt, select.POLLIN)
+        try:
+            while True:
+                answer = self._reader.gets()
+                if answer is not _MORE:
+                    return answer if isinstance(answer, list) else [answer]
+                if not (self._tls and sock.pending()):  # type: ignore[attr-defined]
+                    left = deadline - time.monotonic()
+                    # Rounded up: a look a moment too early would only have to be repeated.
+                    ready = poll.poll(max(0, int(left * 1000) + 1) if left > 0 else 0)
+                    if not any(fd == sock.fileno() for fd, _ in ready):
+                        return None
+                self._feed(sock)
+        except OSError as error:
+            self.close()
+            raise Lost(reason_of(error, timeout)) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close it. May be called twice, and in a child after a fork, where it leaves the parent's end alone."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+
+    def __del__(self) -> None:
+        # Its thread has ended without closing it.
+        if hasattr(self, "_sock"):
+            self.close()
+
+
+def _open(address: Address, deadline: float) -> socket.socket:
+    place = address.place
+    if place.path:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(max(0.01, deadline - time.monotonic()))
+            sock.connect(place.path)
+        except BaseException:
+            sock.close()
+            raise
+        sock.settimeout(None)
+        return sock
+    sock = _connect(place.host, place.port, deadline)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    if address.tls is None:
+        sock.settimeout(None)
+        return sock
+    try:
+        sock.settimeout(max(0.01, deadline - time.monotonic()))
+        return address.tls.context().wrap_socket(sock, server_hostname=place.host)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _connect(host: str, port: int, deadline: float) -> socket.socket:
+    """Try the addresses of `host` in turn; raises the last one's OSError."""
+    failure: OSError = TimeoutError()
+    for family, kind, protocol, _, target in _resolve(host, port, deadline):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(max(0.01, deadline - time.monotonic()))
+            sock.connect(target)
+        except OSError as error:
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failure
+
+
+def _resolve(host: str, port: int, deadline: float) -> list[Any]:
+    """`getaddrinfo` with a deadline, which it has not: a silent name server would hold delay() for half a minute."""
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass  # a name
+    found: list[Any] = []
+
+    def look_up() -> None:
+        try:
+            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=look_up, name="celeriac-resolve", daemon=True)
+    thread.start()
+    thread.join(max(0.01, deadline - time.monotonic()))
+    if not found:
+        raise TimeoutError
+    if isinstance(found[0], OSError):
+        raise OSError(0, f"the host name {host} is unknown ({found[0].strerror})")
+    addresses: list[Any] = found[0]
+    return addresses

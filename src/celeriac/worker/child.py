@@ -1,0 +1,93 @@
+"""One child process: sets itself up after the fork, runs the pool, ends.
+
+The main thread runs tasks (`prefork`) or waits for the threads that do (`threads`); the fetcher has a thread of its own.
+Signals that stop a worker are the supervisor's: a child is told by its flight record and a poke.
+"""
+
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+
+from msgspec import Struct
+
+from celeriac.app import Celeriac
+from celeriac.execute import Executor
+from celeriac.waker import Waker
+from celeriac.worker.fetcher import Fetcher
+from celeriac.worker.options import WorkerOptions
+from celeriac.worker.pool import Pool
+from celeriac.worker.recorder import Recorder
+
+logger = logging.getLogger("celeriac.worker")
+
+_PR_SET_PDEATHSIG = 1
+_SWITCH_INTERVAL = 0.001  # seconds; lets the fetcher have the GIL soon enough beside busy tasks
+
+
+class ChildSetup(Struct):
+    """What a child is given by its supervisor."""
+
+    options: WorkerOptions
+    recorder: Recorder
+    waker: Waker
+    parent_waker: Waker
+    threads: int
+
+
+def run_child(app: Celeriac, setup: ChildSetup, supervisor: int) -> int:
+    """Be a child until told to stop; return the exit status."""
+    die_with_parent(supervisor)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    gc.enable()
+    for hook in app.hooks.child_started:
+        hook()
+    serve(app, setup)
+    return 0
+
+
+def serve(app: Celeriac, setup: ChildSetup) -> None:
+    """Fetch and run tasks on this thread and `setup.threads` - 1 others until the record says stop."""
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    options, conf = setup.options, app.conf
+    executor = Executor(app, options.hostname)
+    pool = Pool(executor, setup.recorder, setup.waker, setup.threads, conf.worker_async_concurrency)
+    fetcher = Fetcher(
+        app.broker,
+        app.store,
+        executor,
+        pool,
+        setup.recorder,
+        setup.waker,
+        options.queues,
+        conf.worker_prefetch_multiplier,
+        conf.task_publish_timeout,
+    )
+    io_thread = threading.Thread(target=fetcher.run, name="celeriac-fetcher", daemon=True)
+    others = [
+        threading.Thread(target=pool.work, args=(number,), name=f"celeriac-task-{number}", daemon=True)
+        for number in range(1, setup.threads)
+    ]
+    for thread in (io_thread, *others):
+        thread.start()
+    setup.recorder.set_ready()
+    setup.parent_waker.poke()
+    pool.work(0)
+    for thread in (*others, io_thread):
+        thread.join()
+
+
+def die_with_parent(supervisor: int) -> None:
+    """Have the kernel kill this process when its supervisor dies (Linux; elsewhere the lease has to run out)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != supervisor:
+            os._exit(1)

@@ -1,0 +1,338 @@
+"""The I/O thread of a child: claims batches, settles batches, and is the only one here that talks to the broker.
+
+It keeps about 50 ms of work at hand: one message while tasks are long, hundreds while they are short. What it holds
+behind a task that turns out long goes back. When the broker is away it says so once, waits, and afterwards
+compares what the broker says it holds with what it knows.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+
+from celeriac.broker import Action, Broker, Delivery, Settlement
+from celeriac.errors import BrokerError, LeaseLost, MessageError, StoreError
+from celeriac.execute import Executor, Run, parse_time
+from celeriac.message import protocol
+from celeriac.message.message import Message
+from celeriac.store import ResultStore
+from celeriac.waker import Waker
+from celeriac.worker.pool import Finished, Pool
+from celeriac.worker.recorder import STOP, Recorder
+
+logger = logging.getLogger("celeriac.worker")
+
+_AT_HAND = 0.05  # seconds of work to hold
+_MOST = 1000  # messages to hold at most
+_LINGER = 0.003  # seconds to let outcomes gather under load
+_LONG = 0.1  # a task that runs longer makes its neighbours go back
+_IDLE = 10.0  # seconds to wait for messages at a time
+_LONGEST_PAUSE = 2.0  # seconds between attempts to reach the broker
+
+
+class Fetcher:
+    """Moves deliveries between the broker and a pool, under the name of one consumer."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        store: ResultStore | None,
+        executor: Executor,
+        pool: Pool,
+        recorder: Recorder,
+        waker: Waker,
+        queues: Sequence[str],
+        prefetch: int | None,
+        publish_timeout: float,
+    ) -> None:
+        self.broker = broker
+        self.store = store
+        self.shared_store = store if store is not None and broker.shares(store) else None
+        self.executor = executor
+        self.pool = pool
+        self.recorder = recorder
+        self.waker = waker
+        self.queues = queues
+        self.consumer = recorder.consumer
+        self.prefetch = prefetch
+        self.publish_timeout = publish_timeout
+        self.seq = 0
+        #: What this consumer holds at the broker, as far as it knows.
+        self.held: dict[int, Run | None] = {}
+        #: Outcomes taken from the pool that the broker or the store has not accepted yet.
+        self.unsettled: list[Finished] = []
+        self.average = 0.0
+        self.counted = 0
+        self.busy_before = 0.0
+        self.alone: int | None = None
+        self.lease_lost = False
+        self._away_since: float | None = None
+        self._pause = 0.0
+
+    # -- the loop
+
+    def run(self) -> None:
+        """Fetch and settle until the supervisor says stop, and everything held is settled or given back."""
+        while not self._finished():
+            try:
+                self._turn()
+            except LeaseLost:
+                self._lost_lease()
+            except (BrokerError, StoreError) as error:
+                self._away(error)
+            except Exception:
+                # Never let the thread die in silence: without it the child would hold its messages for ever.
+                logger.exception("The fetcher failed; it goes on in a second.")
+                self.waker.wait(1.0)
+                self.waker.clear()
+        self._leave()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no more work is to be taken."""
+        return self.lease_lost or self.recorder.control == STOP
+
+    def _finished(self) -> bool:
+        return self.stopping and not self.held and not self.unsettled and self.pool.idle
+
+    def _turn(self) -> None:
+        if self._away_since is not None:
+            self._come_back()
+        self.waker.clear()
+        settled = self._settle()
+        if self.stopping:
+            self._give_back()
+            if not settled and not self._finished():
+                self._sleep(1, 0.5)
+            return
+        wanted = self._wanted()
+        claimed = self._claim(wanted) if wanted > 0 else 0
+        if not claimed:
+            self._wait(settled, wanted > 0)
+
+    def _wait(self, settled: int, hungry: bool) -> None:
+        pool = self.pool
+        if self._running_long() and not pool.inbox.empty():
+            self._give_back()
+        if settled > 8:
+            self._sleep(2, _LINGER)
+        elif hungry:
+            pool.fetcher_sleeps = 1
+            if not pool.outbox:
+                self.broker.wait(self.queues, _IDLE, self.waker.fileno())
+            pool.fetcher_sleeps = 0
+        else:
+            self._sleep(1, _LONG)
+
+    def _sleep(self, how: int, seconds: float) -> None:
+        self.pool.fetcher_sleeps = how
+        if not self.pool.outbox or how == 2:
+            self.waker.wait(seconds)
+        self.pool.fetcher_sleeps = 0
+
+    # -- claiming
+
+    def _wanted(self) -> int:
+        """How many messages to ask for now."""
+        pool = self.pool
+        if self.alone is not None or pool.coroutines_wait:
+            return 0
+        free = sum(1 for since in pool.since if not since)
+        waiting = pool.inbox.qsize()
+        if self._running_long() and not free:
+            return 0
+        if self.prefetch:
+            target = self.prefetch * pool.threads
+        elif not self.average:
+            target = pool.threads
+        else:
+            target = min(_MOST, max(1, int(_AT_HAND / self.average)) * pool.threads)
+        if waiting > target // 2:
+            return 0
+        if target == pool.threads:
+            return free - waiting
+        return target - waiting
+
+    def _running_long(self) -> bool:
+        oldest = min((since for since in self.pool.since if since), default=0.0)
+        return bool(oldest) and time.monotonic() - oldest > _LONG
+
+    def _claim(self, wanted: int) -> int:
+        self.seq += 1
+        deliveries = self.broker.claim(self.consumer, self.queues, wanted, self.seq)
+        for delivery in deliveries:
+            self._take(delivery)
+        return len(deliveries)
+
+    def _take(self, delivery: Delivery) -> None:
+        """Hand a delivery to the pool, or settle it at once if it cannot be run."""
+        if delivery.size > len(delivery.payload):
+            self._refuse(delivery, f"too large: {delivery.size:,} bytes")
+            return
+        try:
+            message = protocol.decode(delivery.payload)
+        except MessageError as error:
+            self._refuse(delivery, str(error))
+            return
+        eta = message.headers.eta
+        if eta is not None and not message.properties.celeriac_scheduled and self._schedule(delivery, message, eta):
+            return
+        run = Run(delivery.tag, delivery.queue, message, self.executor.tasks.get(message.headers.task))
+        self.held[delivery.tag] = run
+        if message.properties.celeriac_suspect:
+            self._give_back()
+            self.alone = delivery.tag
+        elif self.alone is not None:
+            self._unheld(Settlement(delivery.tag, Action.PUT_BACK))
+            return
+        self.pool.submit(run)
+
+    def _refuse(self, delivery: Delivery, reason: str) -> None:
+        logger.error("A message of queue %r was set aside as a dead letter: %s", delivery.queue, reason)
+        self._unheld(Settlement(delivery.tag, Action.DEAD, reason=reason))
+
+    def _schedule(self, delivery: Delivery, message: Message, eta: str) -> bool:
+        """Give a message with an eta in the future to the broker's schedule; False where it is to run now."""
+        due = parse_time(eta)
+        if due is None or due <= time.time():
+            return False
+        message.properties.celeriac_scheduled = True
+        payload = protocol.encode(message, delivery.queue)
+        self._unheld(Settlement(delivery.tag, Action.SCHEDULE, payload=payload, due=due))
+        return True
+
+    def _unheld(self, settlement: Settlement) -> None:
+        """Settle soon what no thread has seen."""
+        self.held[settlement.tag] = None
+        self.unsettled.append(Finished(settlement))
+
+    # -- settling
+
+    def _settle(self) -> int:
+        """Settle all outcomes at hand; return how many. What fails is kept for the next time."""
+        outbox = self.pool.outbox
+        while outbox and len(self.unsettled) < _MOST:
+            self.unsettled.append(outbox.popleft())
+        batch = self.unsettled
+        if not batch:
+            return 0
+        self._measure()
+        settlements = [finished.settlement for finished in batch]
+        extras = [settlement for settlement in settlements if not settlement.tag]
+        if extras:
+            self._store_only(extras)
+            settlements = [settlement for settlement in settlements if settlement.tag]
+        if settlements:
+            self._settle_at_broker(settlements)
+        self._accepted(batch)
+        return len(batch)
+
+    def _settle_at_broker(self, settlements: list[Settlement]) -> None:
+        store = self.store
+        if store is not None and self.shared_store is None:
+            records = [settlement.record for settlement in settlements if settlement.record is not None]
+            if records:
+                store.store(records)
+        refused = self.broker.settle(self.consumer, settlements, self.shared_store)
+        for tag in refused:
+            if tag in self.held:
+                logger.warning("The broker refused to settle delivery %s: its lease was taken over, it runs again.", tag)
+
+    def _store_only(self, settlements: list[Settlement]) -> None:
+        """What has no delivery any more (at most once) or not yet (STARTED): store and publish it by itself."""
+        records = [settlement.record for settlement in settlements if settlement.record is not None]
+        if records and self.store is not None:
+            self.store.store(records)
+        publications = [publication for settlement in settlements for publication in settlement.publish]
+        if publications:
+            self.broker.publish(publications, self.publish_timeout)
+
+    def _accepted(self, batch: list[Finished]) -> None:
+        position = 0
+        for finished in batch:
+            self.held.pop(finished.settlement.tag, None)
+            if finished.settlement.tag == self.alone:
+                self.alone = None
+            position = finished.position or position
+            if finished.accepted is not None:
+                finished.accepted.set()
+        self.recorder.settled(position, len(batch))
+        self.unsettled = []
+
+    def _measure(self) -> None:
+        pool = self.pool
+        count, busy = pool.count, pool.busy
+        if count > self.counted:
+            latest = max((busy - self.busy_before) / (count - self.counted), 1e-6)
+            self.average = latest if not self.average else 0.7 * self.average + 0.3 * latest
+            self.counted, self.busy_before = count, busy
+
+    def _give_back(self) -> None:
+        """Put back what has not started."""
+        for run in reversed(self.pool.take_back()):
+            self._unheld(Settlement(run.tag, Action.PUT_BACK))
+
+    # -- trouble
+
+    def _away(self, error: Exception) -> None:
+        """The broker or the store cannot be reached: say so once, wait, with growing pauses."""
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            self._pause = 0.05
+            logger.warning("%s The worker waits and goes on when it is back.", error)
+        self.waker.clear()
+        self.waker.wait(self._pause)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+    def _come_back(self) -> None:
+        """After an outage: take up what we never heard of, drop what is not ours any more."""
+        self.seq += 1
+        deliveries = self.broker.held(self.consumer, self.seq)
+        ours = {delivery.tag for delivery in deliveries}
+        for tag, run in list(self.held.items()):
+            if tag not in ours:
+                # Settled before the reply was lost, or taken over by others: either way it must not start here.
+                if run is not None:
+                    run.void = True
+                del self.held[tag]
+        kept = []
+        for finished in self.unsettled:
+            if finished.settlement.tag in ours or not finished.settlement.tag:
+                kept.append(finished)
+            elif finished.accepted is not None:
+                finished.accepted.set()
+        self.unsettled = kept
+        for delivery in deliveries:
+            if delivery.tag not in self.held:
+                self._take(delivery)
+        away = time.monotonic() - (self._away_since or 0.0)
+        self._away_since = None
+        logger.info("The broker is back after %.1f s.", away)
+
+    def _lost_lease(self) -> None:
+        """Others have what we held. Run nothing more of it; the supervisor starts a new child in this one's place."""
+        if not self.lease_lost:
+            logger.warning("The lease of this process was taken over; it ends what runs and starts anew.")
+        self.lease_lost = True
+        self.pool.take_back()
+        for run in self.held.values():
+            if run is not None:
+                run.void = True
+        for finished in (*self.unsettled, *self.pool.outbox):
+            if finished.accepted is not None:
+                finished.accepted.set()
+        self.unsettled = []
+        self.pool.outbox.clear()
+        self.held.clear()
+        self.waker.clear()
+        if not self._finished():
+            self._sleep(1, 0.2)
+
+    def _leave(self) -> None:
+        try:
+            self.broker.unregister(self.consumer)
+        except BrokerError as error:
+            logger.warning("Could not say good-bye to the broker: %s", error)
+        for _ in range(self.pool.threads):
+            self.pool.inbox.put(None)
+
+

@@ -1,0 +1,185 @@
+"""The threads of a child that run tasks, and the two queues between them and the fetcher.
+
+`inbox` brings runs to the threads that call `work`; coroutine tasks go to one event loop. What came of a run is noted
+in the flight record and put into `outbox`, in the same order, for the fetcher to settle. Nothing here talks
+to a broker.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from queue import SimpleQueue
+
+from msgspec import Struct
+
+from celeriac import states
+from celeriac.broker import Settlement
+from celeriac.execute import Executor, Outcome, Run
+from celeriac.waker import Waker
+from celeriac.worker.recorder import Recorder
+from celeriac.worker.report import report, task_logger
+
+
+class Finished(Struct):
+    """A settlement on its way to the broker. `position` is the flight record's after it; 0: it did not fit.
+
+    `accepted` is set once the broker has it, where somebody waits for that.
+    """
+
+    settlement: Settlement
+    position: int = 0
+    accepted: threading.Event | None = None
+
+
+class Pool:
+    """Runs tasks on `threads` threads and up to `coroutines` coroutines at a time."""
+
+    #: With so many outcomes at hand the fetcher is woken although it lingers.
+    POKE_AT = 200
+
+    def __init__(self, executor: Executor, recorder: Recorder, waker: Waker, threads: int, coroutines: int) -> None:
+        self.executor = executor
+        self.recorder = recorder
+        self.waker = waker
+        self.threads = threads
+        self.inbox: SimpleQueue[Run | None] = SimpleQueue()
+        self.outbox: deque[Finished] = deque()
+        #: How the fetcher sleeps: 0 not at all, 1 wake it for any outcome, 2 only for many (it lingers).
+        self.fetcher_sleeps = 0
+        #: When each thread began what it runs, on the monotonic clock; 0.0: it is free.
+        self.since = [0.0] * threads
+        self.busy = 0.0
+        self.count = 0
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._free_slots = deque(range(threads, threads + coroutines))
+        self._waiting: deque[Run] = deque()
+        self._coroutines: set[asyncio.Task[None]] = set()
+        self._talks = task_logger.isEnabledFor(logging.INFO)
+        self._at_most_once = executor.acks_early
+
+    # -- sync tasks
+
+    def work(self, number: int) -> None:
+        """Run what comes through the inbox on this thread, until a None comes."""
+        get = self.inbox.get
+        while True:
+            run = get()
+            if run is None:
+                return
+            if not run.void:
+                self.run(run, number)
+
+    def run(self, run: Run, number: int) -> None:
+        """Run one delivery from begin to outbox."""
+        now = time.monotonic()
+        self.since[number] = now
+        self.recorder.begin(number, run.tag, now)
+        if run.task is not None and (self._at_most_once or run.task.acks_late is False):
+            self._settle_early(run)
+        if run.task is not None and (run.task.track_started or self.executor.track_started):
+            self._note_started(run)
+        outcome = self.executor.execute(run)
+        self.finish(run, outcome, number)
+        self.since[number] = 0.0
+        if self._talks or outcome.state != states.SUCCESS:
+            report(run, outcome)
+
+    def finish(self, run: Run, outcome: Outcome, slot: int) -> None:
+        """Note the outcome in the flight record and hand it to the fetcher."""
+        settlement = self.executor.settlement(run, outcome)
+        with self._lock:
+            position = self.recorder.finish(slot, settlement)
+            accepted = None if position else threading.Event()
+            self.outbox.append(Finished(settlement, position, accepted))
+            self.count += 1
+            self.busy += outcome.finished - run.started
+        sleeps = self.fetcher_sleeps
+        if sleeps == 1 or (sleeps and (len(self.outbox) >= self.POKE_AT or self.inbox.empty())):
+            self.waker.poke()
+        if accepted is not None:
+            # Too large for the record: it counts as done only once the broker has it.
+            self.waker.poke()
+            accepted.wait()
+            self.recorder.clear(slot)
+
+    def _settle_early(self, run: Run) -> None:
+        """At most once: the delivery ends before the function is called."""
+        accepted = threading.Event()
+        self.outbox.append(Finished(Settlement(run.tag), 0, accepted))
+        self.waker.poke()
+        accepted.wait()
+        run.tag = 0
+
+    def _note_started(self, run: Run) -> None:
+        run.started = time.time()
+        if self.executor.stores(run, states.STARTED):
+            record = self.executor.record(run, Outcome(states.STARTED, finished=0.0))
+            record.finished = None
+            self.outbox.append(Finished(Settlement(0, record=record)))
+            self.waker.poke()
+
+    # -- coroutine tasks
+
+    def submit(self, run: Run) -> None:
+        """Take over a delivery from the fetcher; void it to take it back as long as it has not started."""
+        if run.task is not None and run.task.is_async:
+            self._waiting.append(run)
+            loop = self._loop or self._start_loop()
+            loop.call_soon_threadsafe(self._start_coroutines)
+        else:
+            self.inbox.put(run)
+
+    @property
+    def coroutines_wait(self) -> bool:
+        """Whether coroutine tasks are at hand that cannot start as all slots are taken."""
+        return bool(self._waiting) and not self._free_slots
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits for its outcome to be settled."""
+        return not (any(self.since) or self._coroutines or self.outbox)
+
+    def take_back(self) -> list[Run]:
+        """Return what has not started; none of it will."""
+        runs = []
+        while not self.inbox.empty():
+            run = self.inbox.get_nowait()
+            if run is not None and not run.void:
+                runs.append(run)
+        while self._waiting:
+            runs.append(self._waiting.popleft())
+        return runs
+
+    def _start_loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, name="celeriac-event-loop", daemon=True).start()
+        return loop
+
+    def _start_coroutines(self) -> None:
+        while self._waiting and self._free_slots:
+            try:
+                run = self._waiting.popleft()
+            except IndexError:
+                return
+            if run.void:
+                continue
+            task = asyncio.get_running_loop().create_task(self._run_coroutine(run, self._free_slots.popleft()))
+            self._coroutines.add(task)
+            task.add_done_callback(self._coroutines.discard)
+
+    async def _run_coroutine(self, run: Run, slot: int) -> None:
+        self.recorder.begin(slot, run.tag, time.monotonic())
+        if self._at_most_once or (run.task is not None and run.task.acks_late is False):
+            await asyncio.to_thread(self._settle_early, run)
+        outcome = await self.executor.aexecute(run)
+        if len(outcome.result) < 64 * 1024:
+            self.finish(run, outcome, slot)
+        else:  # may have to wait for the fetcher, which must not hold up the loop
+            await asyncio.to_thread(self.finish, run, outcome, slot)
+        self._free_slots.append(slot)
+        if self._talks or outcome.state != states.SUCCESS:
+            report(run, outcome)
+        self._start_coroutines()

@@ -1,0 +1,195 @@
+"""The flight record of one child: which deliveries run, and which have run and are not settled yet.
+
+A memory-mapped file, written by the child without a system call, read by its supervisor when the child is dead, or
+by the next start on this host when both are. What it says decides what runs again: only what is in a slot and not
+in the ring of outcomes. Whoever has the file open holds its lock, so that a file whose lock is free belongs
+to nobody alive.
+
+Layout, little endian: a head of 512 bytes (magic, control word, ready flag, ring positions, counts, names), one slot of 32 bytes
+for each task that can run at a time (tag, start, deadline), then the ring: entries of a 4-byte length and an
+encoded `Settlement`. Positions count bytes since the beginning; they are written after what they point at.
+"""
+
+import fcntl
+import mmap
+import os
+import struct
+from pathlib import Path
+
+import msgspec
+
+from celeriac.broker import Settlement
+
+_MAGIC = b"CELFLT01"
+_HEAD = 512
+_SLOT = 32
+_RING = 512 * 1024
+_SKIP = 0xFFFFFFFF
+
+_CONTROL, _READY, _HEAD_POS, _TAIL_POS, _SLOTS, _PID, _DONE = 8, 16, 24, 32, 40, 48, 56
+_NAMES = 128
+
+_word = struct.Struct("<q")
+_length = struct.Struct("<I")
+_slot = struct.Struct("<qdd")
+
+RUN, STOP = 0, 1
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Settlement).decode
+
+
+class Recorder:
+    """One flight record. Made by the supervisor before the fork, so that both see the same memory."""
+
+    def __init__(self, path: Path, fd: int, memory: mmap.mmap) -> None:
+        self.path = path
+        self._fd = fd
+        self._memory = memory
+        self.slots = self._get(_SLOTS)
+        self._ring = _HEAD + self.slots * _SLOT
+        self._head = self._get(_HEAD_POS)
+        self._tail = self._get(_TAIL_POS)
+        names = bytes(memory[_NAMES:_HEAD]).rstrip(b"\0").decode().split("\n")
+        self.consumer, self.broker = (*names, "", "")[:2]
+
+    @classmethod
+    def create(cls, path: Path, consumer: str, broker: str, slots: int) -> "Recorder":
+        """Make the file of a new child. `broker` names the server, so that a stale file finds its way home."""
+        hidden = path.with_suffix(".new")
+        fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        size = _HEAD + slots * _SLOT + _RING
+        os.ftruncate(fd, size)
+        memory = mmap.mmap(fd, size)
+        names = f"{consumer}\n{broker}".encode()[: _HEAD - _NAMES]
+        memory[_NAMES : _NAMES + len(names)] = names
+        _word.pack_into(memory, _SLOTS, slots)
+        memory[:8] = _MAGIC
+        os.rename(hidden, path)  # only now may others find it: it is locked and whole
+        return cls(path, fd, memory)
+
+    @classmethod
+    def open_stale(cls, path: Path) -> "Recorder | None":
+        """Open a file that nobody alive has, None if somebody has it or it is none of ours."""
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            memory = mmap.mmap(fd, 0)
+            if memory[:8] != _MAGIC:
+                raise ValueError
+        except (OSError, ValueError):
+            os.close(fd)
+            return None
+        return cls(path, fd, memory)
+
+    def _get(self, offset: int) -> int:
+        value: int = _word.unpack_from(self._memory, offset)[0]
+        return value
+
+    # -- written by the child
+
+    def begin(self, slot: int, tag: int, now: float, deadline: float = 0.0) -> None:
+        """Note that `slot` starts on the delivery `tag`. Times are of the monotonic clock."""
+        _slot.pack_into(self._memory, _HEAD + slot * _SLOT, tag, now, deadline)
+
+    def finish(self, slot: int, settlement: Settlement) -> int:
+        """Note how the delivery in `slot` ended; return the ring's position after it, 0 if it does not fit.
+
+        The slot is free afterwards only if it fitted; else `clear` it once the settlement is accepted.
+        """
+        data = _encode(settlement)
+        size = len(data) + 4
+        head = self._head
+        at = head % _RING
+        if at + size > _RING:
+            head += _RING - at
+            if head + size - self._tail > _RING:
+                return 0
+            if _RING - at >= 4:
+                _length.pack_into(self._memory, self._ring + at, _SKIP)
+            at = 0
+        elif head + size - self._tail > _RING:
+            return 0
+        start = self._ring + at
+        _length.pack_into(self._memory, start, size - 4)
+        self._memory[start + 4 : start + size] = data
+        self._head = head = head + size
+        _word.pack_into(self._memory, _HEAD_POS, head)
+        _word.pack_into(self._memory, _HEAD + slot * _SLOT, 0)
+        return head
+
+    def clear(self, slot: int) -> None:
+        """Free `slot` without an outcome."""
+        _word.pack_into(self._memory, _HEAD + slot * _SLOT, 0)
+
+    def settled(self, position: int, count: int) -> None:
+        """Forget the outcomes up to `position`; `count` is for the statistics."""
+        if position:
+            self._tail = position
+            _word.pack_into(self._memory, _TAIL_POS, position)
+        _word.pack_into(self._memory, _DONE, self._get(_DONE) + count)
+
+    def set_ready(self) -> None:
+        """Tell the supervisor that this child is at work."""
+        _word.pack_into(self._memory, _PID, os.getpid())
+        _word.pack_into(self._memory, _READY, 1)
+
+    # -- between both
+
+    @property
+    def control(self) -> int:
+        """What the supervisor wants: RUN or STOP."""
+        return self._get(_CONTROL)
+
+    def stop(self) -> None:
+        """Ask the child to stop: it finishes what runs and gives back the rest."""
+        _word.pack_into(self._memory, _CONTROL, STOP)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the child has begun to work."""
+        return bool(self._get(_READY))
+
+    @property
+    def done(self) -> int:
+        """How many deliveries the child has settled."""
+        return self._get(_DONE)
+
+    # -- read when the child is dead
+
+    def outcomes(self) -> list[Settlement]:
+        """Return what had run and may not be settled, oldest first."""
+        found = []
+        position, head = self._get(_TAIL_POS), self._get(_HEAD_POS)
+        while position < head:
+            at = position % _RING
+            if _RING - at < 4:
+                position += _RING - at
+                continue
+            (size,) = _length.unpack_from(self._memory, self._ring + at)
+            if size == _SKIP:
+                position += _RING - at
+                continue
+            start = self._ring + at + 4
+            found.append(_decode(self._memory[start : start + size]))
+            position += size + 4
+        return found
+
+    def running(self) -> list[tuple[int, float]]:
+        """Return (tag, start on the monotonic clock) of what is in the slots."""
+        slots = (_slot.unpack_from(self._memory, _HEAD + number * _SLOT) for number in range(self.slots))
+        return [(tag, start) for tag, start, _ in slots if tag]
+
+    def close(self) -> None:
+        """Let go of the file; it stays."""
+        self._memory.close()
+        os.close(self._fd)
+
+    def remove(self) -> None:
+        """Delete the file: everything in it is settled."""
+        self.path.unlink(missing_ok=True)
+        self.close()

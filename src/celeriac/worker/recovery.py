@@ -1,0 +1,191 @@
+"""What becomes of the deliveries of a dead process.
+
+Three cases, one decision each. A child whose flight record is there: what it had done is settled, what it ran is
+counted and runs again (or is set aside after `task_max_deliveries` losses), the rest goes back untouched. A
+consumer whose lease ran out, without a record at hand: all it held goes back as suspect. Records that a killed worker
+tree left on this host are the first case again. Called by the supervisor alone.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from celeriac import states
+from celeriac.broker import Action, Broker, Delivery, Settlement
+from celeriac.errors import ImproperlyConfigured, LeaseLost, MessageError, WorkerLostError
+from celeriac.execute import failure_json
+from celeriac.message import protocol
+from celeriac.message.message import Message
+from celeriac.store import Record, ResultStore
+from celeriac.worker.recorder import Recorder
+
+logger = logging.getLogger("celeriac.worker")
+
+#: Above any number that a consumer gives a claim; still exact as a double, which Lua counts in.
+LAST_SEQ = 2**52
+
+
+class Recovered(Struct):
+    """How many deliveries of a dead process went which way."""
+
+    settled: int = 0
+    rerun: int = 0
+    dead: int = 0
+    returned: int = 0
+
+
+def state_dir(configured: str | None) -> Path:
+    """Return the directory of flight records, made for this user alone.
+
+    In memory (/dev/shm) where that can be had: a record outlives processes, not the machine.
+    """
+    if configured:
+        path = Path(configured)
+    else:
+        parent = Path("/dev/shm")  # noqa: S108 - made below with mode 0700 and checked
+        if not os.access(parent, os.W_OK):
+            parent = Path(tempfile.gettempdir())
+        path = parent / f"celeriac-{os.getuid()}"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = path.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise ImproperlyConfigured(
+            f"{path} belongs to somebody else or can be written by others, so flight records are not safe there. "
+            "Set worker_state_dir to a directory of this user's."
+        )
+    return path
+
+
+def broker_id(url: str) -> str:
+    """Return a short name for a broker's URL, without its secrets."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def stale_records(directory: Path, broker: str) -> Iterator[Recorder]:
+    """Yield the flight records of dead processes that worked for this broker."""
+    for path in sorted(directory.glob("*.flight")):
+        recorder = Recorder.open_stale(path)
+        if recorder is None:
+            continue
+        if recorder.broker == broker:
+            yield recorder
+        else:
+            recorder.close()
+
+
+class Recovery:
+    """Settles for the dead. `hostname` is the worker's name, for the records of lost tasks."""
+
+    def __init__(self, broker: Broker, store: ResultStore | None, hostname: str, max_losses: int) -> None:
+        self.broker = broker
+        self.store = store
+        self.shared_store = store if store is not None and broker.shares(store) else None
+        self.hostname = hostname
+        self.max_losses = max_losses
+
+    def child(self, recorder: Recorder, cause: str, *, blame: bool = True) -> Recovered:
+        """Settle what a dead child left, by its flight record, and remove that; raises BrokerError to be tried again.
+
+        `cause` tells how it died ("signal 9 (SIGKILL)"). Without `blame` what ran goes back uncounted.
+        """
+        counts = Recovered()
+        done = [settlement for settlement in recorder.outcomes() if settlement.tag]
+        running = {tag for tag, _ in recorder.running()} - {settlement.tag for settlement in done}
+        if done:
+            refused = self._settle(recorder.consumer, done)
+            counts.settled = len(done) - len(refused)
+        try:
+            held = self.broker.held(recorder.consumer, LAST_SEQ)
+        except LeaseLost:
+            held = []  # its lease ran out before we came: others have put it back
+        settlements = []
+        for delivery in held:
+            if delivery.tag in running and blame:
+                settlements.append(self._lost(delivery, cause, counts))
+            else:
+                settlements.append(Settlement(delivery.tag, Action.PUT_BACK))
+                counts.returned += 1
+        if settlements:
+            self._settle(recorder.consumer, settlements)
+        self.broker.unregister(recorder.consumer)
+        recorder.remove()
+        return counts
+
+    def consumer(self, dead: str, by: str) -> Recovered:
+        """Take over what a consumer with an expired lease held: nobody knows what of it ran."""
+        counts = Recovered()
+        settlements = []
+        for delivery in self.broker.adopt(dead, by):
+            message = _readable(delivery)
+            if message is None:
+                settlements.append(Settlement(delivery.tag, Action.PUT_BACK))
+            elif message.properties.celeriac_suspect:
+                # A suspect is claimed alone: it was this one that ran.
+                settlements.append(self._lost(delivery, "its worker was lost", counts))
+            else:
+                message.properties.celeriac_suspect = True
+                payload = protocol.encode(message, delivery.queue)
+                settlements.append(Settlement(delivery.tag, Action.PUT_BACK, payload=payload))
+                counts.returned += 1
+        if settlements:
+            self._settle(by, settlements)
+        return counts
+
+    def _settle(self, consumer: str, settlements: list[Settlement]) -> set[int]:
+        if self.store is not None and self.shared_store is None:
+            records = [settlement.record for settlement in settlements if settlement.record is not None]
+            if records:
+                self.store.store(records)
+        return self.broker.settle(consumer, settlements, self.shared_store)
+
+    def _lost(self, delivery: Delivery, cause: str, counts: Recovered) -> Settlement:
+        """The process died while it ran this: count it, and set it aside after too many."""
+        message = _readable(delivery)
+        if message is None:
+            return Settlement(delivery.tag, Action.PUT_BACK)
+        headers, properties = message.headers, message.properties
+        properties.celeriac_losses += 1
+        if properties.celeriac_losses < self.max_losses:
+            counts.rerun += 1
+            logger.warning(
+                "%s[%s]: its process died (%s) while it ran, loss %d of %d; it runs again.",
+                headers.task, headers.id, cause, properties.celeriac_losses, self.max_losses,
+            )  # fmt: skip
+            return Settlement(delivery.tag, Action.PUT_BACK, payload=protocol.encode(message, delivery.queue))
+        counts.dead += 1
+        reason = f"its process died {properties.celeriac_losses} times while it ran, the last time by {cause}"
+        logger.error("%s[%s] is a dead letter now: %s.", headers.task, headers.id, reason)
+        record = Record(
+            headers.id,
+            states.FAILURE,
+            failure_json(WorkerLostError(reason)),
+            name=headers.task,
+            args=headers.argsrepr or "",
+            kwargs=headers.kwargsrepr or "",
+            queue=delivery.queue,
+            worker=self.hostname,
+            retries=headers.retries or 0,
+            losses=properties.celeriac_losses,
+            enqueued=properties.timestamp,
+            finished=time.time(),
+            root_id=headers.root_id,
+            parent_id=headers.parent_id,
+        )
+        return Settlement(delivery.tag, Action.DEAD, reason=reason, record=record)
+
+
+def _readable(delivery: Delivery) -> Message | None:
+    if delivery.size > len(delivery.payload):
+        return None
+    try:
+        return protocol.decode(delivery.payload)
+    except MessageError:
+        return None
+
+

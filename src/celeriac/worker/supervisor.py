@@ -1,0 +1,290 @@
+"""The supervisor: starts the children, keeps their leases, makes good what a dead one leaves, stops them in order.
+
+One thread and one loop over signals, pokes and times. It loads the app once, freezes it and forks, so that memory is
+shared. It never runs a task; of the broker it only needs what `recovery` and `caretaker` do.
+"""
+
+import gc
+import logging
+import os
+import select
+import signal
+import sys
+import time
+import uuid
+from pathlib import Path
+from types import FrameType
+
+from celeriac.app import Celeriac
+from celeriac.errors import BrokerError, CeleriacError
+from celeriac.waker import Waker
+from celeriac.worker.caretaker import Caretaker
+from celeriac.worker.child import ChildSetup, run_child
+from celeriac.worker.options import WorkerOptions
+from celeriac.worker.recorder import Recorder
+from celeriac.worker.recovery import Recovery, broker_id, stale_records, state_dir
+
+logger = logging.getLogger("celeriac.worker")
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+_QUICK_DEATH = 1.0  # seconds; a child that dies sooner is replaced with growing pauses
+_LONGEST_PAUSE = 30.0
+
+
+class Child:
+    """A child as its supervisor sees it. `pid` is 0 once it is dead."""
+
+    __slots__ = ("born", "number", "pid", "recorder", "waker")
+
+    def __init__(self, number: int, pid: int, recorder: Recorder, waker: Waker) -> None:
+        self.number = number
+        self.pid = pid
+        self.recorder = recorder
+        self.waker = waker
+        self.born = time.monotonic()
+
+
+class Supervisor:
+    """Runs a worker of `processes` children with `threads` task threads each."""
+
+    def __init__(self, app: Celeriac, options: WorkerOptions, processes: int, threads: int) -> None:
+        self.app = app
+        self.options = options
+        self.processes = processes
+        self.threads = threads
+        self.lease = app.conf.worker_lease
+        self.directory: Path = state_dir(app.conf.worker_state_dir)
+        self.broker = app.broker
+        self.broker_id = broker_id(app.conf.broker_url or "")
+        self.recovery = Recovery(app.broker, app.store, options.hostname, app.conf.task_max_deliveries)
+        self.own = f"{options.hostname}/supervisor-{uuid.uuid4().hex[:12]}"
+        self.caretaker = Caretaker(app.broker, app.store, self.recovery, self.own, self.lease, self._consumers)
+        self.children: list[Child] = []
+        self.dead: list[tuple[Recorder, str, bool]] = []
+        self.waker = Waker()
+        self.signals: list[int] = []
+        self.stopping = False
+        self.forced = False
+        self.announced = False
+        self.kill_at: float | None = None
+        self.pauses: dict[int, float] = {}
+        self.start_at: dict[int, float] = {}
+
+    # -- life
+
+    def run(self) -> int:
+        """Work until told to stop; return the exit status: 0 after a warm stop, 1 after a forced one."""
+        self._catch_signals()
+        if not self._reach_broker():
+            return 0
+        self._recover_stale()
+        gc.collect()
+        gc.freeze()
+        for number in range(self.processes):
+            self.start_at[number] = 0.0
+        while not (self.stopping and not self.children):
+            self._start_children()
+            self._sleep()
+            self._handle_signals()
+            self._bury()
+            self._tend()
+        self._settle_the_dead()
+        try:
+            self.broker.unregister(self.own)
+        except BrokerError as error:
+            logger.warning("%s", error)
+        logger.info("%s has stopped%s.", self.options.hostname, " by force" if self.forced else "")
+        return 1 if self.forced else 0
+
+    def _reach_broker(self) -> bool:
+        """Register at the broker, waiting for it; False if told to stop meanwhile."""
+        pause, said = 0.2, False
+        while not self.stopping:
+            try:
+                self.broker.register(self.own, self.lease)
+                return True
+            except BrokerError as error:
+                if not said:
+                    logger.warning("%s The worker starts when it is there.", error)
+                said = True
+            self.waker.wait(pause)
+            pause = min(pause * 2, 2.0)
+            self._handle_signals()
+        return False
+
+    def _recover_stale(self) -> None:
+        for recorder in stale_records(self.directory, self.broker_id):
+            try:
+                counts = self.recovery.child(recorder, "the whole worker was killed")
+            except CeleriacError as error:
+                logger.warning("The flight record %s stays for the next start: %s", recorder.path.name, error)
+                recorder.close()
+                continue
+            logger.info(
+                "A worker that was killed on this host: %d finished tasks settled, %d run again, %d go back unstarted.",
+                counts.settled, counts.rerun, counts.returned,
+            )  # fmt: skip
+
+    def _consumers(self) -> list[str]:
+        return [child.recorder.consumer for child in self.children] + [recorder.consumer for recorder, _, _ in self.dead]
+
+    # -- children
+
+    def _start_children(self) -> None:
+        if self.stopping:
+            return
+        now = time.monotonic()
+        for number, when in list(self.start_at.items()):
+            if when <= now:
+                try:
+                    self._fork(number)
+                except BrokerError as error:
+                    logger.debug("No child yet: %s", error)
+                    self.start_at[number] = now + 0.5
+                    return
+                del self.start_at[number]
+
+    def _fork(self, number: int) -> None:
+        consumer = f"{self.options.hostname}/{number}-{uuid.uuid4().hex[:12]}"
+        self.broker.register(consumer, self.lease)
+        conf = self.app.conf
+        path = self.directory / f"{uuid.uuid4().hex}.flight"
+        slots = self.threads + conf.worker_async_concurrency
+        recorder = Recorder.create(path, consumer, self.broker_id, slots)
+        setup = ChildSetup(self.options, recorder, Waker(), self.waker, self.threads)
+        if self.app.framework is not None:
+            self.app.framework.before_fork()
+        self._flush()
+        supervisor = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._be_child(setup, supervisor)
+        self.children.append(Child(number, pid, recorder, setup.waker))
+
+    def _be_child(self, setup: ChildSetup, supervisor: int) -> None:
+        status = 1
+        try:
+            status = run_child(self.app, setup, supervisor)
+        except BaseException:
+            logger.exception("A child could not work.")
+        finally:
+            self._flush()
+            os._exit(status)
+
+    @staticmethod
+    def _flush() -> None:
+        """Empty the buffers, which a fork would copy and `os._exit` would drop."""
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+
+    def _bury(self) -> None:
+        """Collect dead children, note what they left, have them replaced."""
+        for child in list(self.children):
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if not pid:
+                continue
+            self.children.remove(child)
+            child.waker.close()
+            cause = describe_death(status)
+            clean = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+            self.dead.append((child.recorder, cause, not self.forced))
+            if not clean and not self.forced:
+                logger.error("Child process %d died: %s. Another takes its place.", pid, cause)
+            if not self.stopping:
+                self._plan_successor(child, clean)
+        self._settle_the_dead()
+
+    def _plan_successor(self, child: Child, clean: bool) -> None:
+        now = time.monotonic()
+        pause = 0.0
+        if not clean and now - child.born < _QUICK_DEATH and not child.recorder.done:
+            pause = min(max(0.1, 2 * self.pauses.get(child.number, 0.0)), _LONGEST_PAUSE)
+        self.pauses[child.number] = pause
+        self.start_at[child.number] = now + pause
+
+    def _settle_the_dead(self) -> None:
+        for entry in list(self.dead):
+            recorder, cause, blame = entry
+            try:
+                self.recovery.child(recorder, cause, blame=blame)
+            except CeleriacError as error:
+                logger.warning("What a dead child left is settled later: %s", error)
+                return
+            self.dead.remove(entry)
+
+    # -- times and signals
+
+    def _tend(self) -> None:
+        now = time.monotonic()
+        if now >= self.caretaker.next:
+            lost = self.caretaker.turn()
+            for child in self.children:
+                if child.recorder.consumer in lost:
+                    child.waker.poke()
+        if not self.announced and not self.start_at and all(child.recorder.ready for child in self.children):
+            self.announced = True
+            logger.info("%s ready.", self.options.hostname)
+        if self.kill_at is not None and now >= self.kill_at:
+            self._kill()
+
+    def _sleep(self) -> None:
+        times = [self.caretaker.next, *self.start_at.values()]
+        if self.kill_at is not None:
+            times.append(self.kill_at)
+        if self.dead:
+            times.append(time.monotonic() + 0.5)
+        seconds = max(0.0, min(times) - time.monotonic())
+        select.select([self.waker], [], [], seconds)
+        self.waker.clear()
+
+    def _catch_signals(self) -> None:
+        def note(number: int, _frame: FrameType | None) -> None:
+            self.signals.append(number)
+            self.waker.poke()
+
+        for number in (*_STOP_SIGNALS, signal.SIGCHLD):
+            signal.signal(number, note)
+
+    def _handle_signals(self) -> None:
+        while self.signals:
+            number = self.signals.pop(0)
+            if number == signal.SIGCHLD:
+                continue
+            if number == signal.SIGQUIT or self.stopping:
+                self.stopping = True
+                self._kill()
+            else:
+                self._stop(number)
+
+    def _stop(self, number: int) -> None:
+        """Warm: what runs is finished, what has not started goes back."""
+        self.stopping = True
+        grace = self.app.conf.worker_soft_shutdown_timeout
+        logger.info(
+            "%s: finishing what runs%s. Once more to interrupt it.",
+            signal.Signals(number).name, f", {grace:g} s at most" if grace else "",
+        )  # fmt: skip
+        if grace:
+            self.kill_at = time.monotonic() + grace
+        for child in self.children:
+            child.recorder.stop()
+            child.waker.poke()
+
+    def _kill(self) -> None:
+        """Cold: what runs is interrupted and goes back, counted against nobody."""
+        self.forced = True
+        self.kill_at = None
+        for child in self.children:
+            os.kill(child.pid, signal.SIGKILL)
+
+
+def describe_death(status: int) -> str:
+    """Return a wait status in words."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            return f"signal {number} ({signal.Signals(number).name})"
+        except ValueError:
+            return f"signal {number}"
+    return f"exit status {os.WEXITSTATUS(status)}"
