@@ -61,4 +61,10 @@ def with_jobs(rows: Iterable[Row]) -> list[tuple[Row, list[Job]]]:
 def _job(label: str, task_id: str, result: TaskResult | None) -> Job:
     if result is None:
         return Job(label, task_id, "PENDING", 0, "")
-    return Job(label, task_id, result.state, result.retries, result.error or "")
+    return Job(label, task_id, result.state, result.retries, error_of(result))
+
+
+def error_of(result: TaskResult) -> str:
+    """The line that tells what went wrong, which is the last one of the traceback; empty if nothing did."""
+    lines = (result.traceback or "").strip().splitlines()
+    return lines[-1] if lines else ""

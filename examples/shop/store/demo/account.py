@@ -5,7 +5,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.db.models import Count
 
@@ -82,7 +81,7 @@ def tally(results: list[TaskResult]) -> Tally:
     return Tally(
         lines=lines,
         total=_line("all", results),
-        seconds=_seconds(min(begun), max(ended)) if begun and ended else 0.0,
+        seconds=(max(ended) - min(begun)).total_seconds() if begun and ended else 0.0,
         failures=[result for result in results if result.state == FAILURE],
     )
 
@@ -174,18 +173,9 @@ def _line(name: str, results: list[TaskResult]) -> Line:
         succeeded=sum(result.state == SUCCESS for result in results),
         retried=sum(bool(result.retries) for result in results),
         failed=sum(result.state == FAILURE for result in results),
-        waits=_between(at_once, "enqueued_at", "started_at"),
-        runs=_between(results, "started_at", "finished_at"),
+        waits=sorted(result.waited for result in at_once if result.waited is not None),
+        runs=sorted(result.ran for result in results if result.ran is not None),
     )
-
-
-def _between(results: list[TaskResult], start: str, end: str) -> list[float]:
-    pairs = [(getattr(result, start), getattr(result, end)) for result in results]
-    return sorted(_seconds(begun, ended) for begun, ended in pairs if begun and ended)
-
-
-def _seconds(begun: datetime, ended: datetime) -> float:
-    return (ended - begun).total_seconds()
 
 
 def _starts_with(file: object, magic: bytes) -> bool:

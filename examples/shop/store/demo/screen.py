@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.theme import Theme
 
+from store.jobs import error_of
+
 from .account import Check, Line, Tally, percentile
 
 WIDTH = 100  # where nobody says how wide it is: in a file, in a pipe
@@ -97,7 +99,7 @@ class Screen:
             self.console.print(
                 f"  [bad]✕[/] {_short(result.name)}  [soft]{result.task_id}[/]", soft_wrap=True
             )
-            self.console.print(f"    {result.error}", markup=False, soft_wrap=True)
+            self.console.print(f"    {error_of(result)}", markup=False, soft_wrap=True)
 
     def checks(self, checks: list[Check]) -> None:
         for check in checks:

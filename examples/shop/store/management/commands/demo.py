@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.urls import reverse
 
+from celeriac.errors import BrokerDown
 from celeriac.schemes import mask
 from store.demo import account, ground
 from store.demo.crowd import Crowd
@@ -52,6 +53,9 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             screen.trouble("Stopped. The worker has ended; what it had not begun waits for the next one.")
             sys.exit(130)
+        except BrokerDown as down:
+            screen.trouble(str(down))
+            sys.exit(1)
         except Stuck as stuck:
             screen.trouble(f"{stuck} The end of {near(worker.log)}:", worker.last_lines())
             sys.exit(1)
