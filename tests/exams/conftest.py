@@ -1,3 +1,0 @@
-import pytest
-
-pytest.register_assert_rewrite("celeriac.testing.broker_exam", "celeriac.testing.store_exam")

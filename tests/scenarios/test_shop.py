@@ -1,0 +1,163 @@
+"""The shop's demo, as `make demo` runs it: its own processes, fewer orders, in a folder of the test's own."""
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+MANAGE = TOP / "examples" / "shop" / "manage.py"
+WITH_REDIS = TOP / "scripts" / "with_redis.py"
+ORDERS = 60
+PATIENCE = 30
+
+pytest.importorskip("PIL")
+pytest.importorskip("reportlab")
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a command on the shop in the test's folder; ends it with the test."""
+    started: list[subprocess.Popen[str]] = []
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("CELERY_BROKER_URL", "FORCE_COLOR")
+    }
+
+    def begin(*command: str | Path, **extra: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            env=environment | {"SHOP_VAR": str(tmp_path)} | extra,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=40)
+
+
+def finish(process: "subprocess.Popen[str]", within: float = 90) -> tuple[int, str]:
+    text, _ = process.communicate(timeout=within)
+    return process.returncode, text
+
+
+def demo(*options: str) -> list[str]:
+    return [str(MANAGE), "demo", "--orders", str(ORDERS), "--patience", str(PATIENCE), *options]
+
+
+def worker_of(text: str) -> int:
+    found = re.search(r"worker +process (\d+)", text)
+    assert found, text
+    return int(found.group(1))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def asked(orders: int) -> int:
+    """How many tasks the demo asks for: 4 a sign-up, 3 an order, 5 an upload."""
+    return 4 * max(5, orders // 25) + 3 * orders + 5 * max(3, orders // 50)
+
+
+def states(folder: Path) -> dict[str, int]:
+    with sqlite3.connect(folder / "db.sqlite3") as database:
+        return dict(database.execute("SELECT state, count(*) FROM celeriac_taskresult GROUP BY state"))
+
+
+def assert_accounted_for(status: int, text: str, folder: Path, runs: int = 1) -> None:
+    assert status == 0, text
+    assert "✕ print_label" in text
+    assert "no carrier delivers to 'Atlantis'" in text
+    assert f"✓ {asked(ORDERS)} tasks asked for, {asked(ORDERS)} with a final result" in text
+    assert "✓ 1 failed for good" in text
+    assert "\x1b" not in text, "no colours where there is no terminal"
+    assert states(folder) == {"SUCCESS": runs * (asked(ORDERS) - 1), "FAILURE": runs}
+    assert len(list((folder / "media" / "labels").glob("*.pdf"))) == runs * (ORDERS - 1)
+    assert not is_running(worker_of(text))
+
+
+def test_demo_on_sqlite_accounts_for_every_task_and_does_so_again(start: Start, tmp_path: Path) -> None:
+    for runs in (1, 2):
+        status, text = finish(start(*demo()))
+        assert_accounted_for(status, text, tmp_path, runs)
+
+
+def test_demo_on_redis(start: Start, tmp_path: Path) -> None:
+    if not (shutil.which("redis-server") or shutil.which("valkey-server")):
+        if os.environ.get("CI"):
+            pytest.fail("redis-server is missing")
+        pytest.skip("redis-server is missing")
+    status, text = finish(start(WITH_REDIS, sys.executable, *demo()))
+    assert_accounted_for(status, text, tmp_path)
+    port = re.search(r"redis://127\.0\.0\.1:(\d+)/0", text)
+    assert port, text
+    assert (
+        f":{port.group(1)}"
+        not in subprocess.run(["ps", "axo", "args"], capture_output=True, text=True).stdout
+    )
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_stopped_demo_stops_its_worker(start: Start, tmp_path: Path, name: str) -> None:
+    process = start(*demo("--orders", "2000"))
+    wait_for_log(tmp_path / "worker.log")
+    process.send_signal(getattr(signal, name))
+    status, text = finish(process, within=40)
+    assert status == 130, text
+    assert "Stopped. The worker has ended" in text
+    assert not is_running(worker_of(text))
+
+
+def test_a_worker_that_dies_fails_the_demo_and_shows_why(start: Start, tmp_path: Path) -> None:
+    process = start(*demo("--orders", "2000"), PYTHONUNBUFFERED="1")
+    wait_for_log(tmp_path / "worker.log")
+    assert process.stdout is not None
+    head = ""
+    while "worker" not in head:
+        head += process.stdout.readline()
+    os.kill(worker_of(head), signal.SIGKILL)
+    status, text = finish(process, within=40)
+    assert status == 1, text
+    assert "The worker ended with status -9." in text
+    assert "worker.log:" in text
+
+
+def test_a_broker_that_is_not_there_is_told_in_one_line(start: Start) -> None:
+    status, text = finish(start(*demo(), CELERY_BROKER_URL="redis://127.0.0.1:1/0"))
+    assert status == 1, text
+    assert "127.0.0.1:1" in text
+    assert "Traceback" not in text
+
+
+def test_the_shop_s_own_tests_pass(start: Start) -> None:
+    status, text = finish(start("-W", "error", MANAGE, "test", "store", "--noinput"))
+    assert status == 0, text
+    assert re.search(r"Ran \d+ tests", text)
+
+
+def wait_for_log(path: Path, within: float = 20) -> None:
+    """Until the worker has written something, which it does when it has started."""
+    deadline = time.monotonic() + within
+    while not (path.exists() and path.stat().st_size):
+        assert time.monotonic() < deadline, "the worker's log stayed empty"
+        time.sleep(0.05)

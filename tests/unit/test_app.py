@@ -1,0 +1,472 @@
+"""The task API on the caller's side: sending, options, batches, eager mode, results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from celeriac import AsyncResult, Celeriac, registry, shared_task
+from celeriac.app import DuplicateTaskNameWarning
+from celeriac.brokers.memory import MemoryBroker
+from celeriac.context import current
+from celeriac.errors import (
+    CallError,
+    EncodeError,
+    ImproperlyConfigured,
+    MaxRetriesExceededError,
+    Retry,
+    TaskTimeout,
+    UnknownOption,
+    WaitInTask,
+)
+from celeriac.message import protocol
+from celeriac.message.message import Message
+from celeriac.task import Task
+
+
+@pytest.fixture
+def app() -> Iterator[Celeriac]:
+    made = Celeriac("unit", broker="memory://unit", backend="memory://unit")
+    yield made
+    broker = made.broker
+    assert isinstance(broker, MemoryBroker)
+    broker.clear()
+    made.close()
+
+
+def waiting(app: Celeriac, queue: str = "celery") -> list[Message]:
+    """Claim everything that is ready."""
+    app.broker.register("looker", 60)
+    return [protocol.decode(delivery.payload) for delivery in app.broker.claim("looker", [queue], 1000, 1)]
+
+
+def test_delay_puts_a_message_of_protocol_2_on_the_default_queue(app: Celeriac) -> None:
+    @app.task(name="shop.add")
+    def add(x: int, y: int = 2) -> int:
+        return x + y
+
+    result = add.delay(1, y=5)
+    (message,) = waiting(app)
+    assert message.headers.id == result.id == str(result)
+    assert message.headers.task == "shop.add"
+    assert message.headers.root_id == result.id
+    assert message.headers.parent_id is None
+    assert message.headers.argsrepr == "(1,)"
+    assert message.headers.kwargsrepr == "{'y': 5}"
+    assert message.headers.origin is not None and message.headers.origin.startswith("gen")
+    assert message.body == b'[[1],{"y":5},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
+    assert message.properties.correlation_id == result.id
+    assert message.properties.delivery_mode == 2
+    assert abs((message.properties.timestamp or 0) - time.time()) < 5
+
+
+def test_apply_async_options_reach_the_message(app: Celeriac) -> None:
+    @app.task(queue="mails", priority=3)
+    def send(x: int) -> None: ...
+
+    send.apply_async((1,), task_id="my-id", headers={"x-tenant": 7}, ignore_result=True, shadow="sending", priority=8)
+    send.apply_async(kwargs={"x": 2}, queue="other", time_limit=9, soft_time_limit=4)
+    (first,) = waiting(app, "mails")
+    assert first.headers.id == "my-id"
+    assert protocol.custom_headers(first) == {"x-tenant": 7}
+    assert first.headers.ignore_result is True
+    assert first.headers.shadow == "sending"
+    assert first.properties.priority == 8
+    app.broker.unregister("looker")
+    messages = {message.headers.task: message for message in waiting(app, "other")}
+    assert next(iter(messages.values())).headers.timelimit == (9.0, 4.0)
+    assert next(iter(messages.values())).properties.priority == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [
+        ({"countdown": 50}, 50),
+        ({"eta": lambda: datetime.now(UTC) + timedelta(seconds=70)}, 70),
+        ({"eta": lambda: (datetime.now(UTC) + timedelta(seconds=80)).isoformat()}, 80),
+        ({"countdown": 50, "eta": lambda: datetime.now(UTC) + timedelta(hours=1)}, 50),
+    ],
+)
+def test_scheduled_calls_wait_in_the_broker(app: Celeriac, options: dict[str, Any], seconds: float) -> None:
+    @app.task
+    def later() -> None: ...
+
+    later.apply_async(**{name: value() if callable(value) else value for name, value in options.items()})
+    assert waiting(app) == []
+    assert app.broker.depths()["celery"].scheduled == 1
+    publication = app._sender.publication(later, (), {}, {"countdown": seconds})  # type: ignore[union-attr]
+    assert publication.due is not None and abs(publication.due - time.time() - seconds) < 2
+
+
+def test_a_call_that_is_due_already_runs_at_once(app: Celeriac) -> None:
+    @app.task
+    def now() -> None: ...
+
+    now.apply_async(countdown=-5)
+    assert len(waiting(app)) == 1
+
+
+def test_expires_is_an_absolute_time_and_a_ttl(app: Celeriac) -> None:
+    @app.task(expires=60)
+    def short() -> None: ...
+
+    short.delay()
+    (message,) = waiting(app)
+    assert message.headers.expires is not None
+    left = datetime.fromisoformat(message.headers.expires) - datetime.now(UTC)
+    assert timedelta(seconds=55) < left <= timedelta(seconds=60)
+    assert 55_000 < int(message.properties.expiration or 0) <= 60_000
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"countdown": "10"},
+        {"countdown": True},
+        {"eta": "tomorrow"},
+        {"priority": 10},
+        {"priority": "high"},
+        {"expires": "soon"},
+    ],
+)
+def test_options_of_the_wrong_kind_are_refused(app: Celeriac, bad: dict[str, Any]) -> None:
+    @app.task
+    def job() -> None: ...
+
+    with pytest.raises(CallError, match=next(iter(bad))):
+        job.apply_async(**bad)
+    assert waiting(app) == []
+
+
+def test_args_must_be_a_sequence_and_kwargs_a_mapping(app: Celeriac) -> None:
+    @app.task
+    def job(text: str) -> None: ...
+
+    with pytest.raises(TypeError, match="list or tuple"):
+        job.apply_async("text")
+    with pytest.raises(TypeError, match="dict"):
+        job.apply_async(("x",), ["y"])
+
+
+def test_unknown_options_name_the_nearest_one(app: Celeriac) -> None:
+    @app.task
+    def job() -> None: ...
+
+    with pytest.raises(UnknownOption, match="Did you mean 'queue'"):
+        job.apply_async(que="x")
+    with pytest.raises(UnknownOption, match="Did you mean 'max_retries'"):
+        app.task(max_retires=3)(lambda: None)
+    with pytest.raises(UnknownOption, match="this release"):
+        job.apply_async(link=job.s())
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [((), {}), ((1, 2, 3, 4), {}), ((1,), {"a": 2}), ((1, 2), {"nope": 3}), ((), {"b": 1})],
+)
+def test_arguments_that_do_not_fit_are_refused_with_the_signature(
+    app: Celeriac, args: tuple[int, ...], kwargs: dict[str, int]
+) -> None:
+    @app.task(name="shop.f")
+    def f(a: int, b: int, c: int = 0) -> None: ...
+
+    with pytest.raises(CallError, match=r"shop\.f\(a: .*test_app\.py:\d+"):
+        f.delay(*args, **kwargs)
+    assert waiting(app) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"), [((1, 2), {}), ((1,), {"b": 2}), ((), {"a": 1, "b": 2}), ((1, 2), {"c": 3}), ((1, 2, 3), {})]
+)
+def test_arguments_that_fit_pass(app: Celeriac, args: tuple[int, ...], kwargs: dict[str, int]) -> None:
+    @app.task
+    def f(a: int, b: int, c: int = 0) -> None: ...
+
+    f.delay(*args, **kwargs)
+    assert len(waiting(app)) == 1
+
+
+def test_star_and_keyword_only_parameters(app: Celeriac) -> None:
+    @app.task
+    def f(a: int, *rest: int, key: int, **more: int) -> None: ...
+
+    f.delay(1, 2, 3, key=4, other=5)
+    with pytest.raises(CallError, match="key"):
+        f.delay(1)
+
+    @app.task
+    def g(a: int, /, b: int) -> None: ...
+
+    g.delay(1, b=2)
+    with pytest.raises(CallError):
+        g.delay(a=1, b=2)
+
+
+def test_typing_false_leaves_the_check_to_the_worker(app: Celeriac) -> None:
+    @app.task(typing=False)
+    def f(a: int) -> None: ...
+
+    f.delay()
+    assert len(waiting(app)) == 1
+
+
+def test_send_many_and_batch_publish_all_or_nothing(app: Celeriac) -> None:
+    @app.task
+    def f(a: int) -> None: ...
+
+    results = app.send_many([f.s(1), (f, (2,)), (f, (), {"a": 3}), (f, (4,), {}, {"queue": "other"})])
+    assert [type(result) for result in results] == [AsyncResult] * 4
+    assert app.broker.depths()["celery"].ready == 3
+    assert app.broker.depths()["other"].ready == 1
+    with pytest.raises(CallError):
+        app.send_many([f.s(1), f.s()])
+    with pytest.raises(RuntimeError), app.batch():
+        f.delay(5)
+        raise RuntimeError
+    assert app.broker.depths()["celery"].ready == 3
+    with app.batch():
+        f.delay(6)
+        with app.batch():
+            f.delay(7)
+        assert app.broker.depths()["celery"].ready == 3
+    assert app.broker.depths()["celery"].ready == 5
+
+
+def test_routes_by_name_and_glob_give_way_to_attributes_and_options() -> None:
+    app = Celeriac(
+        "routes",
+        broker="memory://routes",
+        task_routes={"mail.*": "mails", "mail.urgent": {"queue": "urgent", "priority": 9}},
+    )
+    names = {}
+    for name, options in {"mail.a": {}, "mail.urgent": {}, "mail.own": {"queue": "own"}, "else": {}}.items():
+        task = app.task(name=name, **options)(lambda: None)
+        names[name] = app._sender.publication(task, (), {}, {}) if app._sender else None
+        task.delay()
+    depths = app.broker.depths()
+    assert {queue: depth.ready for queue, depth in depths.items()} == {"mails": 1, "urgent": 1, "own": 1, "celery": 1}
+    app.close()
+
+
+def test_shared_tasks_go_through_the_current_app(app: Celeriac) -> None:
+    @shared_task(name="unit.shared")
+    def shared(x: int) -> int:
+        return x
+
+    try:
+        shared.delay(1)
+        assert len(waiting(app)) == 1
+        assert app.tasks["unit.shared"] is shared
+        other = Celeriac("other", broker="memory://unit-other")
+        shared.delay(2)
+        assert other.broker.depths()["celery"].ready == 1
+        other.close()
+        assert shared.app is app
+    finally:
+        del registry.shared_tasks["unit.shared"]
+
+
+def test_without_an_app_the_error_says_what_to_do() -> None:
+    @shared_task(name="unit.lonely")
+    def lonely() -> None: ...
+
+    try:
+        if not registry.has_app():
+            with pytest.raises(ImproperlyConfigured, match="INSTALLED_APPS"):
+                lonely.delay()
+    finally:
+        del registry.shared_tasks["unit.lonely"]
+
+
+def test_two_functions_with_one_name_warn_and_the_first_stays(app: Celeriac) -> None:
+    first = app.task(name="same")(lambda: 1)
+
+    def other() -> int:
+        return 2
+
+    with pytest.warns(DuplicateTaskNameWarning, match="same"):
+        app.task(name="same")(other)
+    assert app.tasks["same"] is first
+
+
+def test_what_is_no_task_is_refused_where_it_is_defined(app: Celeriac) -> None:
+    with pytest.raises(ImproperlyConfigured, match="bind=True"):
+
+        @app.task
+        def method(self: Any) -> None: ...
+
+    with pytest.raises(ImproperlyConfigured, match="generator"):
+
+        @app.task
+        def stream() -> Iterator[int]:
+            yield 1
+
+    @app.task
+    def once() -> None: ...
+
+    with pytest.raises(ImproperlyConfigured, match="already"):
+        app.task(once)
+
+
+def test_a_base_class_gives_defaults_and_methods(app: Celeriac) -> None:
+    class Base(Task):
+        max_retries = 7
+
+        def helper(self) -> str:
+            return f"helped {self.name}"
+
+    @app.task(base=Base, bind=True, name="based")
+    def based(self: Base) -> str:
+        return self.helper()
+
+    assert based.max_retries == 7
+    assert based.apply().get() == "helped based"
+    assert based() == "helped based"
+
+
+def test_register_task_takes_a_class(app: Celeriac) -> None:
+    class Adder(Task):
+        name = "adder"
+
+        def run(self, a: int, b: int) -> int:
+            return a + b
+
+    adder = app.register_task(Adder)
+    assert adder.apply((1, 2)).get() == 3
+    adder.delay(1, 2)
+    with pytest.raises(CallError):
+        adder.delay(1)
+
+
+class TestEager:
+    def test_apply_runs_through_the_execution_path(self, app: Celeriac) -> None:
+        @app.task(bind=True)
+        def who(self: Task, x: tuple[int, ...]) -> list[Any]:
+            assert current.get() is not None
+            return [self.request.id, self.request.retries, x]
+
+        result = who.apply(((1, 2),), task_id="abc")
+        assert result.get() == ["abc", 0, [1, 2]]  # tuples become lists, as on the wire
+        assert result.successful() and result.ready() and result.state == "SUCCESS"
+        assert current.get() is None
+
+    def test_retries_run_inline(self, app: Celeriac) -> None:
+        runs = []
+
+        @app.task(autoretry_for=(ValueError,), retry_backoff=True, max_retries=2)
+        def flaky() -> None:
+            runs.append(1)
+            raise ValueError("always")
+
+        result = flaky.apply()
+        assert len(runs) == 3
+        assert result.state == "FAILURE"
+        with pytest.raises(ValueError, match="always"):
+            result.get()
+        assert isinstance(result.get(propagate=False), ValueError)
+
+    def test_always_eager_and_propagates(self) -> None:
+        app = Celeriac("eager", task_always_eager=True, task_eager_propagates=True)
+
+        @app.task
+        def boom() -> None:
+            raise KeyError("no")
+
+        @app.task
+        async def later(x: int) -> int:
+            return x + 1
+
+        with pytest.raises(KeyError):
+            boom.delay()
+        assert later.delay(1).get() == 2
+        with pytest.raises(EncodeError):
+            later.delay({1})
+        app.close()
+
+
+class TestRetry:
+    def test_called_directly_it_raises_the_cause_or_retry(self, app: Celeriac) -> None:
+        @app.task(bind=True)
+        def job(self: Task, cause: Exception | None = None) -> None:
+            raise self.retry(exc=cause)
+
+        with pytest.raises(Retry):
+            job()
+        with pytest.raises(ValueError, match="x"):
+            job(ValueError("x"))
+
+    def test_limits(self, app: Celeriac) -> None:
+        runs: list[int] = []
+
+        @app.task(bind=True, max_retries=1)
+        def job(self: Task, with_cause: bool, limit: int | None = None) -> None:
+            runs.append(self.request.retries)
+            raise self.retry(countdown=0, exc=OSError("cause") if with_cause else None, max_retries=limit)
+
+        with pytest.raises(OSError, match="cause"):
+            job.apply((True,)).get()
+        assert runs == [0, 1]
+        with pytest.raises(MaxRetriesExceededError, match="Can't retry"):
+            job.apply((False,)).get()
+        runs.clear()
+        with pytest.raises(OSError, match="cause"):
+            job.apply((True, 3)).get()
+        assert runs == [0, 1, 2, 3]
+
+    def test_arguments_can_be_replaced_and_retry_need_not_throw(self, app: Celeriac) -> None:
+        seen = []
+
+        @app.task(bind=True)
+        def job(self: Task, n: int) -> int:
+            seen.append(n)
+            if n < 3:
+                self.retry(args=(n + 1,), countdown=0, throw=False)
+            return n
+
+        assert job.apply((1,)).get() == 3
+        assert seen == [1, 2, 3]
+
+
+def test_get_times_out_refuses_inside_tasks_and_without_a_store(app: Celeriac) -> None:
+    @app.task
+    def idle() -> None: ...
+
+    result = idle.delay()
+    assert result.state == "PENDING" and not result.ready() and not result.exists()
+    with pytest.raises(TaskTimeout):
+        result.get(timeout=0.01)
+
+    @app.task
+    def waits() -> None:
+        app.AsyncResult("x").get()
+
+    with pytest.raises(WaitInTask):
+        waits.apply().get()
+    bare = Celeriac("bare", broker="memory://bare", set_as_current=False)
+    with pytest.raises(ImproperlyConfigured, match="result_backend"):
+        bare.AsyncResult("x").get()
+
+
+def test_an_app_without_a_broker_says_so() -> None:
+    app = Celeriac("none", set_as_current=False)
+    task = app.task(lambda: None)
+    with pytest.raises(ImproperlyConfigured, match="broker_url is not set"):
+        task.delay()
+
+
+def test_children_know_parent_and_root(app: Celeriac) -> None:
+    @app.task
+    def inner() -> None: ...
+
+    @app.task
+    def outer() -> None:
+        inner.delay()
+
+    outer.apply(task_id="outer-id")
+    (message,) = waiting(app)
+    assert message.headers.parent_id == "outer-id"
+    assert message.headers.root_id == "outer-id"
