@@ -174,14 +174,17 @@ class Celeriac:
         sender = self._sender
         if sender is None:
             sender = self._sender = Sender(self.conf)
-        if self.conf.task_always_eager:
+        if sender.conf.task_always_eager:
             return self.apply(task, args, kwargs, options)
         publication = sender.publication(task, args, kwargs, options)
         batch = _batch.get()
         if batch is not None:
             batch.append(publication)
             return AsyncResult(publication.id, self)
-        return self._publish_soon([publication])[0]
+        if registry.framework() is None:
+            self.publish((publication,))
+            return AsyncResult(publication.id, self)
+        return self._publish_soon((publication,))[0]
 
     def _publish_soon(self, publications: Sequence[Publication]) -> list[AsyncResult]:
         """Publish now, or after the commit of the open transaction; return the handles."""

@@ -31,7 +31,7 @@ class Sender:
     """Makes messages for one app under its settings."""
 
     def __init__(self, conf: Settings) -> None:
-        self._conf = conf
+        self.conf = conf
         self._routes: dict[str, tuple[str, int]] = {}
         self._origin = (0, "")
 
@@ -67,10 +67,10 @@ class Sender:
         if options or task.expires is not None:
             queue, due = self._apply_options(task, message, queue, options)
         payload = protocol.encode(message, queue)
-        if len(payload) > self._conf.worker_max_message_bytes:
+        if len(payload) > self.conf.worker_max_message_bytes:
             raise EncodeError(
                 f"The arguments of {task.name} make a message of {len(payload):,} bytes; "
-                f"worker_max_message_bytes allows {self._conf.worker_max_message_bytes:,}. Store them (a file, a row) "
+                f"worker_max_message_bytes allows {self.conf.worker_max_message_bytes:,}. Store them (a file, a row) "
                 "and pass where they are."
             )
         return Publication(task_id, task.name, queue, payload, message.properties.priority or 0, due)
@@ -85,7 +85,7 @@ class Sender:
     def _body(
         self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> tuple[bytes, str, str]:
-        name = (options.get("serializer") if options else None) or task.serializer or self._conf.task_serializer
+        name = (options.get("serializer") if options else None) or task.serializer or self.conf.task_serializer
         kwargs = kwargs if type(kwargs) is dict else dict(kwargs)
         if name == "json" and serializers.is_plain(args, kwargs):
             encode = serializers.json_dumps_plain
@@ -100,7 +100,7 @@ class Sender:
 
     def _route(self, task: Task) -> tuple[str, int]:
         """Queue and priority of a task without options, worked out once: attribute, then route, then default."""
-        conf = self._conf
+        conf = self.conf
         found = route_for(task.name, conf.task_routes)
         queue = task.queue or found.get("queue") or conf.task_default_queue
         priority = task.priority
@@ -150,7 +150,7 @@ class Sender:
                 raise CallError(f"{option} is not a time: {value!r}. Pass a datetime or ISO 8601 text.") from None
         if isinstance(value, datetime):
             if value.tzinfo is None:
-                value = value.replace(tzinfo=ZoneInfo(self._conf.timezone or "UTC"))
+                value = value.replace(tzinfo=ZoneInfo(self.conf.timezone or "UTC"))
             return value.timestamp()
         return time.time() + _number(value, option)
 
