@@ -63,7 +63,9 @@ class Fetcher:
         self.average = 0.0
         self.counted = 0
         self.busy_before = 0.0
-        self.alone: int | None = None
+        #: A suspect: it starts when nothing else is held, and nothing is claimed until it is settled.
+        self.alone: Run | None = None
+        self.alone_started = False
         self.lease_lost = False
         self._away_since: float | None = None
         self._pause = 0.0
@@ -104,6 +106,9 @@ class Fetcher:
             if not settled and not self._finished():
                 self._sleep(1, 0.5)
             return
+        if self.alone is not None and len(self.held) == 1 and not self.alone_started:
+            self.alone_started = True
+            self.pool.submit(self.alone)
         wanted = self._wanted()
         claimed = self._claim(wanted) if wanted > 0 else 0
         if not claimed:
@@ -118,7 +123,8 @@ class Fetcher:
         elif hungry:
             pool.fetcher_sleeps = 1
             if not pool.outbox:
-                self.broker.wait(self.queues, _IDLE, self.waker.fileno())
+                seconds = _IDLE if pool.inbox.empty() else _LONG
+                self.broker.wait(self.queues, seconds, self.waker.fileno())
             pool.fetcher_sleeps = 0
         else:
             self._sleep(1, _LONG)
@@ -178,13 +184,13 @@ class Fetcher:
             return
         run = Run(delivery.tag, delivery.queue, message, self.executor.tasks.get(message.headers.task))
         self.held[delivery.tag] = run
-        if message.properties.celeriac_suspect:
-            self._give_back()
-            self.alone = delivery.tag
-        elif self.alone is not None:
+        if self.alone is not None:
             self._unheld(Settlement(delivery.tag, Action.PUT_BACK))
-            return
-        self.pool.submit(run)
+        elif message.properties.celeriac_suspect:
+            self._give_back()
+            self.alone, self.alone_started = run, False
+        else:
+            self.pool.submit(run)
 
     def _refuse(self, delivery: Delivery, reason: str) -> None:
         logger.error("A message of queue %r was set aside as a dead letter: %s", delivery.queue, reason)
@@ -250,7 +256,7 @@ class Fetcher:
         position = 0
         for finished in batch:
             self.held.pop(finished.settlement.tag, None)
-            if finished.settlement.tag == self.alone:
+            if self.alone is not None and finished.settlement.tag == self.alone.tag:
                 self.alone = None
             position = finished.position or position
             if finished.accepted is not None:
@@ -268,7 +274,11 @@ class Fetcher:
 
     def _give_back(self) -> None:
         """Put back what has not started."""
-        for run in reversed(self.pool.take_back()):
+        runs = self.pool.take_back()
+        if self.alone is not None and not self.alone_started:
+            runs.append(self.alone)
+            self.alone = None
+        for run in reversed(runs):
             self._unheld(Settlement(run.tag, Action.PUT_BACK))
 
     # -- trouble
