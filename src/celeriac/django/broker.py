@@ -1,0 +1,421 @@
+"""The broker on the project's own database: SQLite or PostgreSQL, `django://` or `django://ALIAS`.
+
+What `delay()` publishes inside `atomic()` is part of that transaction. Statements are in `celeriac.django.sql`, the
+connection in `celeriac.django.session`, waiting in `celeriac.django.wakeup`. A subclass for each database says how
+it publishes and claims; everything else is the same. Never opens a transaction that outlives a call.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from django.db import connections
+
+from celeriac.broker import Action, Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
+from celeriac.django import wakeup
+from celeriac.django.session import PATIENCE, Rows, Session, open_session
+from celeriac.django.store import DatabaseStore
+from celeriac.errors import BrokerDown, BrokerError, CeleriacError, LeaseLost
+from celeriac.store import ResultStore
+
+#: How many scheduled messages one claim makes ready at most, and how many one step of a purge deletes.
+BATCH = 5000
+#: The length of the columns for names.
+NAME = 255
+
+_NOT_WAL = (
+    "{place} has journal_mode {mode!r}, in which readers and writers block each other. Set OPTIONS['init_command'] to "
+    "'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;'."
+)
+
+
+class DatabaseBroker(Broker):
+    """Messages in tables of the database. Made by `DatabaseBroker(url, settings)`, which returns the right subclass."""
+
+    schemes: ClassVar[tuple[str, ...]] = ("django",)
+
+    def __new__(cls, url: str = "django://", settings: Any = None) -> "DatabaseBroker":
+        session = open_session(url, "broker_url")
+        self = super().__new__(_BROKERS[session.vendor] if cls is DatabaseBroker else cls)
+        self._session = session
+        return self
+
+    _session: Session
+
+    def __init__(self, url: str = "django://", settings: Any = None) -> None:
+        self.safe_url = url
+        if settings is not None:
+            self.max_message_bytes = settings.worker_max_message_bytes
+        self._thread = threading.local()
+        self._watches: list[wakeup.Watch] = []
+        self._turn = 0
+        # Numbers of claims that found nothing and so were not written down.
+        self._empty: dict[str, int] = {}
+
+    @property
+    def alias(self) -> str:
+        """The database's name in DATABASES."""
+        return self._session.alias
+
+    # -- producers
+
+    def publish(self, publications: Sequence[Publication], timeout: float) -> None:
+        if not publications:
+            return
+        session = self._session
+        try:
+            with session.write(timeout) as raw:
+                self._insert(raw, publications)
+        except session.errors as error:
+            raise self._not_queued(error, publications) from error
+
+    def _insert(self, raw: Any, publications: Sequence[Publication]) -> None:
+        raise NotImplementedError
+
+    def _wake(self, raw: Any) -> None:
+        """Tell those who wait, if they are not told by the change itself."""
+
+    # -- consumers
+
+    def register(self, consumer: str, lease: float) -> None:
+        with self._writing() as raw:
+            self._session.count(raw, "register", consumer, lease)
+            self._empty.pop(consumer, None)
+
+    def claim(self, consumer: str, queues: Sequence[str], limit: int, seq: int) -> list[Delivery]:
+        session = self._session
+        if not self._worth_claiming(consumer, queues, seq):
+            return []
+        self._turn += 1
+        first = self._turn % len(queues)
+        rows: Rows = []
+        with self._writing() as raw:
+            if not session.count(raw, "next_seq", seq, consumer, seq):
+                self._check_lease(raw, consumer)
+                return []
+            session.count(raw, "promote", BATCH)
+            for queue in (*queues[first:], *queues[:first]):
+                if len(rows) < limit:
+                    rows += self._claim(raw, consumer, queue, limit - len(rows))
+            self._claimed(raw, consumer, rows)
+        return _deliveries(rows)
+
+    def _worth_claiming(self, consumer: str, queues: Sequence[str], seq: int) -> bool:
+        """Look without the writers' lock; raises LeaseLost."""
+        session = self._session
+        with self._reading() as raw:
+            ((last, anything),) = session.rows(raw, "look", consumer, session.these(queues))
+        if last is None:
+            raise LeaseLost(f"The lease of {consumer} was taken over.")
+        if seq <= max(last, self._empty.get(consumer, -1)):
+            return False
+        if not anything:
+            self._empty[consumer] = seq
+        return bool(anything)
+
+    def _claim(self, raw: Any, consumer: str, queue: str, limit: int) -> Rows:
+        raise NotImplementedError
+
+    def _claimed(self, raw: Any, consumer: str, rows: Rows) -> None:
+        """Finish a claim of `rows`."""
+
+    def _check_lease(self, raw: Any, consumer: str) -> None:
+        if not self._session.rows(raw, "has_lease", consumer):
+            raise LeaseLost(f"The lease of {consumer} was taken over.")
+
+    def held(self, consumer: str, seq: int) -> list[Delivery]:
+        session = self._session
+        with self._writing() as raw:
+            session.count(raw, "next_seq", seq, consumer, seq)
+            self._check_lease(raw, consumer)
+            return _deliveries(session.rows(raw, "held", self.max_message_bytes, consumer))
+
+    def settle(
+        self, consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None
+    ) -> set[int]:
+        if not settlements:
+            return set()
+        refused: set[int] = set()
+        with self._writing() as raw:
+            pending = self._settleable(raw, consumer, [settlement.tag for settlement in settlements])
+            accepted = []
+            for settlement in settlements:
+                if settlement.tag in pending:
+                    pending.remove(settlement.tag)
+                    accepted.append(settlement)
+                else:
+                    refused.add(settlement.tag)
+            self._end(raw, accepted)
+            if isinstance(store, DatabaseStore):
+                store.write(
+                    raw, [settlement.record for settlement in accepted if settlement.record is not None]
+                )
+        return refused
+
+    def _settleable(self, raw: Any, consumer: str, tags: list[int]) -> set[int]:
+        session = self._session
+        return {row[0] for row in session.rows(raw, "settleable", session.these(tags), consumer)}
+
+    def _end(self, raw: Any, settlements: Sequence[Settlement]) -> None:
+        session = self._session
+        done = [settlement.tag for settlement in settlements if not settlement.action]
+        if done:
+            these = session.these(done)
+            session.count(raw, "delete_messages", these)
+            session.count(raw, "delete_bodies", these)
+        publications: list[Publication] = []
+        for settlement in settlements:
+            if settlement.action:
+                self._return(raw, settlement)
+            if settlement.publish:
+                publications += settlement.publish
+        if publications:
+            self._insert(raw, publications)
+
+    def _return(self, raw: Any, settlement: Settlement) -> None:
+        session = self._session
+        tag = settlement.tag
+        if settlement.payload is not None:
+            session.count(raw, "set_payload", settlement.payload, tag)
+        if settlement.action is Action.PUT_BACK:
+            session.count(raw, "put_back", tag)
+            self._wake(raw)
+        elif settlement.action is Action.SCHEDULE:
+            session.count(raw, "schedule", settlement.due or 0.0, tag)
+            self._wake(raw)
+        else:
+            session.count(raw, "set_aside", tag)
+            session.count(raw, "set_reason", settlement.reason, tag)
+
+    def shares(self, store: ResultStore) -> bool:
+        return isinstance(store, DatabaseStore) and store.alias == self.alias
+
+    def unregister(self, consumer: str) -> None:
+        session = self._session
+        with self._writing() as raw:
+            if session.count(raw, "unregister", consumer) and session.count(raw, "give_back_all", consumer):
+                self._wake(raw)
+            self._empty.pop(consumer, None)
+
+    def wait(self, queues: Sequence[str], timeout: float, interrupt: int) -> None:
+        session = self._session
+        deadline = time.monotonic() + timeout
+        these = session.these(queues)
+        changed = True
+        while changed:
+            with self._reading() as raw:
+                watch = self._watch(raw)
+                watch.arm()
+                ((ready, due_in),) = session.rows(raw, "outlook", these)
+                left = deadline - time.monotonic()
+                if due_in is not None:
+                    left = min(left, due_in)
+                if ready or left <= 0:
+                    return
+                changed = watch.wait(left, interrupt)
+
+    def _watch(self, raw: Any) -> wakeup.Watch:
+        """Return this thread's watch; another one where Django has made a new connection or this is a new process."""
+        owner = (os.getpid(), connections[self.alias].connection)
+        if getattr(self._thread, "owner", None) != owner:
+            old = getattr(self._thread, "watch", None)
+            if old is not None:
+                self._watches.remove(old)
+                old.close()
+            self._thread.watch = self._open_watch()
+            self._thread.owner = owner
+            self._watches.append(self._thread.watch)
+        watch: wakeup.Watch = self._thread.watch
+        return watch
+
+    def _open_watch(self) -> wakeup.Watch:
+        raise NotImplementedError
+
+    # -- supervisors
+
+    def renew(self, consumers: Sequence[str], lease: float) -> set[str]:
+        session = self._session
+        if not consumers:
+            return set()
+        with self._writing() as raw:
+            return set(consumers) - {
+                row[0] for row in session.rows(raw, "renew", lease, session.these(consumers))
+            }
+
+    def expired(self) -> list[str]:
+        with self._reading() as raw:
+            return [row[0] for row in self._session.rows(raw, "expired")]
+
+    def adopt(self, dead: str, by: str, *, expired_only: bool = True) -> list[Delivery]:
+        session = self._session
+        with self._writing() as raw:
+            self._check_lease(raw, by)
+            if not session.count(raw, "take_over_lease" if expired_only else "unregister", dead):
+                return []
+            moved = session.rows(raw, "held", self.max_message_bytes, dead)
+            session.count(raw, "move_held", by, dead)
+        return _deliveries(moved)
+
+    # -- looking
+
+    def depths(self) -> dict[str, QueueDepth]:
+        depths: dict[str, QueueDepth] = {}
+        with self._reading() as raw:
+            for queue, state, count in self._session.rows(raw, "depths"):
+                depth = depths.setdefault(queue, QueueDepth())
+                setattr(depth, ("ready", "scheduled", "in_flight")[state], count)
+        return depths
+
+    def dead_letters(self, limit: int = 100, offset: int = 0) -> list[DeadLetter]:
+        with self._reading() as raw:
+            rows = self._session.rows(raw, "dead_letters", limit, offset)
+        return [
+            DeadLetter(str(tag), queue, reason, died, bytes(payload))
+            for tag, queue, reason, died, payload in rows
+        ]
+
+    def count_dead_letters(self) -> int:
+        with self._reading() as raw:
+            count: int = self._session.rows(raw, "count_dead_letters")[0][0]
+        return count
+
+    def purge(self, queues: Iterable[str]) -> int:
+        session = self._session
+        these = session.these(list(queues))
+        purged = 0
+        while True:
+            with self._writing() as raw:
+                ids = [row[0] for row in session.rows(raw, "purgeable", these, BATCH)]
+                if not ids:
+                    return purged
+                session.count(raw, "delete_messages", session.these(ids))
+                session.count(raw, "delete_bodies", session.these(ids))
+            purged += len(ids)
+
+    def close(self) -> None:
+        watches, self._watches[:] = list(self._watches), []
+        self._thread = threading.local()
+        wakeup.close_all(watches)
+        self._session.close()
+
+    # -- errors
+
+    @contextmanager
+    def _writing(self) -> Iterator[Any]:
+        try:
+            with self._session.write(PATIENCE) as raw:
+                yield raw
+        except self._session.errors as error:
+            raise self._failed(error) from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        try:
+            with self._session.read() as raw:
+                yield raw
+        except self._session.errors as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> CeleriacError:
+        text = _one_line(error)
+        if type(error).__name__ in ("OperationalError", "InterfaceError"):
+            return BrokerDown(f"Cannot reach {self._session.place}: {text}.")
+        return self._session.explain(error) or BrokerError(f"{self._session.place} refused: {text}.")
+
+    def _not_queued(self, error: Exception, publications: Sequence[Publication]) -> CeleriacError:
+        lacking = self._session.explain(error)
+        if lacking is not None:
+            return lacking
+        first = publications[0]
+        what = (
+            f"The task {first.task} was" if len(publications) == 1 else f"The {len(publications)} tasks were"
+        )
+        text = f"Cannot write to {self._session.place}: {_one_line(error)}. {what} NOT queued."
+        if "locked" in text:
+            text += (
+                " Something holds a write transaction open on it; keep those short (WAL and IMMEDIATE help)."
+            )
+        return BrokerDown(text, task_id=first.id)
+
+
+class SQLiteBroker(DatabaseBroker):
+    """On SQLite, whose writers take turns: what is read after BEGIN IMMEDIATE stays so until COMMIT."""
+
+    def _insert(self, raw: Any, publications: Sequence[Publication]) -> None:
+        session = self._session
+        statements = session.sql
+        now = time.time()
+        if len(publications) == 1:
+            (p,) = publications
+            scheduled = p.due is not None and p.due > now
+            raw.execute(statements["publish_message"], (p.queue, p.priority, scheduled, p.due))
+            raw.execute(statements["publish_body"], (p.id[:NAME], p.task[:NAME], now, p.payload))
+            return
+        ((last,),) = session.rows(raw, "last_message") or ((0,),)
+        numbered = list(enumerate(publications, last + 1))
+        session.each(
+            raw,
+            "publish_messages",
+            [(n, p.queue, p.priority, p.due is not None and p.due > now, p.due) for n, p in numbered],
+        )
+        session.each(
+            raw, "publish_bodies", [(n, p.id[:NAME], p.task[:NAME], now, p.payload) for n, p in numbered]
+        )
+
+    def _claim(self, raw: Any, consumer: str, queue: str, limit: int) -> Rows:
+        return self._session.rows(raw, "claimable", self.max_message_bytes, queue, limit)
+
+    def _claimed(self, raw: Any, consumer: str, rows: Rows) -> None:
+        if rows:
+            self._session.count(raw, "claim", consumer, self._session.these([row[0] for row in rows]))
+
+    def _open_watch(self) -> wakeup.Watch:
+        return wakeup.watch_sqlite(connections[self.alias].connection)
+
+    def check(self) -> list[str]:
+        with self._reading() as raw:
+            ((mode,),) = raw.execute("PRAGMA journal_mode").fetchall()
+        if mode in ("wal", "memory"):
+            return []
+        return [_NOT_WAL.format(place=self._session.place, mode=mode)]
+
+
+class PostgresBroker(DatabaseBroker):
+    """On PostgreSQL: rows are locked as they are claimed, and locked ones skipped."""
+
+    def _insert(self, raw: Any, publications: Sequence[Publication]) -> None:
+        now = time.time()
+        columns = zip(
+            *((p.queue, p.priority, p.due, p.id[:NAME], p.task[:NAME], now, p.payload) for p in publications),
+            strict=True,
+        )
+        self._session.rows(raw, "publish", *map(list, columns))
+
+    def _wake(self, raw: Any) -> None:
+        self._session.rows(raw, "notify")
+
+    def _claim(self, raw: Any, consumer: str, queue: str, limit: int) -> Rows:
+        return self._session.rows(raw, "claim", queue, limit, consumer, self.max_message_bytes)
+
+    def _settleable(self, raw: Any, consumer: str, tags: list[int]) -> set[int]:
+        # Nobody can take over the lease between this look and the end of the transaction.
+        if not self._session.rows(raw, "hold_lease", consumer):
+            return set()
+        return super()._settleable(raw, consumer, tags)
+
+    def _open_watch(self) -> wakeup.Watch:
+        return wakeup.watch_postgres(connections[self.alias])
+
+
+_BROKERS: dict[str, type[DatabaseBroker]] = {"sqlite": SQLiteBroker, "postgresql": PostgresBroker}
+
+
+def _deliveries(rows: Rows) -> list[Delivery]:
+    return [Delivery(tag, queue, bytes(payload), size) for tag, queue, payload, size in rows]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

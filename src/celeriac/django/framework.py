@@ -1,0 +1,151 @@
+"""What Django does for an app: the `Framework` that `celeriac.hooks` describes, and the hooks around tasks.
+
+`install` is called once, when Django is ready. Nothing here imports a tasks module by itself.
+"""
+
+import importlib.util
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.utils import timezone, translation
+from django.utils.functional import Promise
+
+from celeriac import config, registry
+from celeriac.broker import Broker
+from celeriac.context import Request
+from celeriac.django.broker import DatabaseBroker
+from celeriac.django.installed import missing_migrations
+from celeriac.hooks import Hooks
+from celeriac.message import serializers
+
+#: A worker keeps a connection that long where the project says CONN_MAX_AGE = 0, which is meant for web requests.
+KEEP = 60.0
+#: A connection that was idle that long is tried before a task gets it.
+STALE = 1.0
+
+
+class DjangoFramework:
+    """Django, for `celeriac.app`."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return our defaults for a Django project, with its CELERIAC dict over them."""
+        defaults: dict[str, Any] = {
+            "broker_url": f"django://{DEFAULT_DB_ALIAS}",
+            "result_backend": "django-db",
+            "timezone": settings.TIME_ZONE,
+        }
+        given = {name.lower(): value for name, value in project_dict().items()}
+        return defaults | {name: value for name, value in given.items() if name in config.ROWS}
+
+    def task_modules(self, related_name: str) -> list[str]:
+        found = []
+        for app in apps.get_app_configs():
+            name = f"{app.name}.{related_name}" if related_name else app.name
+            try:
+                exists = importlib.util.find_spec(name) is not None
+            except ModuleNotFoundError:
+                exists = False
+            if exists:
+                found.append(name)
+        return found
+
+    def defer(self, broker: Broker, publish: Callable[[], None]) -> bool:
+        own = broker.alias if isinstance(broker, DatabaseBroker) else None
+        if own is not None and connections[own].in_atomic_block:
+            return False
+        if connections[DEFAULT_DB_ALIAS].in_atomic_block:
+            connections[DEFAULT_DB_ALIAS].on_commit(publish)
+            return True
+        for connection in connections.all(initialized_only=True):
+            if connection.in_atomic_block:
+                connection.on_commit(publish)
+                return True
+        return False
+
+    def before_fork(self) -> None:
+        connections.close_all()
+
+    def check(self) -> None:
+        if registry.has_app():
+            app = registry.current_app()
+            aliases = {keeper.alias for keeper in (app.broker, app.store) if hasattr(keeper, "alias")}
+        else:
+            aliases = {DEFAULT_DB_ALIAS}
+        for alias in sorted(aliases):
+            lacking = missing_migrations(alias)
+            if lacking is not None:
+                raise lacking
+
+
+def project_dict() -> dict[str, Any]:
+    """Return the project's CELERIAC setting: settings by their names without a prefix, in either case."""
+    return dict(getattr(settings, "CELERIAC", None) or {})
+
+
+def install() -> None:
+    """Make this process's apps Django's."""
+    registry.set_framework(DjangoFramework())
+    registry.set_default_factory(make_default_app)
+    serializers.register_type(Promise, str)
+
+
+def make_default_app() -> Any:
+    """Return the app of a project that makes none itself, as Celery's guide would have made it."""
+    from celeriac.app import Celeriac  # noqa: PLC0415 - a project with a celery.py imports it from there
+
+    # "shop" of "shop.urls"; a project without pages may have no ROOT_URLCONF.
+    urls = getattr(settings, "ROOT_URLCONF", None) or "celeriac"
+    app = Celeriac(urls.partition(".")[0])
+    app.config_from_object("django.conf:settings", namespace="CELERY")
+    app.autodiscover_tasks()
+    return app
+
+
+# -- around each task
+
+
+def install_hooks(hooks: Hooks) -> None:
+    """Let each task begin and end as a request does."""
+    hooks.before_task = (*hooks.before_task, before_task)
+    hooks.after_task = (*hooks.after_task, after_task)
+
+
+_used: dict[int, float] = {}
+
+
+def before_task(request: Request) -> None:
+    """See that the task gets no connection that died while nothing ran."""
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None or connection.in_atomic_block or connection.vendor == "sqlite":
+            continue
+        if time.monotonic() - _used.get(id(connection), 0.0) > STALE and not connection.is_usable():
+            connection.close()
+
+
+def after_task(request: Request) -> None:
+    """Undo what the task left behind: an open transaction, a broken or old connection, a language, a time zone."""
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None or connection.in_atomic_block:
+            continue
+        _used[id(connection)] = time.monotonic()
+        if connection.queries_logged:
+            connection.queries_log.clear()
+        if _is_spent(connection):
+            connection.close()
+        else:
+            connection.errors_occurred = False
+    translation.deactivate()
+    timezone.deactivate()
+
+
+def _is_spent(connection: Any) -> bool:
+    if connection.get_autocommit() != connection.settings_dict["AUTOCOMMIT"]:
+        return True
+    if connection.errors_occurred and not connection.is_usable():
+        return True
+    grace = 0.0 if connection.settings_dict["CONN_MAX_AGE"] else KEEP
+    return connection.close_at is not None and time.monotonic() >= connection.close_at + grace

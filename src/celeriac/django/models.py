@@ -1,0 +1,140 @@
+"""The tables: waiting messages with their bodies, consumers' leases, and results.
+
+Written with plain SQL by `celeriac.django.broker` and `celeriac.django.store`, read by the admin. A message is two
+rows, so that claiming and giving back rewrite a few dozen bytes and never the message itself.
+Changes to these tables are additive: one release's code works on the tables of the next and of the last.
+"""
+
+from django.db import models
+from django.db.models import Q
+
+from celeriac.django.fields import SameRowField, UnixTimeField
+
+
+class State(models.IntegerChoices):
+    """Where a message is. The numbers are in the SQL and in the partial indexes."""
+
+    READY = 0, "waiting"
+    SCHEDULED = 1, "scheduled"
+    IN_FLIGHT = 2, "in flight"
+    DEAD = 3, "set aside"
+
+
+class Message(models.Model):
+    """A message's place. `moment` is when it is due (scheduled) or when it died (set aside).
+
+    `order` is 0, or -1 for what was given back, which is served first.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    queue = models.CharField(max_length=255)
+    priority = models.SmallIntegerField(default=0)
+    state = models.SmallIntegerField(default=State.READY)
+    order = models.SmallIntegerField(default=0)
+    moment = UnixTimeField(null=True)
+    consumer = models.CharField(max_length=255, null=True)  # noqa: DJ001 - NULL is "nobody's", as SQL has it
+
+    class Meta:
+        verbose_name = "waiting task"
+        default_permissions = ("view",)
+        indexes = (
+            models.Index(
+                "queue",
+                models.F("priority").desc(),
+                "order",
+                "id",
+                name="celeriac_ready",
+                condition=Q(state=0),
+            ),
+            models.Index(fields=["moment", "queue"], name="celeriac_scheduled", condition=Q(state=1)),
+            models.Index(fields=["consumer"], name="celeriac_in_flight", condition=Q(state=2)),
+            models.Index(fields=["moment"], name="celeriac_dead", condition=Q(state=3)),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.pk} on {self.queue}"
+
+
+class Body(models.Model):
+    """What a message says, as it is on the wire, and why it was set aside."""
+
+    message = SameRowField(
+        Message, on_delete=models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="body"
+    )
+    task_id = models.CharField(max_length=255)
+    task = models.CharField(max_length=255)
+    created = UnixTimeField()
+    reason = models.TextField(default="")
+    payload = models.BinaryField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.task_id}"
+
+
+class Consumer(models.Model):
+    """A process that holds messages, its lease, and the number of its last claim."""
+
+    name = models.CharField(max_length=255, primary_key=True)
+    deadline = UnixTimeField()
+    seq = models.BigIntegerField(default=-1)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TaskResult(models.Model):
+    """The last that is known of a task. `args` and `kwargs` are bounded reprs, `result` is JSON."""
+
+    id = models.BigAutoField(primary_key=True)
+    task_id = models.CharField(max_length=255)
+    state = models.CharField(max_length=50)
+    name = models.CharField(max_length=255, default="")
+    queue = models.CharField(max_length=255, default="")
+    worker = models.CharField(max_length=255, default="")
+    args = models.TextField(default="")
+    kwargs = models.TextField(default="")
+    retries = models.IntegerField(default=0)
+    losses = models.IntegerField(default=0)
+    enqueued_at = UnixTimeField(null=True)
+    started_at = UnixTimeField(null=True)
+    finished_at = UnixTimeField(null=True)
+    root_id = models.CharField(max_length=255, null=True)  # noqa: DJ001
+    parent_id = models.CharField(max_length=255, null=True)  # noqa: DJ001
+    group_id = models.CharField(max_length=255, null=True)  # noqa: DJ001
+    result = models.TextField(default="null")
+    traceback = models.TextField(null=True)  # noqa: DJ001
+
+    class Meta:
+        verbose_name = "task"
+        default_permissions = ("view",)
+        ordering = ("-id",)
+        # A constraint, for unique=True would bring a second index on PostgreSQL.
+        constraints = (models.UniqueConstraint(fields=["task_id"], name="celeriac_result_task_id"),)
+        indexes = (
+            models.Index(fields=["state", "id"], name="celeriac_result_state"),
+            models.Index(fields=["name", "id"], name="celeriac_result_name"),
+            models.Index(fields=["finished_at"], name="celeriac_result_finished"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.task_id}"
+
+    @property
+    def waited(self) -> float | None:
+        """Seconds between being sent and being started."""
+        return _between(self.enqueued_at, self.started_at)
+
+    @property
+    def ran(self) -> float | None:
+        """Seconds between being started and being finished."""
+        return _between(self.started_at, self.finished_at)
+
+
+def _between(earlier: object, later: object) -> float | None:
+    return None if earlier is None or later is None else (later - earlier).total_seconds()  # type: ignore[operator]

@@ -1,0 +1,281 @@
+"""Plain SQL on one of the project's databases, through the connection that Django has open in this thread.
+
+`DatabaseBroker` and `DatabaseStore` speak to the database through a `Session` and know nothing else of it. Inside
+`atomic()` statements are part of that transaction; elsewhere `write` makes one of its own. The driver's own connection
+is used under Django's, because its wrapper costs more than the statements do. Never keeps a connection of its own.
+"""
+
+import asyncio
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import Error as DjangoError
+from django.utils.connection import ConnectionDoesNotExist
+
+from celeriac.django import sql
+from celeriac.errors import BrokerError, CeleriacError, ImproperlyConfigured
+
+#: How long workers wait for a locked database before they say that it is down.
+PATIENCE = 5.0
+
+Rows = list[tuple[Any, ...]]
+
+# What a forked child must neither use nor close: connections that its parent opened.
+_abandoned: list[Any] = []
+
+
+class Session:
+    """The statements of `celeriac.django.sql` on the database called `alias`."""
+
+    vendor = ""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+        self.sql = sql.statements(self.vendor)
+        self._pid = os.getpid()
+        #: What a driver raises, and what Django makes of it.
+        self.errors: tuple[type[Exception], ...] = (DjangoError, connections[alias].Database.Error)
+
+    # -- the connection
+
+    def connect(self) -> Any:
+        """Return Django's connection of this thread, open; raises BrokerError under an event loop."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+                raise BrokerError(
+                    "An event loop is running in this thread, and the database would block it. Use the async form: "
+                    "await task.adelay(...), await result.aget(); or asgiref's sync_to_async."
+                )
+        connection = connections[self.alias]
+        if os.getpid() != self._pid:
+            self._abandon(connection)
+        if connection.connection is None:
+            connection.ensure_connection()
+        return connection
+
+    def _abandon(self, connection: Any) -> None:
+        self._pid = os.getpid()
+        if connection.connection is not None and not connection.in_atomic_block:
+            _abandoned.append(connection.connection)
+            connection.connection = None
+
+    def inside(self, connection: Any) -> bool:
+        """Return whether the project has a transaction open."""
+        return bool(connection.in_atomic_block or not connection.autocommit)
+
+    def close(self) -> None:
+        """Close this thread's connection unless a transaction is open on it."""
+        connection = connections[self.alias]
+        if os.getpid() != self._pid:
+            self._abandon(connection)
+        if not connection.in_atomic_block:
+            connection.close()
+
+    # -- statements
+
+    @contextmanager
+    def write(self, timeout: float = PATIENCE) -> Iterator[Any]:
+        """Run the block in one transaction: the one that is open, or its own. Gives what statements are run on."""
+        raise NotImplementedError
+        yield
+
+    @contextmanager
+    def read(self) -> Iterator[Any]:
+        """Give what statements are run on, without a transaction of its own."""
+        raise NotImplementedError
+        yield
+
+    def rows(self, raw: Any, name: str, *parameters: Any) -> Rows:
+        """Run a statement and return what it found."""
+        raise NotImplementedError
+
+    def count(self, raw: Any, name: str, *parameters: Any) -> int:
+        """Run a statement and return how many rows it changed."""
+        raise NotImplementedError
+
+    def each(self, raw: Any, name: str, parameters: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for each of `parameters`."""
+        raw.executemany(self.sql[name], parameters)
+
+    def these(self, values: Sequence[Any]) -> Any:
+        """Return a set of values as the one parameter that `{these}` takes."""
+        return list(values)
+
+    # -- errors
+
+    @property
+    def place(self) -> str:
+        """The database in words, for banners and errors."""
+        options = connections[self.alias].settings_dict
+        host = f" on {options['HOST']}" if options.get("HOST") else ""
+        return f"{options['NAME']}{host} (database {self.alias!r})"
+
+    def explain(self, error: Exception) -> CeleriacError | None:
+        """Return what to raise instead where the cause is that tables are missing, else None."""
+        from celeriac.django.installed import missing_migrations  # noqa: PLC0415 - needs the app registry
+
+        if not self._lacks_table(error):
+            return None
+        return missing_migrations(self.alias)
+
+    def _lacks_table(self, error: Exception) -> bool:
+        raise NotImplementedError
+
+
+class SQLiteSession(Session):
+    """SQLite. Its writers queue up for one lock."""
+
+    vendor = "sqlite"
+
+    @contextmanager
+    def write(self, timeout: float = PATIENCE) -> Iterator[Any]:
+        connection = self.connect()
+        raw = connection.connection
+        if self.inside(connection):
+            yield raw
+            return
+        self._begin(raw, timeout)
+        try:
+            yield raw
+            raw.execute("COMMIT")
+        except BaseException:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            raise
+
+    def _begin(self, raw: sqlite3.Connection, timeout: float) -> None:
+        """Begin a writing transaction.
+
+        SQLite's own waiting sleeps ever longer, up to 100 ms, and as long as the project's settings say. Here it is
+        a few milliseconds at a time, for as long as the caller can wait.
+        """
+        (patience,) = raw.execute("PRAGMA busy_timeout").fetchone()
+        raw.execute("PRAGMA busy_timeout = 0")
+        deadline = 0.0
+        pause = 0.0002
+        try:
+            while True:
+                try:
+                    raw.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    # The low byte is the kind; the rest says why it is busy.
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                        raise
+                    now = time.monotonic()
+                    deadline = deadline or now + timeout
+                    if now >= deadline:
+                        raise
+                pause = min(pause * 1.5, 0.004)
+                time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - keeps waiters out of step
+        finally:
+            raw.execute(f"PRAGMA busy_timeout = {patience}")
+
+    @contextmanager
+    def read(self) -> Iterator[Any]:
+        yield self.connect().connection
+
+    def rows(self, raw: Any, name: str, *parameters: Any) -> Rows:
+        found: Rows = raw.execute(self.sql[name], parameters).fetchall()
+        return found
+
+    def count(self, raw: Any, name: str, *parameters: Any) -> int:
+        changed: int = raw.execute(self.sql[name], parameters).rowcount
+        return changed
+
+    def these(self, values: Sequence[Any]) -> Any:
+        return msgspec.json.encode(values).decode()
+
+    @property
+    def place(self) -> str:
+        return f"{connections[self.alias].settings_dict['NAME']} (database {self.alias!r})"
+
+    def _lacks_table(self, error: Exception) -> bool:
+        text = str(error)
+        return text.startswith(("no such table: celeriac_", "no such column", "table celeriac_"))
+
+
+class PostgresSession(Session):
+    """PostgreSQL, through psycopg."""
+
+    vendor = "postgresql"
+
+    @contextmanager
+    def write(self, timeout: float = PATIENCE) -> Iterator[Any]:
+        connection = self.connect()
+        with connection.connection.cursor() as raw:
+            if self.inside(connection):
+                yield raw
+                return
+            try:
+                raw.execute("BEGIN")
+                yield raw
+                raw.execute("COMMIT")
+            except BaseException as error:
+                self._give_up(connection, raw, error)
+                raise
+
+    def _give_up(self, connection: Any, raw: Any, error: BaseException) -> None:
+        if connection.connection.closed or isinstance(error, connection.Database.OperationalError):
+            # Whatever state it is in, the next statement gets a new one.
+            connection.close()
+            return
+        raw.execute("ROLLBACK")
+
+    @contextmanager
+    def read(self) -> Iterator[Any]:
+        connection = self.connect()
+        try:
+            with connection.connection.cursor() as raw:
+                yield raw
+        except connection.Database.OperationalError:
+            if not self.inside(connection):
+                connection.close()
+            raise
+
+    def rows(self, raw: Any, name: str, *parameters: Any) -> Rows:
+        raw.execute(self.sql[name], parameters)
+        found: Rows = raw.fetchall()
+        return found
+
+    def count(self, raw: Any, name: str, *parameters: Any) -> int:
+        raw.execute(self.sql[name], parameters)
+        changed: int = raw.rowcount
+        return changed
+
+    def _lacks_table(self, error: Exception) -> bool:
+        # undefined_table, undefined_column
+        return getattr(error, "sqlstate", None) in ("42P01", "42703")
+
+
+_SESSIONS = {session.vendor: session for session in (SQLiteSession, PostgresSession)}
+
+
+def open_session(url: str, setting: str) -> Session:
+    """Return a session on the database that `url` names: `django://ALIAS`, or `django://` for the default one."""
+    alias = url.partition("://")[2].strip("/") or DEFAULT_DB_ALIAS
+    try:
+        vendor = connections[alias].vendor
+    except ConnectionDoesNotExist:
+        known = ", ".join(sorted(connections.settings))
+        raise ImproperlyConfigured(
+            f"{setting} is {url!r}, and DATABASES has no {alias!r}. It has: {known}."
+        ) from None
+    made = _SESSIONS.get(vendor)
+    if made is None:
+        raise ImproperlyConfigured(
+            f"{setting} is {url!r}, and database {alias!r} is {vendor}. Celeriac keeps messages and results on "
+            "SQLite and PostgreSQL; set CELERY_BROKER_URL and CELERY_RESULT_BACKEND to redis://... instead."
+        )
+    return made(alias)

@@ -1,0 +1,41 @@
+"""The SQL of the database broker and store: named statements in files, one file for each database and one for both.
+
+`-- name: claim` begins a statement. Parameters are `%s` in the files; the columns are described in `common.sql`.
+Read by `celeriac.django.session` when a database is first used, never written to at run time.
+"""
+
+import re
+from functools import cache
+from importlib import resources
+
+# What differs between the databases inside an otherwise equal statement. A clock is always the database's own.
+_MACROS = {
+    "sqlite": {
+        "now": "((julianday('now') - 2440587.5) * 86400.0)",
+        "these": "(SELECT value FROM json_each(%s))",
+        "length": "length",
+        "begin_of": "substr",
+    },
+    "postgresql": {
+        "now": "extract(epoch FROM clock_timestamp())::float8",
+        "these": "(SELECT unnest(%s))",
+        "length": "octet_length",
+        "begin_of": "substring",
+    },
+}
+
+
+@cache
+def statements(vendor: str) -> dict[str, str]:
+    """Return the statements for `vendor` ("sqlite" or "postgresql") by name, in its own parameter style."""
+    found: dict[str, str] = {}
+    for file in ("common.sql", f"{vendor}.sql"):
+        text = (resources.files(__package__) / file).read_text(encoding="utf-8")
+        for block in re.split(r"^-- name: ", text, flags=re.MULTILINE)[1:]:
+            name, _, body = block.partition("\n")
+            lines = [line for line in body.splitlines() if not line.lstrip().startswith("--")]
+            sql = " ".join(" ".join(lines).split())
+            for macro, meaning in _MACROS[vendor].items():
+                sql = sql.replace("{" + macro + "}", meaning)
+            found[name.strip()] = sql.replace("%s", "?") if vendor == "sqlite" else sql
+    return found

@@ -1,0 +1,151 @@
+-- Statements that both databases understand.
+--
+-- celeriac_message: id (the tag; grows, never used twice), queue, priority (9 first), state (0 ready, 1 scheduled,
+--   2 in flight, 3 dead letter), "order" (0, or -1 for what was given back), moment (unix time: when it is due, or
+--   when it died), consumer (who holds it, in state 2 only).
+-- celeriac_body: message_id (the same number), task_id, task, created, reason (of a dead letter), payload.
+-- celeriac_consumer: name, deadline (unix time by the database's clock), seq (number of the last claim).
+-- celeriac_taskresult: see models.TaskResult; the order of its columns here is that of store.COLUMNS.
+--
+-- {now} is the database's clock, {these} a set given as one parameter. States stand here as literals, because only
+-- then can a partial index be chosen.
+
+-- name: register
+-- name, lease
+INSERT INTO celeriac_consumer (name, deadline, seq) VALUES (%s, {now} + %s, -1)
+ON CONFLICT (name) DO UPDATE SET deadline = excluded.deadline, seq = -1
+
+-- name: unregister
+-- name
+DELETE FROM celeriac_consumer WHERE name = %s
+
+-- name: give_back_all
+-- consumer
+UPDATE celeriac_message SET state = 0, consumer = NULL, "order" = -1 WHERE state = 2 AND consumer = %s
+
+-- name: next_seq
+-- seq, name, seq
+UPDATE celeriac_consumer SET seq = %s WHERE name = %s AND seq < %s
+
+-- name: has_lease
+-- name
+SELECT seq FROM celeriac_consumer WHERE name = %s
+
+-- name: expired
+SELECT name FROM celeriac_consumer WHERE deadline < {now} ORDER BY deadline
+
+-- name: renew
+-- lease, names
+UPDATE celeriac_consumer SET deadline = {now} + %s WHERE name IN {these} RETURNING name
+
+-- name: take_over_lease
+-- name
+DELETE FROM celeriac_consumer WHERE name = %s AND deadline < {now}
+
+-- name: move_held
+-- by, dead
+UPDATE celeriac_message SET consumer = %s WHERE state = 2 AND consumer = %s
+
+-- name: held
+-- max bytes, consumer
+SELECT m.id, m.queue, CASE WHEN {length}(b.payload) <= %s THEN b.payload ELSE {begin_of}(b.payload, 1, 4096) END,
+    {length}(b.payload)
+FROM celeriac_message m JOIN celeriac_body b ON b.message_id = m.id
+WHERE m.state = 2 AND m.consumer = %s ORDER BY m.id
+
+-- name: promote
+-- limit
+UPDATE celeriac_message SET state = 0
+WHERE id IN (SELECT id FROM celeriac_message WHERE state = 1 AND moment <= {now} ORDER BY moment LIMIT %s)
+
+-- name: look
+-- consumer, queues: the last claim's number, whether there is anything to claim or to promote
+SELECT (SELECT seq FROM celeriac_consumer WHERE name = %s),
+    EXISTS (SELECT 1 FROM celeriac_message WHERE state = 0 AND queue IN {these})
+    OR EXISTS (SELECT 1 FROM celeriac_message WHERE state = 1 AND moment <= {now})
+
+-- name: outlook
+-- queues: whether there is anything to claim, and in how many seconds the next scheduled message is due
+SELECT EXISTS (SELECT 1 FROM celeriac_message WHERE state = 0 AND queue IN {these}),
+    (SELECT min(moment) FROM celeriac_message WHERE state = 1) - {now}
+
+-- name: settleable
+-- ids, consumer
+SELECT id FROM celeriac_message WHERE id IN {these} AND state = 2 AND consumer = %s
+
+-- name: put_back
+-- id
+UPDATE celeriac_message SET state = 0, consumer = NULL, "order" = -1 WHERE id = %s
+
+-- name: schedule
+-- due, id
+UPDATE celeriac_message SET state = 1, consumer = NULL, "order" = 0, moment = %s WHERE id = %s
+
+-- name: set_aside
+-- id
+UPDATE celeriac_message SET state = 3, consumer = NULL, moment = {now} WHERE id = %s
+
+-- name: set_reason
+-- reason, id
+UPDATE celeriac_body SET reason = %s WHERE message_id = %s
+
+-- name: set_payload
+-- payload, id
+UPDATE celeriac_body SET payload = %s WHERE message_id = %s
+
+-- name: delete_messages
+-- ids
+DELETE FROM celeriac_message WHERE id IN {these}
+
+-- name: delete_bodies
+-- ids
+DELETE FROM celeriac_body WHERE message_id IN {these}
+
+-- name: depths
+SELECT queue, 0, count(*) FROM celeriac_message WHERE state = 0 GROUP BY queue
+UNION ALL SELECT queue, 1, count(*) FROM celeriac_message WHERE state = 1 GROUP BY queue
+UNION ALL SELECT queue, 2, count(*) FROM celeriac_message WHERE state = 2 GROUP BY queue
+
+-- name: dead_letters
+-- limit, offset
+SELECT m.id, m.queue, b.reason, m.moment, b.payload
+FROM celeriac_message m JOIN celeriac_body b ON b.message_id = m.id
+WHERE m.state = 3 ORDER BY m.moment DESC, m.id DESC LIMIT %s OFFSET %s
+
+-- name: count_dead_letters
+SELECT count(*) FROM celeriac_message WHERE state = 3
+
+-- name: purgeable
+-- queues, limit
+SELECT id FROM celeriac_message WHERE state IN (0, 1) AND queue IN {these} LIMIT %s
+
+-- name: store
+-- the columns of store.COLUMNS
+INSERT INTO celeriac_taskresult (task_id, state, name, queue, worker, args, kwargs, retries, losses,
+    enqueued_at, started_at, finished_at, root_id, parent_id, group_id, result, traceback)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (task_id) DO UPDATE SET state = excluded.state, name = excluded.name, queue = excluded.queue,
+    worker = excluded.worker, args = excluded.args, kwargs = excluded.kwargs, retries = excluded.retries,
+    losses = excluded.losses, enqueued_at = excluded.enqueued_at, started_at = excluded.started_at,
+    finished_at = excluded.finished_at, root_id = excluded.root_id, parent_id = excluded.parent_id,
+    group_id = excluded.group_id, result = excluded.result, traceback = excluded.traceback
+WHERE celeriac_taskresult.state <> 'SUCCESS' OR excluded.state = 'SUCCESS'
+
+-- name: fetch
+-- ids
+SELECT task_id, state, name, queue, worker, args, kwargs, retries, losses,
+    enqueued_at, started_at, finished_at, root_id, parent_id, group_id, result, traceback
+FROM celeriac_taskresult WHERE task_id IN {these}
+
+-- name: state_of
+-- id
+SELECT state FROM celeriac_taskresult WHERE task_id = %s
+
+-- name: forget
+-- ids
+DELETE FROM celeriac_taskresult WHERE task_id IN {these}
+
+-- name: expire
+-- finished before, limit
+DELETE FROM celeriac_taskresult WHERE id IN
+    (SELECT id FROM celeriac_taskresult WHERE finished_at < %s ORDER BY finished_at LIMIT %s)

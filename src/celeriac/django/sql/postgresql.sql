@@ -1,0 +1,40 @@
+-- Statements for PostgreSQL. Columns are described in common.sql.
+
+-- name: publish
+-- queues, priorities, moments, task ids, tasks, created, payloads: arrays of equal length, in order.
+-- The numbers are drawn first, so that both rows of a message have the same one. The last value wakes who waits,
+-- at commit.
+WITH new AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('celeriac_message', 'id')) AS id, given.* FROM (
+        SELECT * FROM unnest(%s::text[], %s::int[], %s::float8[], %s::text[], %s::text[], %s::float8[], %s::bytea[])
+            WITH ORDINALITY AS t (queue, priority, moment, task_id, task, created, payload, place) ORDER BY place
+    ) AS given
+), messages AS (
+    INSERT INTO celeriac_message (id, queue, priority, state, "order", moment)
+    SELECT id, queue, priority, CASE WHEN moment > {now} THEN 1 ELSE 0 END, 0, moment FROM new
+), bodies AS (
+    INSERT INTO celeriac_body (message_id, task_id, task, created, reason, payload)
+    SELECT id, task_id, task, created, '', payload FROM new
+)
+SELECT pg_notify('celeriac', '')
+
+-- name: notify
+SELECT pg_notify('celeriac', '')
+
+-- name: claim
+-- queue, limit, consumer, max bytes
+WITH chosen AS (
+    SELECT id FROM celeriac_message WHERE state = 0 AND queue = %s
+    ORDER BY priority DESC, "order", id LIMIT %s FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE celeriac_message m SET state = 2, consumer = %s FROM chosen WHERE m.id = chosen.id
+    RETURNING m.id, m.queue, m.priority, m."order"
+)
+SELECT c.id, c.queue,
+    CASE WHEN octet_length(b.payload) <= %s THEN b.payload ELSE substring(b.payload FROM 1 FOR 4096) END,
+    octet_length(b.payload)
+FROM claimed c JOIN celeriac_body b ON b.message_id = c.id ORDER BY c.priority DESC, c."order", c.id
+
+-- name: hold_lease
+-- name; whoever takes over the lease waits until this transaction is over
+SELECT 1 FROM celeriac_consumer WHERE name = %s FOR SHARE

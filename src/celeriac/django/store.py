@@ -1,0 +1,153 @@
+"""The result store in the project's own database, `django-db` or `django-db://ALIAS`.
+
+Called by workers with batches, alone or inside a settlement's transaction (`write`), and by clients that fetch and
+wait. What it keeps is the table of `models.TaskResult`, which the admin reads. Never raises a driver's exception.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from celeriac import states
+from celeriac.django.session import PATIENCE, open_session
+from celeriac.errors import StoreError
+from celeriac.store import Record, ResultStore
+
+#: The length of the columns for names and ids.
+NAME = 255
+_MOST = 2**31 - 1
+
+
+class DatabaseStore(ResultStore):
+    """Records in a table of the database."""
+
+    schemes: ClassVar[tuple[str, ...]] = ("django-db",)
+
+    def __init__(self, url: str = "django-db", settings: Any = None) -> None:
+        self._session = open_session(url, "result_backend")
+        self._expires: float | None = None if settings is None else settings.result_expires
+
+    @property
+    def alias(self) -> str:
+        """The database's name in DATABASES."""
+        return self._session.alias
+
+    def store(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        with self._errors(), self._session.write(PATIENCE) as raw:
+            self.write(raw, records)
+
+    def write(self, raw: Any, records: Sequence[Record]) -> None:
+        """Keep `records` in the transaction that is open on `raw`; its errors are the caller's."""
+        if records:
+            self._session.each(raw, "store", [_row(record) for record in records])
+
+    def fetch(self, ids: Sequence[str]) -> dict[str, Record]:
+        if not ids:
+            return {}
+        session = self._session
+        with self._errors(), session.read() as raw:
+            rows = session.rows(raw, "fetch", session.these([_name(task_id) for task_id in ids]))
+        found = {row[0]: row for row in rows}
+        return {
+            task_id: _record(task_id, found[_name(task_id)]) for task_id in ids if _name(task_id) in found
+        }
+
+    def wait(self, task_id: str, timeout: float | None) -> Record | None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.002
+        while not self._is_ready(task_id):
+            left = pause if deadline is None else min(pause, deadline - time.monotonic())
+            if left <= 0:
+                return None
+            time.sleep(left)
+            pause = min(pause * 1.3, 0.05)
+        return self.fetch([task_id]).get(task_id)
+
+    def _is_ready(self, task_id: str) -> bool:
+        with self._errors(), self._session.read() as raw:
+            rows = self._session.rows(raw, "state_of", _name(task_id))
+        return bool(rows) and rows[0][0] in states.READY_STATES
+
+    def forget(self, ids: Collection[str]) -> None:
+        if not ids:
+            return
+        session = self._session
+        with self._errors(), session.write(PATIENCE) as raw:
+            session.count(raw, "forget", session.these([_name(task_id) for task_id in ids]))
+
+    def expire(self, limit: int) -> int:
+        if self._expires is None:
+            return 0
+        with self._errors(), self._session.write(PATIENCE) as raw:
+            return self._session.count(raw, "expire", time.time() - self._expires, limit)
+
+    def close(self) -> None:
+        self._session.close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except self._session.errors as error:
+            text = " ".join(str(error).split()).rstrip(".")
+            raise self._session.explain(error) or StoreError(f"{self._session.place}: {text}.") from error
+
+
+def _row(r: Record) -> tuple[Any, ...]:
+    return (
+        _name(r.id),
+        r.state[:50],
+        _name(r.name),
+        _name(r.queue),
+        _name(r.worker),
+        _text(r.args),
+        _text(r.kwargs),
+        min(r.retries, _MOST),
+        min(r.losses, _MOST),
+        r.enqueued,
+        r.started,
+        r.finished,
+        r.root_id and _name(r.root_id),
+        r.parent_id and _name(r.parent_id),
+        r.group_id and _name(r.group_id),
+        r.result.decode("utf-8", "replace"),
+        r.traceback and _text(r.traceback),
+    )
+
+
+def _record(task_id: str, row: tuple[Any, ...]) -> Record:
+    (_, state, name, queue, worker, args, kwargs, retries, losses, enqueued, started, finished, *rest) = row
+    root_id, parent_id, group_id, result, traceback = rest
+    return Record(
+        task_id,
+        state,
+        result.encode(),
+        traceback,
+        name,
+        args,
+        kwargs,
+        queue,
+        worker,
+        retries,
+        losses,
+        enqueued,
+        started,
+        finished,
+        root_id,
+        parent_id,
+        group_id,
+    )
+
+
+def _text(value: str) -> str:
+    """Return text that every database can hold: no NUL, no lone surrogates. One bad task must not stop a batch."""
+    if value.isascii() and "\0" not in value:
+        return value
+    return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def _name(value: str) -> str:
+    return _text(value[:NAME])

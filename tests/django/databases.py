@@ -1,0 +1,54 @@
+"""Databases for tests, added to the running Django: each with our tables, empty for each test."""
+
+from pathlib import Path
+from typing import Any
+
+import django
+from django.core.management import call_command
+from django.db import connections
+
+from celeriac import registry
+
+TABLES = ("celeriac_message", "celeriac_body", "celeriac_consumer", "celeriac_taskresult")
+
+
+def set_up() -> None:
+    """Start Django without making it this process's framework: other tests know of none."""
+    if not django.apps.apps.ready:
+        django.setup()
+        registry._framework.clear()
+        registry._default.clear()
+
+
+def add(alias: str, entry: dict[str, Any]) -> None:
+    """Add a database to DATABASES and make our tables in it."""
+    connections.settings[alias] = connections.configure_settings({"default": entry})["default"]
+    call_command("migrate", "celeriac", database=alias, verbosity=0)
+
+
+def remove(alias: str) -> None:
+    """Take a database out again."""
+    connections[alias].close()
+    del connections[alias]
+    del connections.settings[alias]
+
+
+def empty(alias: str) -> None:
+    """Delete all rows of ours."""
+    with connections[alias].cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(f"DELETE FROM {table}")
+
+
+def sqlite(path: Path, **options: Any) -> dict[str, Any]:
+    """Return an entry for DATABASES as our system check asks for."""
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 5,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            **options,
+        },
+    }
