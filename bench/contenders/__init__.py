@@ -1,0 +1,1 @@
+"""The contenders: one module each, as `bench.contract` asks; loaded by producer and worker processes only."""
