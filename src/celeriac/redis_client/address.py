@@ -78,7 +78,9 @@ def _place(parts: SplitResult, options: dict[str, str], safe_url: str) -> Place:
         port = parts.port or 6379
     except ValueError:
         raise ImproperlyConfigured(f"{safe_url}: the port is not a number from 1 to 65535.") from None
-    return Place(parts.hostname or "localhost", port, "", _number(parts.path.strip("/") or given or "0", safe_url))
+    return Place(
+        parts.hostname or "localhost", port, "", _number(parts.path.strip("/") or given or "0", safe_url)
+    )
 
 
 def _number(text: str, safe_url: str) -> int:

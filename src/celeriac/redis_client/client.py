@@ -12,11 +12,12 @@ from celeriac.redis_client.connection import Connection, Unsent
 
 
 class Client:
-    """Hands each thread its connection to `address`."""
+    """Hands each thread its connection to `address`. `opening` is a command that each begins with."""
 
-    def __init__(self, address: Address, connect_timeout: float) -> None:
+    def __init__(self, address: Address, connect_timeout: float, opening: tuple[str, ...] = ()) -> None:
         self._address = address
         self._connect_timeout = connect_timeout
+        self._opening = opening
         self._local = threading.local()
         self._open: WeakSet[Connection] = WeakSet()
 
@@ -52,7 +53,7 @@ class Client:
             tries += 1
             left = timeout - (time.monotonic() - start)
             try:
-                return Connection(self._address, max(0.05, min(left, self._connect_timeout)))
+                return Connection(self._address, max(0.05, min(left, self._connect_timeout)), self._opening)
             except Unsent as error:
                 passed = time.monotonic() - start
                 if passed + pause > min(patience, timeout):

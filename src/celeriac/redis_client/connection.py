@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import hiredis
@@ -23,7 +24,8 @@ OLDEST = (6, 2)
 
 _MORE: Any = object()
 _RECEIVE = 128 * 1024
-pack = hiredis.pack_command
+#: A command as it is sent; its stub knows of tuples of one only.
+pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
 
 class Unsent(Exception):
@@ -73,6 +75,7 @@ class Connection:
     """An open connection, logged in and with its database selected."""
 
     __slots__ = (
+        "__weakref__",
         "_buffer",
         "_pid",
         "_poll",
@@ -81,13 +84,12 @@ class Connection:
         "_timeout",
         "_tls",
         "_view",
-        "__weakref__",
         "declared",
         "version",
     )
 
-    def __init__(self, address: Address, timeout: float) -> None:
-        """Connect within `timeout` seconds; raises Unsent or ServerError."""
+    def __init__(self, address: Address, timeout: float, opening: tuple[str, ...] = ()) -> None:
+        """Connect within `timeout` seconds, and send the command `opening`; raises Unsent or ServerError."""
         self._pid = os.getpid()
         self._tls = address.tls is not None
         self._buffer = bytearray(_RECEIVE)
@@ -102,7 +104,7 @@ class Connection:
             self._sock = _open(address, deadline)
             self._poll = select.poll()
             self._poll.register(self._sock, select.POLLIN)
-            self.version = self._greet(address, max(0.01, deadline - time.monotonic()))
+            self.version = self._greet(address, opening, max(0.01, deadline - time.monotonic()))
         except OSError as error:
             self.close()
             raise Unsent(reason_of(error, timeout)) from None
@@ -112,16 +114,17 @@ class Connection:
             self.close()
             raise
 
-    def _greet(self, address: Address, timeout: float) -> str:
+    def _greet(self, address: Address, opening: tuple[str, ...], timeout: float) -> str:
         """Log in, switch to RESP3, select the database; return the server's version."""
         hello: tuple[str | int, ...] = ("HELLO", 3)
         if address.password is not None:
             hello += ("AUTH", address.username or "default", address.password)
         data = pack((*hello, "SETNAME", "celeriac"))
         replies = 1
-        if address.place.db:
-            data += pack(("SELECT", address.place.db))
-            replies = 2
+        for command in (("SELECT", address.place.db) if address.place.db else (), opening):
+            if command:
+                data += pack(command)
+                replies += 1
         try:
             answer = self.exchange(data, replies, timeout)[0]
         except ServerError as error:
@@ -212,7 +215,7 @@ class Connection:
         size = sock.recv_into(self._view)
         if not size:
             raise ConnectionResetError
-        self._reader.feed(self._buffer, 0, size)
+        self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
 
     def push(self, timeout: float, interrupt: int | None = None) -> list[Any] | None:
         """Wait for a push; return it, or None once `timeout` is over or the descriptor `interrupt` is readable."""

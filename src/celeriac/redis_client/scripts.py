@@ -5,6 +5,7 @@ text as Lua locals, so a script has arguments only for what differs from call to
 """
 
 import hashlib
+import string
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,24 +24,29 @@ class Script:
         self._text = text
         self._hash = hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
 
-    def run(
-        self, connection: Connection, args: Iterable[Argument], timeout: float, before: bytes = b"", count: int = 0
-    ) -> Any:
-        """Return the script's result. `before` are packed commands, `count` of them, sent in the same write.
+    def run(self, connection: Connection, args: Iterable[Argument], timeout: float) -> Any:
+        """Return the script's result; raises as `Connection.exchange` does."""
+        return self.run_after(connection, b"", 0, args, timeout)[0]
 
-        They must be ones that do no harm when sent again. Raises as `Connection.exchange` does.
+    def run_after(
+        self, connection: Connection, before: bytes, count: int, args: Iterable[Argument], timeout: float
+    ) -> list[Any]:
+        """Send `before`, which are `count` packed commands, and the script in one write; return all replies.
+
+        To a server that does not know the script all is sent again, so the commands must be such as do no harm twice.
         """
         args = tuple(args)
         try:
-            command = pack((b"EVALSHA", self._hash, 0, *args))
-            return connection.exchange(before + command, count + 1, timeout)[-1]
+            return connection.exchange(before + pack((b"EVALSHA", self._hash, 0, *args)), count + 1, timeout)
         except ServerError as error:
             if error.kind != "NOSCRIPT":
                 raise
-        return connection.exchange(pack((b"EVAL", self._text, 0, *args)), 1, timeout)[0]
+        return connection.exchange(before + pack((b"EVAL", self._text, 0, *args)), count + 1, timeout)
 
 
-def load(folder: Path, names: Iterable[str], constants: Mapping[str, bytes], shared: bytes = b"") -> dict[str, Script]:
+def load(
+    folder: Path, names: Iterable[str], constants: Mapping[str, bytes], shared: bytes = b""
+) -> dict[str, Script]:
     """Return the scripts `names` of `folder`, with `constants` and the functions of `shared` before each."""
     head = b"".join(b"local %s = %s\n" % (name.encode(), literal(value)) for name, value in constants.items())
     return {name: Script(head + shared + (folder / f"{name}.lua").read_bytes()) for name in names}
@@ -48,4 +54,5 @@ def load(folder: Path, names: Iterable[str], constants: Mapping[str, bytes], sha
 
 def literal(value: bytes) -> bytes:
     """Return `value` as a Lua string."""
-    return b'"%s"' % b"".join(b"%c" % byte if chr(byte).isalnum() and byte < 128 else b"\\%03d" % byte for byte in value)
+    plain = frozenset(string.ascii_letters.encode())
+    return b'"%s"' % b"".join(b"%c" % byte if byte in plain else b"\\%03d" % byte for byte in value)

@@ -1,0 +1,415 @@
+"""The broker on Redis (or Valkey): kombu's lists for what is ready, keys of our own for the rest.
+
+Every step is one atomic command or script, and a message lies in exactly one key at any time: a list of
+its queue, the queue's schedule, the hash of what a consumer holds, or the dead letters. The
+scripts are in `redis_lua`, the names of keys in `redis_layout`, sockets in `celeriac.redis_client`. It never reads
+a message, except what Celery's own workers left behind (`redis_sweep`).
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from celeriac.broker import Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
+from celeriac.brokers import redis_sweep
+from celeriac.brokers.redis_layout import DECLARE_COUNT, Layout
+from celeriac.brokers.redis_wait import TRACKING, Waiter
+from celeriac.config import Settings
+from celeriac.errors import BrokerDown, BrokerError, LeaseLost
+from celeriac.redis_client import address
+from celeriac.redis_client.client import Client
+from celeriac.redis_client.connection import Connection, Lost, ServerError, pack
+from celeriac.redis_client.failures import FAILURES, Failure, explain, is_outage
+from celeriac.redis_client.scripts import Argument
+from celeriac.redis_client.store import KeepsOnRedis, record_arguments
+from celeriac.store import ResultStore
+
+#: How long the server may take for a consumer's or a supervisor's step.
+_PATIENCE = 5.0
+#: A claim hands out no more bytes than this, so that its reply comes in time; one message always.
+_CLAIM_BYTES = 4 * 1024 * 1024
+#: A batch is published whole up to this size, else in portions.
+_PORTION_BYTES = 16 * 1024 * 1024
+_PORTION = 100_000
+_LIST = 100_000  # a tag's last five digits are its list
+_ADVICE = (
+    "Is Redis running?  redis-cli ping · docker run -p 6379:6379 redis · "
+    "or drop CELERY_BROKER_URL to use the database."
+)
+
+
+class RedisBroker(Broker):
+    """Messages on a Redis server, 6.2 or later."""
+
+    schemes = ("redis", "rediss", "redis+socket", "valkey")
+
+    def __init__(self, url: str, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
+        where = address.parse(url)
+        self.safe_url = where.safe_url
+        self.max_message_bytes = settings.worker_max_message_bytes
+        self._place = where.place
+        self._layout = Layout(settings.broker_transport_options)
+        self._scripts = self._layout.scripts()
+        self._client = Client(where, settings.broker_connection_timeout)
+        self._waiting = Client(where, settings.broker_connection_timeout, TRACKING)
+        self._waiter = Waiter(self._waiting, self._layout, self._scripts["due"])
+        self._turns: Counter[str] = Counter()
+        # What each consumer was handed through this object and has not settled; see `_settle_done`.
+        self._held: dict[str, set[int]] = {}
+
+    # -- producers
+
+    def publish(self, publications: Sequence[Publication], timeout: float) -> None:
+        if not publications:
+            return
+        begun = False
+        start = time.monotonic()
+        try:
+            for portion in _portions(publications):
+                self._publish_portion(portion, start, timeout)
+                begun = True
+        except FAILURES as failure:
+            raise self._publish_failure(failure, publications, begun) from None
+
+    def _publish_portion(self, publications: Sequence[Publication], start: float, timeout: float) -> None:
+        patience = min(1.0, timeout / 2)
+        while True:
+            try:
+                connection = self._client.connection(timeout, patience)
+                spent = time.monotonic() - start
+                # The same number each time unless time was spent: to change a socket's timeout is a system call.
+                return self._push(
+                    connection, publications, timeout if spent < 0.005 else max(0.01, timeout - spent)
+                )
+            except ServerError as error:
+                if error.kind != "LOADING" or time.monotonic() - start > patience:
+                    raise
+            time.sleep(0.1)  # it has just been started and will be there in a moment
+
+    def _push(self, connection: Connection, publications: Sequence[Publication], timeout: float) -> None:
+        first = publications[0]
+        declaration, count = self._declaration(connection, publications)
+        command: tuple[bytes, ...]
+        if len(publications) == 1 and (first.due is None or self._layout.mixed):
+            command = (b"LPUSH", self._layout.list_key(first.queue, first.priority), first.payload)
+            connection.exchange(declaration + pack(command), count + 1, timeout)
+        else:
+            groups = self._groups(publications)
+            (queue, step, due), payloads = next(iter(groups.items()))
+            if len(groups) == 1 and due is None:
+                command = (b"LPUSH", self._layout.list_key(queue, step), *payloads)
+                connection.exchange(declaration + pack(command), count + 1, timeout)
+            else:
+                args = [arg for key, group in groups.items() for arg in (*_target(*key), len(group), *group)]
+                self._scripts["publish"].run_after(connection, declaration, count, args, timeout)
+        if count:
+            connection.declared.update(publication.queue for publication in publications)
+
+    def _groups(
+        self, publications: Sequence[Publication]
+    ) -> dict[tuple[str, int, float | None], list[bytes]]:
+        """Return the payloads by queue, priority step and due time; those of one list keep their order."""
+        now = time.time()
+        groups: dict[tuple[str, int, float | None], list[bytes]] = {}
+        steps = [self._layout.step(priority) for priority in range(10)]
+        for publication in publications:
+            due = publication.due
+            if due is not None and (due <= now or self._layout.mixed):
+                due = None
+            key = (publication.queue, steps[max(min(publication.priority, 9), 0)], due)
+            group = groups.get(key)
+            if group is None:
+                groups[key] = [publication.payload]
+            else:
+                group.append(publication.payload)
+        return groups
+
+    def _declaration(self, connection: Connection, publications: Iterable[Publication]) -> tuple[bytes, int]:
+        """Return the commands, and how many, that declare what was not yet declared on this connection."""
+        unknown = {publication.queue for publication in publications}.difference(connection.declared)
+        if not unknown:
+            return b"", 0
+        return b"".join(map(self._layout.declare, sorted(unknown))), DECLARE_COUNT * len(unknown)
+
+    # -- consumers
+
+    def register(self, consumer: str, lease: float) -> None:
+        self._held[consumer] = set()
+        self._run("register", consumer, lease)
+
+    def claim(self, consumer: str, queues: Sequence[str], limit: int, seq: int) -> list[Delivery]:
+        if not queues or limit < 1:
+            return []
+        self._turns[consumer] += 1
+        turn = self._turns[consumer] % len(queues)
+        order = (*queues[turn:], *queues[:turn])
+        reply = self._run("claim", consumer, seq, limit, self.max_message_bytes, _CLAIM_BYTES, *order)
+        if not reply:
+            return []
+        if reply == -1:
+            raise self._lease_lost(consumer)
+        before, runs, payloads, cuts = reply
+        deliveries: list[Delivery] = []
+        for run in range(0, len(runs), 3):
+            queue, digits, count = order[runs[run]], int(runs[run + 1]), runs[run + 2]
+            first = len(deliveries)
+            tag = (before + first + 1) * _LIST + digits
+            deliveries += [
+                Delivery(number, queue, payload, len(payload))
+                for number, payload in zip(
+                    range(tag, tag + count * _LIST, _LIST), payloads[first : first + count], strict=True
+                )
+            ]
+        for cut in range(0, len(cuts), 2):
+            deliveries[cuts[cut]].size = cuts[cut + 1]
+        self._remember(consumer, deliveries)
+        return deliveries
+
+    def held(self, consumer: str, seq: int) -> list[Delivery]:
+        reply = self._run("held", consumer, seq, self.max_message_bytes)
+        if reply == -1:
+            raise self._lease_lost(consumer)
+        deliveries = _deliveries(reply)
+        self._remember(consumer, deliveries)
+        return deliveries
+
+    def _remember(self, consumer: str, deliveries: Sequence[Delivery]) -> None:
+        self._held.setdefault(consumer, set()).update([delivery.tag for delivery in deliveries])
+
+    def settle(
+        self, consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None
+    ) -> set[int]:
+        if not settlements:
+            return set()
+        keeper = store if store is not None and isinstance(store, KeepsOnRedis) else None
+        for settlement in settlements:
+            if settlement.action or settlement.publish or (keeper and settlement.record):
+                return self._settle_all(consumer, settlements, keeper)
+        return self._settle_done(consumer, [settlement.tag for settlement in settlements])
+
+    def _settle_done(self, consumer: str, tags: list[int]) -> set[int]:
+        """Settle what is only done: one HDEL where its count is sure to tell which tags were refused.
+
+        That is so for distinct tags which this object handed out and did not settle: either the consumer still holds
+        all of them, or it has lost its lease and holds none.
+        """
+        held = self._held.get(consumer)
+        distinct = set(tags)
+        if held is None or len(distinct) != len(tags) or not held.issuperset(distinct):
+            return self._settle_all(consumer, [Settlement(tag) for tag in tags], None)
+        # Should no answer come, it is not sure any more.
+        del self._held[consumer]
+        removed = self._exchange(pack((b"HDEL", self._layout.inflight + consumer, *tags)), 1)[0]
+        held -= distinct
+        self._held[consumer] = held
+        return distinct if removed < len(tags) else set()
+
+    def _settle_all(
+        self, consumer: str, settlements: Sequence[Settlement], keeper: KeepsOnRedis | None
+    ) -> set[int]:
+        seconds = keeper.seconds if keeper else ""
+        args: list[Argument] = [consumer, seconds]
+        for settlement in settlements:
+            self._add_settlement(args, settlement, keeper)
+        published = [publication for settlement in settlements for publication in settlement.publish]
+        held = self._held.pop(consumer, set())
+        try:
+            connection = self._client.connection(_PATIENCE)
+            declaration, count = self._declaration(connection, published)
+            reply = self._scripts["settle"].run_after(connection, declaration, count, args, _PATIENCE)[-1]
+        except FAILURES as failure:
+            raise self._failure(failure) from None
+        connection.declared.update(publication.queue for publication in published)
+        held.difference_update([settlement.tag for settlement in settlements])
+        self._held[consumer] = held
+        return {int(tag) for tag in reply}
+
+    def _add_settlement(
+        self, args: list[Argument], settlement: Settlement, keeper: KeepsOnRedis | None
+    ) -> None:
+        """Add what `settle.lua` is to read of one settlement."""
+        code = int(settlement.action)
+        more: list[Argument] = []
+        if code > 1:
+            more.append((settlement.due or 0.0) if code == 2 else settlement.reason)
+        if settlement.payload is not None:
+            code += 4
+            more.append(settlement.payload)
+        if keeper and settlement.record:
+            code += 8
+            more += record_arguments(settlement.record)
+        if settlement.publish:
+            code += 16
+            more.append(len(settlement.publish))
+            for (queue, step, due), payloads in self._groups(settlement.publish).items():
+                for payload in payloads:
+                    more += (*_target(queue, step, due), payload)
+        args += (settlement.tag, code, *more)
+
+    def shares(self, store: ResultStore) -> bool:
+        return isinstance(store, KeepsOnRedis) and store.place == self._place
+
+    def unregister(self, consumer: str) -> None:
+        self._run("unregister", consumer)
+        self._held.pop(consumer, None)
+        del self._turns[consumer]
+
+    def wait(self, queues: Sequence[str], timeout: float, interrupt: int) -> None:
+        try:
+            self._waiter.wait(queues, timeout, interrupt, _PATIENCE)
+        except FAILURES as failure:
+            raise self._failure(failure) from None
+
+    # -- supervisors
+
+    def renew(self, consumers: Sequence[str], lease: float) -> set[str]:
+        return {name.decode() for name in self._run("renew", lease, *consumers)} if consumers else set()
+
+    def expired(self) -> list[str]:
+        return [name.decode() for name in self._run("expired")]
+
+    def adopt(self, dead: str, by: str, *, expired_only: bool = True) -> list[Delivery]:
+        reply = self._run("adopt", dead, by, int(expired_only), self.max_message_bytes)
+        if reply == -1:
+            raise self._lease_lost(by)
+        deliveries = _deliveries(reply)
+        self._remember(by, deliveries)
+        return deliveries
+
+    def maintain(self) -> None:
+        self._run("promote")
+        try:
+            redis_sweep.sweep(self._client.connection(_PATIENCE), self._layout, self._scripts, _PATIENCE)
+        except FAILURES as failure:
+            raise self._failure(failure) from None
+
+    # -- looking
+
+    def depths(self) -> dict[str, QueueDepth]:
+        return {queue.decode(): QueueDepth(*counts) for queue, *counts in self._run("depths")}
+
+    def dead_letters(self, limit: int = 100, offset: int = 0) -> list[DeadLetter]:
+        keys = self._exchange(pack(("ZREVRANGE", self._layout.dead, offset, offset + limit - 1)), 1)[0]
+        if not keys or limit < 1:
+            return []
+        texts = self._exchange(pack(("HMGET", self._layout.letters, *keys)), 1)[0]
+        return [_letter(key, text) for key, text in zip(keys, texts, strict=True) if text is not None]
+
+    def count_dead_letters(self) -> int:
+        return int(self._exchange(pack(("ZCARD", self._layout.dead)), 1)[0])
+
+    def purge(self, queues: Iterable[str]) -> int:
+        return int(self._run("purge", *queues))
+
+    def check(self) -> list[str]:
+        memory, persistence = self._exchange(pack(("INFO", "memory")) + pack(("INFO", "persistence")), 2)
+        warnings = []
+        policy = _info(memory).get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            warnings.append(
+                f"{self.safe_url} has maxmemory-policy {policy} and will throw tasks away when its memory is full; "
+                "set maxmemory-policy noeviction."
+            )
+        if _info(persistence).get("aof_enabled", "1") == "0":
+            warnings.append(
+                f"{self.safe_url} does not log what it accepts (appendonly no), so tasks are lost when it "
+                "stops; set appendonly yes, and appendfsync always if no power loss may take any."
+            )
+        return warnings
+
+    def close(self) -> None:
+        self._client.close()
+        self._waiting.close()
+
+    # -- within
+
+    def _run(self, name: str, *args: Argument) -> Any:
+        try:
+            return self._scripts[name].run(self._client.connection(_PATIENCE), args, _PATIENCE)
+        except FAILURES as failure:
+            raise self._failure(failure) from None
+
+    def _exchange(self, data: bytes, replies: int) -> list[Any]:
+        try:
+            return self._client.connection(_PATIENCE).exchange(data, replies, _PATIENCE)
+        except FAILURES as failure:
+            raise self._failure(failure) from None
+
+    def _failure(self, failure: Failure) -> BrokerError:
+        text = explain(failure, self.safe_url)
+        if not is_outage(failure):
+            return BrokerError(text)
+        return BrokerDown(
+            text if isinstance(failure, ServerError) else f"{text} Is Redis running?  redis-cli ping"
+        )
+
+    def _publish_failure(
+        self, failure: Failure, publications: Sequence[Publication], begun: bool
+    ) -> BrokerError:
+        """Return the error that says what became of `publications`; `begun` if a portion of them was accepted."""
+        first = publications[0]
+        maybe = begun or isinstance(failure, Lost)
+        if len(publications) == 1:
+            fate = f"may have been queued (id {first.id})" if maybe else "was NOT queued"
+            subject = f"The task {first.task} {fate}."
+        elif maybe:
+            some = f"Some or all of {len(publications)} tasks"
+            subject = f"{some} may have been queued (the first has the id {first.id})."
+        else:
+            subject = f"None of {len(publications)} tasks was queued."
+        text = f"{explain(failure, self.safe_url)} {subject}"
+        if not is_outage(failure) and not maybe:
+            return BrokerError(text)
+        advice = "" if isinstance(failure, ServerError) or maybe else f" {_ADVICE}"
+        return BrokerDown(text + advice, maybe_queued=maybe, task_id=first.id)
+
+    def _lease_lost(self, consumer: str) -> LeaseLost:
+        self._held.pop(consumer, None)
+        return LeaseLost(f"The lease of {consumer} was taken over.")
+
+
+def _portions(publications: Sequence[Publication]) -> Iterable[Sequence[Publication]]:
+    """Cut a very large batch into portions; any other stays whole."""
+    if len(publications) <= _PORTION and sum([len(p.payload) for p in publications]) <= _PORTION_BYTES:
+        return (publications,)
+    portions: list[list[Publication]] = [[]]
+    size = 0
+    for publication in publications:
+        size += len(publication.payload)
+        if portions[-1] and (size > _PORTION_BYTES or len(portions[-1]) == _PORTION):
+            portions.append([])
+            size = len(publication.payload)
+        portions[-1].append(publication)
+    return portions
+
+
+def _target(queue: str, step: int, due: float | None) -> tuple[str, str, Argument]:
+    """Return where to put a message, as the scripts read it."""
+    return queue, f"{step:02}", "" if due is None else due
+
+
+def _deliveries(flat: list[Any]) -> list[Delivery]:
+    """Return what `held` in common.lua wrote, in the order in which it was handed out."""
+    deliveries = [
+        Delivery(int(flat[i]), flat[i + 3].decode(), flat[i + 2], flat[i + 1]) for i in range(0, len(flat), 4)
+    ]
+    return sorted(deliveries, key=lambda delivery: delivery.tag)
+
+
+def _letter(key: bytes, text: bytes) -> DeadLetter:
+    queue, reason, died, rest = text.split(b" ", 3)
+    end = int(queue) + int(reason)
+    return DeadLetter(
+        key.decode(),
+        rest[: int(queue)].decode(),
+        rest[int(queue) : end].decode(errors="replace"),
+        float(died),
+        rest[end:],
+    )
+
+
+def _info(text: bytes) -> dict[str, str]:
+    lines = text.decode(errors="replace").splitlines()
+    return {name: value for name, separator, value in (line.partition(":") for line in lines) if separator}

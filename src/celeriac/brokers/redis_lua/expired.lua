@@ -1,0 +1,2 @@
+-- Returns the consumers whose lease has run out.
+return call('ZRANGEBYSCORE', LEASES, '-inf', '(' .. now())
