@@ -109,7 +109,7 @@ class Session:
         raw.executemany(self.sql[name], parameters)
 
     def these(self, values: Sequence[Any]) -> Any:
-        """Return a set of values as the one parameter that `{these}` takes."""
+        """Return a set of values as the one parameter that `{in_ids}` or `{in_names}` takes."""
         return list(values)
 
     # -- errors

@@ -12,13 +12,15 @@ from importlib import resources
 _MACROS = {
     "sqlite": {
         "now": "((julianday('now') - 2440587.5) * 86400.0)",
-        "these": "(SELECT value FROM json_each(%s))",
+        "in_ids": "IN (SELECT value FROM json_each(%s))",
+        "in_names": "IN (SELECT value FROM json_each(%s))",
         "length": "length",
         "begin_of": "substr",
     },
     "postgresql": {
         "now": "extract(epoch FROM clock_timestamp())::float8",
-        "these": "(SELECT unnest(%s))",
+        "in_ids": "= ANY(%s::bigint[])",
+        "in_names": "= ANY(%s::text[])",
         "length": "octet_length",
         "begin_of": "substring",
     },

@@ -7,7 +7,7 @@
 -- celeriac_consumer: name, deadline (unix time by the database's clock), seq (number of the last claim).
 -- celeriac_taskresult: see models.TaskResult; the order of its columns here is that of store.COLUMNS.
 --
--- {now} is the database's clock, {these} a set given as one parameter. States stand here as literals, because only
+-- {now} is the database's clock; {in_ids} and {in_names} compare with a set given as one parameter. States stand here as literals, because only
 -- then can a partial index be chosen.
 
 -- name: register
@@ -36,7 +36,7 @@ SELECT name FROM celeriac_consumer WHERE deadline < {now} ORDER BY deadline
 
 -- name: renew
 -- lease, names
-UPDATE celeriac_consumer SET deadline = {now} + %s WHERE name IN {these} RETURNING name
+UPDATE celeriac_consumer SET deadline = {now} + %s WHERE name {in_names} RETURNING name
 
 -- name: take_over_lease
 -- name
@@ -61,17 +61,17 @@ WHERE id IN (SELECT id FROM celeriac_message WHERE state = 1 AND moment <= {now}
 -- name: look
 -- consumer, queues: the last claim's number, whether there is anything to claim or to promote
 SELECT (SELECT seq FROM celeriac_consumer WHERE name = %s),
-    EXISTS (SELECT 1 FROM celeriac_message WHERE state = 0 AND queue IN {these})
+    EXISTS (SELECT 1 FROM celeriac_message WHERE state = 0 AND queue {in_names})
     OR EXISTS (SELECT 1 FROM celeriac_message WHERE state = 1 AND moment <= {now})
 
 -- name: outlook
 -- queues: whether there is anything to claim, and in how many seconds the next scheduled message is due
-SELECT EXISTS (SELECT 1 FROM celeriac_message WHERE state = 0 AND queue IN {these}),
+SELECT EXISTS (SELECT 1 FROM celeriac_message WHERE state = 0 AND queue {in_names}),
     (SELECT min(moment) FROM celeriac_message WHERE state = 1) - {now}
 
 -- name: settleable
 -- ids, consumer
-SELECT id FROM celeriac_message WHERE id IN {these} AND state = 2 AND consumer = %s
+SELECT id FROM celeriac_message WHERE id {in_ids} AND state = 2 AND consumer = %s
 
 -- name: put_back
 -- id
@@ -95,11 +95,11 @@ UPDATE celeriac_body SET payload = %s WHERE message_id = %s
 
 -- name: delete_messages
 -- ids
-DELETE FROM celeriac_message WHERE id IN {these}
+DELETE FROM celeriac_message WHERE id {in_ids}
 
 -- name: delete_bodies
 -- ids
-DELETE FROM celeriac_body WHERE message_id IN {these}
+DELETE FROM celeriac_body WHERE message_id {in_ids}
 
 -- name: depths
 SELECT queue, 0, count(*) FROM celeriac_message WHERE state = 0 GROUP BY queue
@@ -117,7 +117,7 @@ SELECT count(*) FROM celeriac_message WHERE state = 3
 
 -- name: purgeable
 -- queues, limit
-SELECT id FROM celeriac_message WHERE state IN (0, 1) AND queue IN {these} LIMIT %s
+SELECT id FROM celeriac_message WHERE state IN (0, 1) AND queue {in_names} LIMIT %s
 
 -- name: store
 -- the columns of store.COLUMNS
@@ -135,7 +135,7 @@ WHERE celeriac_taskresult.state <> 'SUCCESS' OR excluded.state = 'SUCCESS'
 -- ids
 SELECT task_id, state, name, queue, worker, args, kwargs, retries, losses,
     enqueued_at, started_at, finished_at, root_id, parent_id, group_id, result, traceback
-FROM celeriac_taskresult WHERE task_id IN {these}
+FROM celeriac_taskresult WHERE task_id {in_names}
 
 -- name: state_of
 -- id
@@ -143,7 +143,7 @@ SELECT state FROM celeriac_taskresult WHERE task_id = %s
 
 -- name: forget
 -- ids
-DELETE FROM celeriac_taskresult WHERE task_id IN {these}
+DELETE FROM celeriac_taskresult WHERE task_id {in_names}
 
 -- name: expire
 -- finished before, limit

@@ -27,7 +27,7 @@ WHERE m.state = 0 AND m.queue = %s ORDER BY m.priority DESC, m."order", m.id LIM
 
 -- name: claim
 -- consumer, ids
-UPDATE celeriac_message SET state = 2, consumer = %s WHERE id IN {these}
+UPDATE celeriac_message SET state = 2, consumer = %s WHERE id {in_ids}
 
 -- name: last_message
 -- the number of the last message, deleted ones included; nothing before the first
