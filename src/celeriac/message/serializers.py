@@ -72,7 +72,7 @@ def _tagged(value: Any) -> Any:
 
 _from_tag: dict[str, Callable[[Any], Any]] = {
     "datetime": dt.datetime.fromisoformat,
-    "date": dt.date.fromisoformat,
+    "date": lambda value: dt.datetime.fromisoformat(value).date(),
     "time": dt.time.fromisoformat,
     "decimal": decimal.Decimal,
     "uuid": lambda value: uuid.UUID(value["hex"] if isinstance(value, dict) else value),
@@ -82,13 +82,17 @@ _from_tag: dict[str, Callable[[Any], Any]] = {
 
 
 def _untag(value: dict[str, Any]) -> Any:
-    if "__type__" not in value or "__value__" not in value:
+    if len(value) != 2 or "__type__" not in value or "__value__" not in value:
         return value
     kind = value["__type__"]
+    read = _from_tag.get(kind) if isinstance(kind, str) else None
+    if read is None:
+        raise MessageError(f"a value of the unknown type {kind!r}")
     try:
-        return _from_tag[kind](value["__value__"])
-    except KeyError:
-        raise MessageError(f"a value of the unknown type {kind!r}") from None
+        return read(value["__value__"])
+    except Exception as error:
+        # Anything may stand there, and each type has its own way to complain.
+        raise MessageError(f"a value that is no {kind}: {error}") from None
 
 
 _slow_encode = json.JSONEncoder(default=_tagged, separators=(",", ":")).encode
@@ -105,8 +109,8 @@ def json_dumps(value: Any) -> bytes:
     if type(value) in _PLAIN:
         try:
             return _fast_encode(value)
-        except UnicodeEncodeError:
-            pass  # a lone surrogate, which json writes as an escape
+        except ValueError:
+            pass  # a lone surrogate, which json writes as an escape; or a number of thousands of digits
     try:
         return _slow_encode(value).encode()
     except RecursionError:
@@ -121,7 +125,7 @@ def json_dumps_plain(value: Any) -> bytes:
     """`json_dumps` for a value of which `is_plain` has said that the fast encoder will do."""
     try:
         return _fast_encode(value)
-    except UnicodeEncodeError:
+    except ValueError:
         return json_dumps(value)
 
 
@@ -136,7 +140,7 @@ def json_loads(data: bytes) -> Any:
         return _slow_decode(data.decode())
     except RecursionError:
         raise MessageError(_MAX_DEPTH_TEXT) from None
-    except (ValueError, TypeError, ArithmeticError) as error:
+    except ValueError as error:
         raise MessageError(f"not readable as JSON: {error}") from None
 
 
