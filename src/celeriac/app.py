@@ -22,11 +22,14 @@ from celeriac.hooks import Framework, Hooks
 from celeriac.result import AsyncResult, EagerResult
 from celeriac.sending import Sender
 from celeriac.store import ResultStore
-from celeriac.task import Call, Task, bind, make_task
+from celeriac.task import Call, bind, make_task
+from celeriac.task import Task as BaseTask
 
 logger = logging.getLogger("celeriac")
 
-_batch: contextvars.ContextVar[list[Publication] | None] = contextvars.ContextVar("celeriac_batch", default=None)
+_batch: contextvars.ContextVar[list[Publication] | None] = contextvars.ContextVar(
+    "celeriac_batch", default=None
+)
 
 
 class DuplicateTaskNameWarning(UserWarning):
@@ -40,7 +43,8 @@ class Celeriac:
     by its lower-case name. The app made last is the current one, which shared tasks are sent through.
     """
 
-    Task: type[Task] = Task
+    #: What `base` classes derive from, under Celery's name.
+    Task: type[BaseTask] = BaseTask
 
     def __init__(
         self,
@@ -60,7 +64,7 @@ class Celeriac:
             self._given["result_backend"] = backend
         self._sources: list[tuple[Any, str | None]] = []
         self._resolved: config.Resolved | None = None
-        self._tasks: dict[str, Task] = {}
+        self._tasks: dict[str, BaseTask] = {}
         self._discover: list[tuple[list[str] | None, str | None]] = []
         self._loaded = False
         self._sender: Sender | None = None
@@ -71,7 +75,9 @@ class Celeriac:
 
     # -- settings
 
-    def config_from_object(self, source: Any, silent: bool = False, force: bool = False, namespace: str | None = None) -> None:
+    def config_from_object(
+        self, source: Any, silent: bool = False, force: bool = False, namespace: str | None = None
+    ) -> None:
         """Read settings from an object, a mapping or a dotted name such as "django.conf:settings".
 
         With `namespace="CELERY"` a setting is written `CELERY_<NAME>`. Read when first needed, at once with `force`.
@@ -115,17 +121,19 @@ class Celeriac:
             return self._register_function(functions[0], {})
         return lambda function: self._register_function(function, options)
 
-    def _register_function(self, function: Callable[..., Any], options: Mapping[str, Any]) -> Task:
+    def _register_function(self, function: Callable[..., Any], options: Mapping[str, Any]) -> BaseTask:
         name = options.get("name") or task_name(function, self.main)
         known = self._tasks.get(name)
-        made = make_task(function, self, name, options if "base" in options else {**options, "base": self.Task})
+        made = make_task(
+            function, self, name, options if "base" in options else {**options, "base": self.Task}
+        )
         if known is not None and not _same_function(known, made):
             _warn_duplicate(name)
             return known
         self._tasks[name] = made
         return made
 
-    def register_task(self, task: Task | type[Task]) -> Task:
+    def register_task(self, task: BaseTask | type[BaseTask]) -> BaseTask:
         """Register an instance of a Task class (or the class); an earlier task of the name is replaced."""
         made = task() if isinstance(task, type) else task
         name = made.name or f"{type(made).__module__}.{type(made).__name__}"
@@ -133,7 +141,7 @@ class Celeriac:
         return made
 
     @property
-    def tasks(self) -> Mapping[str, Task]:
+    def tasks(self) -> Mapping[str, BaseTask]:
         """All tasks by name: the app's own and the shared ones."""
         return {**registry.shared_tasks, **self._tasks}
 
@@ -165,7 +173,7 @@ class Celeriac:
     # -- sending
 
     def send(
-        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+        self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> AsyncResult:
         """Send a call; what `delay` and `apply_async` come down to. Raises as they do."""
         arity = task.arity
@@ -199,7 +207,12 @@ class Celeriac:
                 self.publish(publications)
             except Exception:
                 for lost in publications:
-                    logger.error("After the commit the task %s[%s] could not be queued: %r", lost.task, lost.id, lost.payload)
+                    logger.error(
+                        "After the commit the task %s[%s] could not be queued: %r",
+                        lost.task,
+                        lost.id,
+                        lost.payload,
+                    )
                 raise
             published.append(True)
 
@@ -215,8 +228,8 @@ class Celeriac:
     def send_many(self, calls: Iterable[Call | tuple[Any, ...]]) -> list[AsyncResult]:
         """Send many calls in few round trips: `app.send_many(add.s(i, i) for i in range(1000))`.
 
-        A call is `task.s(...)`, or a tuple (task, args), (task, args, kwargs) or (task, args, kwargs, options). Nothing is
-        sent if one of them is wrong. Returns the handles in order.
+        A call is `task.s(...)`, or a tuple (task, args), (task, args, kwargs) or (task, args, kwargs, options).
+        Nothing is sent if one of them is wrong. Returns the handles in order.
         """
         with self.batch():
             return [self._send_call(call) for call in calls]
@@ -243,12 +256,14 @@ class Celeriac:
             self._publish_soon(collected)
 
     def apply(
-        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+        self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> AsyncResult:
         """Run a call here and now, through the worker's execution path."""
         sender = self._sender or Sender(self.conf)
         throw = options.get("throw")
-        publication = sender.publication(task, args, kwargs, {k: v for k, v in options.items() if k != "throw"})
+        publication = sender.publication(
+            task, args, kwargs, {k: v for k, v in options.items() if k != "throw"}
+        )
         record, error = run_eagerly(Executor(self, sender.origin()), publication)
         if error is not None and (self.conf.task_eager_propagates if throw is None else throw):
             raise error
@@ -298,17 +313,17 @@ class Celeriac:
 def shared_task(*functions: Callable[..., Any], **options: Any) -> Any:
     """Make a task of a function without naming an app: it is sent through the current one.
 
-    `@shared_task` or `@shared_task(bind=True, autoretry_for=(ConnectionError,), retry_backoff=True)`. Takes the options of
-    `@app.task`.
+    `@shared_task` or `@shared_task(bind=True, autoretry_for=(ConnectionError,), retry_backoff=True)`. Takes the
+    options of `@app.task`.
     """
 
-    def register(function: Callable[..., Any]) -> Task:
+    def register(function: Callable[..., Any]) -> BaseTask:
         name = options.get("name") or task_name(function, None)
         known = registry.shared_tasks.get(name)
         made = make_task(function, None, name, options)
         if known is not None and not _same_function(known, made):
             _warn_duplicate(name)
-            kept: Task = known
+            kept: BaseTask = known
             return kept
         registry.shared_tasks[name] = made
         return made
@@ -324,9 +339,12 @@ def task_name(function: Callable[..., Any], main: str | None) -> str:
     return f"{module}.{function.__name__}"
 
 
-def _same_function(one: Task, other: Task) -> bool:
+def _same_function(one: BaseTask, other: BaseTask) -> bool:
     mine, others = (getattr(task, "__wrapped__", task) for task in (one, other))
-    return (mine.__module__, getattr(mine, "__qualname__", "")) == (others.__module__, getattr(others, "__qualname__", ""))
+    return (mine.__module__, getattr(mine, "__qualname__", "")) == (
+        others.__module__,
+        getattr(others, "__qualname__", ""),
+    )
 
 
 def _warn_duplicate(name: str) -> None:

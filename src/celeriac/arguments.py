@@ -39,7 +39,9 @@ class Arity:
 
     def __init__(self, function: Callable[..., Any], skip_first: bool) -> None:
         parameters = list(inspect.signature(function).parameters.values())[1 if skip_first else 0 :]
-        positional = [p for p in parameters if p.kind in (_KINDS.POSITIONAL_ONLY, _KINDS.POSITIONAL_OR_KEYWORD)]
+        positional = [
+            p for p in parameters if p.kind in (_KINDS.POSITIONAL_ONLY, _KINDS.POSITIONAL_OR_KEYWORD)
+        ]
         keywords = [p for p in parameters if p.kind in (_KINDS.KEYWORD_ONLY, _KINDS.POSITIONAL_OR_KEYWORD)]
         named = [p for p in positional if p.kind is _KINDS.POSITIONAL_OR_KEYWORD]
         self.signature = inspect.Signature(parameters)
@@ -47,7 +49,9 @@ class Arity:
         self.names = [p.name for p in named]
         self.keywords = frozenset(p.name for p in keywords)
         self.required = frozenset(
-            p.name for p in parameters if p.default is p.empty and p.kind not in (_KINDS.VAR_POSITIONAL, _KINDS.VAR_KEYWORD)
+            p.name
+            for p in parameters
+            if p.default is p.empty and p.kind not in (_KINDS.VAR_POSITIONAL, _KINDS.VAR_KEYWORD)
         )
         self.var_positional = any(p.kind is _KINDS.VAR_POSITIONAL for p in parameters)
         self.var_keyword = any(p.kind is _KINDS.VAR_KEYWORD for p in parameters)
@@ -73,9 +77,13 @@ class Arity:
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            shown = ", ".join([*map(_short.repr, args), *(f"{k}={_short.repr(v)}" for k, v in kwargs.items())])
+            shown = ", ".join(
+                [*map(_short.repr, args), *(f"{k}={_short.repr(v)}" for k, v in kwargs.items())]
+            )
             parameters = str(self.signature)
-            raise CallError(f"{name}{parameters} was called with ({shown}): {error}.{caller_place()}") from None
+            raise CallError(
+                f"{name}{parameters} was called with ({shown}): {error}.{caller_place()}"
+            ) from None
 
 
 def caller_place() -> str:
@@ -111,12 +119,18 @@ _ADVICE = {
     "generator": "Pass list({0}).",
 }
 _GOOD_TYPES = (
-    "None, bool, int, float, str, list, dict, tuple, datetime, date, time, Decimal, UUID, bytes, Enum, dataclass"
+    "None, bool, int, float, str, list, dict, tuple, datetime, date, time, Decimal, UUID, bytes, "
+    "Enum, dataclass"
 )
 
 
 def explain_unencodable(
-    name: str, arity: Arity | None, args: Sequence[Any], kwargs: Mapping[str, Any], serializer: Serializer, error: Exception
+    name: str,
+    arity: Arity | None,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    serializer: Serializer,
+    error: Exception,
 ) -> EncodeError:
     """Return the error that names the argument which cannot be serialised, and what to do about it."""
     names = list(arity.names) if arity is not None else []
@@ -126,10 +140,14 @@ def explain_unencodable(
             serializer.dumps(value)
         except EncodeError as cause:
             return _explain_one(name, argument, value, serializer, cause)
-    return EncodeError(f"The arguments of {name} cannot be serialised as {serializer.name}: {error}{caller_place()}")
+    return EncodeError(
+        f"The arguments of {name} cannot be serialised as {serializer.name}: {error}{caller_place()}"
+    )
 
 
-def _explain_one(name: str, argument: str, value: Any, serializer: Serializer, cause: Exception) -> EncodeError:
+def _explain_one(
+    name: str, argument: str, value: Any, serializer: Serializer, cause: Exception
+) -> EncodeError:
     cls = type(value)
     place = caller_place()
     if hasattr(cls, "_meta") and hasattr(value, "pk"):
@@ -142,6 +160,6 @@ def _explain_one(name: str, argument: str, value: Any, serializer: Serializer, c
     advice = _ADVICE.get(cls.__name__, "").format(argument)
     inside = "" if cls.__name__ not in ("list", "dict", "tuple") else f" with something inside: {cause}"
     return EncodeError(
-        f'Argument "{argument}" of {name} is {article} {cls.__qualname__}{inside}, which {serializer.name} cannot hold. '
-        f"{advice}{' ' if advice else ''}Types that work: {_GOOD_TYPES}.{place}"
+        f'Argument "{argument}" of {name} is {article} {cls.__qualname__}{inside}, '
+        f"which {serializer.name} cannot hold. {advice}{' ' if advice else ''}Types that work: {_GOOD_TYPES}.{place}"
     )

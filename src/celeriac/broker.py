@@ -138,7 +138,9 @@ class Broker(ABC):
         """Return all that `consumer` holds, after a reconnect; claims numbered up to `seq` are void from now on."""
 
     @abstractmethod
-    def settle(self, consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None) -> set[int]:
+    def settle(
+        self, consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None
+    ) -> set[int]:
         """End deliveries, in one transaction, and return the tags that were refused.
 
         With `store`, one that `shares` has said yes to, the records are stored in the same transaction; without it

@@ -33,7 +33,11 @@ class Settings(Struct, kw_only=True):
 
     # -- broker
     broker_url: Annotated[
-        str | None, Row("Where messages wait: django://ALIAS, redis://..., memory://. Unset: Django's database.", "BROKER_URL")
+        str | None,
+        Row(
+            "Where messages wait: django://ALIAS, redis://..., memory://. Unset: Django's database.",
+            "BROKER_URL",
+        ),
     ] = None
     broker_transport_options: Annotated[
         dict[str, Any],
@@ -46,24 +50,37 @@ class Settings(Struct, kw_only=True):
     broker_connection_timeout: Annotated[
         float, Row("How long a connection attempt may take.", "BROKER_CONNECTION_TIMEOUT")
     ] = 2.0
-    task_publish_timeout: Annotated[float, Row("How long delay() may take before it raises BrokerDown.")] = 2.0
+    task_publish_timeout: Annotated[float, Row("How long delay() may take before it raises BrokerDown.")] = (
+        2.0
+    )
     task_publish_on_commit: Annotated[
-        bool, Row("Publish calls made inside a transaction after its commit (the database broker takes part in it).")
+        bool,
+        Row(
+            "Publish calls made inside a transaction after its commit (the database broker takes part in it)."
+        ),
     ] = True
 
     # -- messages
     task_serializer: Annotated[str, Row("Serializer of arguments.", "CELERY_TASK_SERIALIZER")] = "json"
-    result_serializer: Annotated[str, Row("Serializer of results; only json.", "CELERY_RESULT_SERIALIZER")] = "json"
+    result_serializer: Annotated[
+        str, Row("Serializer of results; only json.", "CELERY_RESULT_SERIALIZER")
+    ] = "json"
     accept_content: Annotated[
         list[str], Row("Serializers or content types that workers accept.", "CELERY_ACCEPT_CONTENT")
     ] = field(default_factory=lambda: ["json"])
     timezone: Annotated[str | None, Row("Time zone of naive etas.", "CELERY_TIMEZONE")] = None
-    enable_utc: Annotated[bool, Row("Accepted for Celery's sake: times on the wire always carry their offset.", "CELERY_ENABLE_UTC")] = True
+    enable_utc: Annotated[
+        bool,
+        Row("Accepted for Celery's sake: times on the wire always carry their offset.", "CELERY_ENABLE_UTC"),
+    ] = True
 
     # -- tasks
-    task_default_queue: Annotated[str, Row("Queue of tasks that name none.", "CELERY_DEFAULT_QUEUE")] = "celery"
+    task_default_queue: Annotated[str, Row("Queue of tasks that name none.", "CELERY_DEFAULT_QUEUE")] = (
+        "celery"
+    )
     task_default_priority: Annotated[
-        int | None, Row("Priority of tasks that name none, 0 to 9, higher first.", "CELERY_TASK_DEFAULT_PRIORITY")
+        int | None,
+        Row("Priority of tasks that name none, 0 to 9, higher first.", "CELERY_TASK_DEFAULT_PRIORITY"),
     ] = None
     task_routes: Annotated[
         dict[str, Any] | None, Row("Task names (or globs) to queue names or options.", "CELERY_ROUTES")
@@ -72,10 +89,15 @@ class Settings(Struct, kw_only=True):
     task_store_errors_even_if_ignored: Annotated[
         bool, Row("Store failures of tasks that ignore results.", "CELERY_STORE_ERRORS_EVEN_IF_IGNORED")
     ] = False
-    task_track_started: Annotated[bool, Row("Store STARTED when a task begins.", "CELERY_TRACK_STARTED")] = False
+    task_track_started: Annotated[bool, Row("Store STARTED when a task begins.", "CELERY_TRACK_STARTED")] = (
+        False
+    )
     task_acks_late: Annotated[
         bool | None,
-        Row("None or True: settle after the run. False: before it, so that a lost process loses the task.", "CELERY_ACKS_LATE"),
+        Row(
+            "None or True: settle after the run. False: before it, so that a lost process loses the task.",
+            "CELERY_ACKS_LATE",
+        ),
     ] = None
     task_reject_on_worker_lost: Annotated[
         bool | None, Row("Accepted: a task whose process died always runs again, task_max_deliveries times.")
@@ -87,17 +109,27 @@ class Settings(Struct, kw_only=True):
         bool, Row("Run tasks in delay(), in this process, for tests.", "CELERY_ALWAYS_EAGER")
     ] = False
     task_eager_propagates: Annotated[
-        bool, Row("Raise what an eager task raises.", "CELERY_EAGER_PROPAGATES_EXCEPTIONS", "CELERY_EAGER_PROPAGATES")
+        bool,
+        Row(
+            "Raise what an eager task raises.",
+            "CELERY_EAGER_PROPAGATES_EXCEPTIONS",
+            "CELERY_EAGER_PROPAGATES",
+        ),
     ] = False
     imports: Annotated[list[str], Row("Modules with tasks, besides those found.", "CELERY_IMPORTS")] = field(
         default_factory=list
     )
-    include: Annotated[list[str], Row("More modules with tasks.", "CELERY_INCLUDE")] = field(default_factory=list)
+    include: Annotated[list[str], Row("More modules with tasks.", "CELERY_INCLUDE")] = field(
+        default_factory=list
+    )
 
     # -- results
     result_backend: Annotated[
         str | None,
-        Row("Where results are kept: django-db, redis://..., cache, memory://. Under Django: django-db.", "CELERY_RESULT_BACKEND"),
+        Row(
+            "Where results are kept: django-db, redis://..., cache, memory://. Under Django: django-db.",
+            "CELERY_RESULT_BACKEND",
+        ),
     ] = None
     result_expires: Annotated[
         float | None, Row("How long results are kept; None or 0: for ever.", "CELERY_TASK_RESULT_EXPIRES")
@@ -113,20 +145,29 @@ class Settings(Struct, kw_only=True):
     worker_pool: Annotated[str, Row("prefork, threads or solo.", "CELERYD_POOL")] = "prefork"
     worker_prefetch_multiplier: Annotated[
         int | None,
-        Row("Messages that a child holds at most for each slot; None: about 50 ms of work.", "CELERYD_PREFETCH_MULTIPLIER"),
+        Row(
+            "Messages that a child holds at most for each slot; None: about 50 ms of work.",
+            "CELERYD_PREFETCH_MULTIPLIER",
+        ),
     ] = None
     worker_async_concurrency: Annotated[int, Row("Coroutine tasks that one child runs at a time.")] = 200
     worker_lease: Annotated[
-        float, Row("A worker not heard of for this long is taken for dead, and its tasks are given to others.")
+        float,
+        Row("A worker not heard of for this long is taken for dead, and its tasks are given to others."),
     ] = 15.0
     worker_soft_shutdown_timeout: Annotated[
         float, Row("How long a warm shutdown waits before running tasks are interrupted; 0: without limit.")
     ] = 0.0
-    worker_max_message_bytes: Annotated[int, Row("Longer messages become dead letters unread.")] = 8 * 1024 * 1024
+    worker_max_message_bytes: Annotated[int, Row("Longer messages become dead letters unread.")] = (
+        8 * 1024 * 1024
+    )
     worker_state_dir: Annotated[
-        str | None, Row("Where flight records lie; None: a directory of this user's under the system's temporary one.")
+        str | None,
+        Row("Where flight records lie; None: a directory of this user's under the system's temporary one."),
     ] = None
-    worker_redirect_stdouts: Annotated[bool, Row("Accepted: stdout is left alone.", "CELERY_REDIRECT_STDOUTS")] = False
+    worker_redirect_stdouts: Annotated[
+        bool, Row("Accepted: stdout is left alone.", "CELERY_REDIRECT_STDOUTS")
+    ] = False
     worker_hijack_root_logger: Annotated[
         bool, Row("Accepted: the project's logging is left alone.", "CELERYD_HIJACK_ROOT_LOGGER")
     ] = False
@@ -216,8 +257,9 @@ def resolve(
     """Return the settings that follow from what the project wrote.
 
     `given` are names and values; with `namespace` only names that begin with it count. `defaults` hold where
-    nothing is given; `before` is what an earlier source gave, which this one overrides. A name close to a known one is an error, another unknown one a warning; which of both
-    stops what is the caller's decision. Raises ImproperlyConfigured for a value of the wrong type.
+    nothing is given; `before` is what an earlier source gave, which this one overrides. A name close to a known
+    one is an error, another unknown one a warning; which of both stops what is the caller's decision.
+    Raises ImproperlyConfigured for a value of the wrong type.
     """
     values: dict[str, Any] = dict(defaults or {})
     sources = dict.fromkeys(values, "default of the framework")
@@ -263,7 +305,13 @@ def _canonical(written: str, namespace: str | None) -> str | None:
 
 
 def _seconds(value: Any) -> Any:
-    return value.total_seconds() if isinstance(value, timedelta) else list(value) if isinstance(value, tuple | set) else value
+    return (
+        value.total_seconds()
+        if isinstance(value, timedelta)
+        else list(value)
+        if isinstance(value, tuple | set)
+        else value
+    )
 
 
 def _unknown(written: str, name: str, namespace: str | None) -> tuple[str, bool]:

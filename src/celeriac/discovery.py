@@ -41,7 +41,9 @@ def explain_import_error(name: str, error: Exception) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen") and frame.filename != __file__ and "importlib" not in frame.filename
+        if not frame.filename.startswith("<frozen")
+        and frame.filename != __file__
+        and "importlib" not in frame.filename
     ]
     path, line = name, 0
     if isinstance(error, SyntaxError) and error.filename:

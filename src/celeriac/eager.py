@@ -27,6 +27,6 @@ def run_eagerly(executor: Executor, publication: Publication) -> tuple[Record, B
 def _run_once(executor: Executor, run: Run) -> Outcome:
     if run.task is None or not run.task.is_async:
         return executor.execute(run)
-    import asyncio  # here, as few callers need it and it is slow to import
+    import asyncio  # noqa: PLC0415 - few callers need it, and it is slow to import
 
     return asyncio.run(executor.aexecute(run))

@@ -146,7 +146,9 @@ class Executor:
             return self._unknown(message.headers.task)
         expires = message.headers.expires
         if expires is not None and is_past(expires):
-            return Outcome(states.REVOKED, failure_json(TaskRevokedError("expired")), error=TaskRevokedError("expired"))
+            return Outcome(
+                states.REVOKED, failure_json(TaskRevokedError("expired")), error=TaskRevokedError("expired")
+            )
         request = run.request = Request(message, run.queue, self.hostname)
         try:
             body = serializers.loads(message.body, message.content_type, self.accept)
@@ -154,7 +156,9 @@ class Executor:
             if type(request.args) is not list or type(request.kwargs) is not dict:
                 raise MessageError("the body is not [args, kwargs, options]")
         except (MessageError, TypeError, ValueError) as error:
-            reason = str(error) if isinstance(error, MessageError) else "the body is not [args, kwargs, options]"
+            reason = (
+                str(error) if isinstance(error, MessageError) else "the body is not [args, kwargs, options]"
+            )
             return Outcome(states.FAILURE, failure_json(MessageError(reason)), error=error, dead=reason)
         return None
 
@@ -224,7 +228,9 @@ class Executor:
         if args is not None or kwargs is not None:
             request: Request = run.request  # type: ignore[assignment]
             changed = [
-                list(request.args if args is None else args), request.kwargs if kwargs is None else kwargs, request.embed
+                list(request.args if args is None else args),
+                request.kwargs if kwargs is None else kwargs,
+                request.embed,
             ]
             try:
                 body = serializers.by_content_type[message.content_type].dumps(changed)
@@ -233,7 +239,11 @@ class Executor:
         queue = options.get("queue") or run.queue
         priority = options.get("priority", message.properties.priority) or 0
         properties = msgspec.structs.replace(
-            message.properties, priority=priority, celeriac_losses=0, celeriac_suspect=False, timestamp=time.time()
+            message.properties,
+            priority=priority,
+            celeriac_losses=0,
+            celeriac_suspect=False,
+            timestamp=time.time(),
         )
         again = msgspec.structs.replace(message, headers=headers, properties=properties, body=body)
         payload = protocol.encode(again, queue)
@@ -352,5 +362,3 @@ def format_traceback(error: BaseException) -> str:
         return "".join(traceback.format_exception(type(error), error, frames))
     except Exception:
         return f"{type(error).__name__}: {safe_text(error)}"
-
-

@@ -3,6 +3,7 @@
 Reads the result store through the app; never touches the broker.
 """
 
+import builtins
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from celeriac import states
+from celeriac import errors, states
 from celeriac.context import current
 from celeriac.errors import (
     ImproperlyConfigured,
@@ -62,10 +63,6 @@ def rebuild_exception(record: Record) -> BaseException:
 
 
 def _allowed(name: str, module: str | None) -> type[BaseException]:
-    import builtins
-
-    from celeriac import errors
-
     if module in ("celeriac.errors", "celery.exceptions", "billiard.exceptions"):
         found = getattr(errors, "TaskTimeout" if name == "TimeoutError" else name, None)
     elif module in (None, "builtins"):
@@ -74,7 +71,9 @@ def _allowed(name: str, module: str | None) -> type[BaseException]:
         found = None
     if isinstance(found, type) and issubclass(found, Exception):
         return found
-    return type(name if name.isidentifier() else "TaskError", (TaskError,), {"__module__": module or __name__})
+    return type(
+        name if name.isidentifier() else "TaskError", (TaskError,), {"__module__": module or __name__}
+    )
 
 
 class AsyncResult:
@@ -138,7 +137,11 @@ class AsyncResult:
     def date_done(self) -> datetime | None:
         """When the task ended, in UTC."""
         record = self._fetch()
-        return None if record is None or record.finished is None else datetime.fromtimestamp(record.finished, UTC)
+        return (
+            None
+            if record is None or record.finished is None
+            else datetime.fromtimestamp(record.finished, UTC)
+        )
 
     @property
     def record(self) -> Record | None:
@@ -162,7 +165,11 @@ class AsyncResult:
         return self._fetch() is not None
 
     def get(
-        self, timeout: float | None = None, propagate: bool = True, interval: float | None = None, **_celery: Any
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float | None = None,
+        **_celery: Any,
     ) -> Any:
         """Wait for the end of the task and return its value.
 
@@ -185,7 +192,11 @@ class AsyncResult:
         if record is None or not record.ready:
             record = self._record = self._store().wait(self.id, timeout)
         if record is None:
-            raise TaskTimeout(f"Task {self.id} has not ended within {timeout:g} s. It goes on." if timeout is not None else "")
+            raise TaskTimeout(
+                f"Task {self.id} has not ended within {timeout:g} s. It goes on."
+                if timeout is not None
+                else ""
+            )
         if record.state == states.SUCCESS:
             return json_loads(record.result)
         error = rebuild_exception(record)
@@ -230,7 +241,11 @@ class EagerResult(AsyncResult):
         return self._record
 
     def get(
-        self, timeout: float | None = None, propagate: bool = True, interval: float | None = None, **_celery: Any
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float | None = None,
+        **_celery: Any,
     ) -> Any:
         """Return the value, or raise (or return) the exception of the run."""
         if self._error is None and self.state == states.REVOKED:

@@ -9,7 +9,7 @@ def backoff(retries: int, factor: float, maximum: float, jitter: bool) -> float:
     `factor` * 2**retries, at most `maximum`; with `jitter` a random whole number between 0 and that.
     """
     # 2**63 is beyond any maximum; the bound keeps a huge count of retries from making a huge number.
-    seconds = min(maximum, int(max(1.0, factor)) * 2 ** min(retries, 63))
+    seconds: float = min(maximum, int(max(1.0, factor)) * 2 ** min(retries, 63))
     if jitter:
         seconds = random.randrange(int(seconds) + 1)  # noqa: S311 - spreads load, guards nothing
     return max(0, seconds)

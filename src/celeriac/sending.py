@@ -58,7 +58,9 @@ class Sender:
             headers.parent_id = request.id
         message = Message(
             headers,
-            Properties(correlation_id=task_id, reply_to="", delivery_mode=2, priority=priority, timestamp=time.time()),
+            Properties(
+                correlation_id=task_id, reply_to="", delivery_mode=2, priority=priority, timestamp=time.time()
+            ),
             body,
             content_type,
             encoding,
@@ -85,7 +87,9 @@ class Sender:
     def _body(
         self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> tuple[bytes, str, str]:
-        name = (options.get("serializer") if options else None) or task.serializer or self.conf.task_serializer
+        name = (
+            (options.get("serializer") if options else None) or task.serializer or self.conf.task_serializer
+        )
         kwargs = kwargs if type(kwargs) is dict else dict(kwargs)
         if name == "json" and serializers.is_plain(args, kwargs):
             encode = serializers.json_dumps_plain
@@ -147,11 +151,14 @@ class Sender:
             try:
                 value = datetime.fromisoformat(value)
             except ValueError:
-                raise CallError(f"{option} is not a time: {value!r}. Pass a datetime or ISO 8601 text.") from None
+                raise CallError(
+                    f"{option} is not a time: {value!r}. Pass a datetime or ISO 8601 text."
+                ) from None
         if isinstance(value, datetime):
             if value.tzinfo is None:
                 value = value.replace(tzinfo=ZoneInfo(self.conf.timezone or "UTC"))
-            return value.timestamp()
+            stamp: float = value.timestamp()
+            return stamp
         return time.time() + _number(value, option)
 
 
@@ -175,5 +182,7 @@ def route_for(name: str, routes: Mapping[str, Any] | None) -> Mapping[str, Any]:
         return {}
     found = routes.get(name)
     if found is None:
-        found = next((value for pattern, value in routes.items() if "*" in pattern and fnmatchcase(name, pattern)), {})
+        found = next(
+            (value for pattern, value in routes.items() if "*" in pattern and fnmatchcase(name, pattern)), {}
+        )
     return {"queue": found} if isinstance(found, str) else found

@@ -113,7 +113,7 @@ class Task:
         Raises CallError if they do not fit the function, EncodeError if they cannot be serialised, BrokerDown if
         the broker cannot be reached within `task_publish_timeout` seconds.
         """
-        return (self._app or registry.current_app()).send(self, args, kwargs, _NO_OPTIONS)  # type: ignore[no-any-return]
+        return (self._app or registry.current_app()).send(self, args, kwargs, _NO_OPTIONS)
 
     def apply_async(
         self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -127,13 +127,17 @@ class Task:
         if args is None:
             args = ()
         elif not isinstance(args, list | tuple):
-            raise TypeError(f"args must be a list or tuple, not {type(args).__name__}: apply_async(args=[...])")
+            raise TypeError(
+                f"args must be a list or tuple, not {type(args).__name__}: apply_async(args=[...])"
+            )
         if kwargs is None:
             kwargs = {}
         elif not isinstance(kwargs, Mapping):
             raise TypeError(f"kwargs must be a dict, not {type(kwargs).__name__}")
         if options:
-            option_table.refuse_unknown(options, option_table.CALL, option_table.CALL_NOT_YET, "apply_async()")
+            option_table.refuse_unknown(
+                options, option_table.CALL, option_table.CALL_NOT_YET, "apply_async()"
+            )
         return self.app.send(self, args, kwargs, options)
 
     def apply(
@@ -232,7 +236,9 @@ def _by_name(name: str) -> Any:
 
 def make_task(function: Callable[..., Any], app: Sends | None, name: str, given: Mapping[str, Any]) -> Task:
     """Return the task for a function and the options of its decorator."""
-    option_table.refuse_unknown(given, option_table.TASK.keys() | option_table.TASK_NOT_YET, (), f"@task of {name}")
+    option_table.refuse_unknown(
+        given, option_table.TASK.keys() | option_table.TASK_NOT_YET, (), f"@task of {name}"
+    )
     base: type[Task] = given.get("base") or Task
     bound = bool(given.get("bind"))
     _check_function(function, name, bound)

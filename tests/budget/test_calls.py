@@ -91,7 +91,9 @@ def test_import_brings_in_no_driver_and_few_modules() -> None:
         "bad = {'django', 'redis', 'hiredis', 'click', 'rich', 'asyncio', 'psycopg'} & {m.split('.')[0] for m in new};"
         "print(len(own), len(new), sorted(bad))"
     )
-    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split(None, 2)
+    output = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split(None, 2)
     own, new, bad = int(output[0]), int(output[1]), output[2].strip()
     assert bad == "[]"
     assert own <= 40

@@ -68,7 +68,9 @@ def test_apply_async_options_reach_the_message(app: Celeriac) -> None:
     @app.task(queue="mails", priority=3)
     def send(x: int) -> None: ...
 
-    send.apply_async((1,), task_id="my-id", headers={"x-tenant": 7}, ignore_result=True, shadow="sending", priority=8)
+    send.apply_async(
+        (1,), task_id="my-id", headers={"x-tenant": 7}, ignore_result=True, shadow="sending", priority=8
+    )
     send.apply_async(kwargs={"x": 2}, queue="other", time_limit=9, soft_time_limit=4)
     (first,) = waiting(app, "mails")
     assert first.headers.id == "my-id"
@@ -180,7 +182,8 @@ def test_arguments_that_do_not_fit_are_refused_with_the_signature(
 
 
 @pytest.mark.parametrize(
-    ("args", "kwargs"), [((1, 2), {}), ((1,), {"b": 2}), ((), {"a": 1, "b": 2}), ((1, 2), {"c": 3}), ((1, 2, 3), {})]
+    ("args", "kwargs"),
+    [((1, 2), {}), ((1,), {"b": 2}), ((), {"a": 1, "b": 2}), ((1, 2), {"c": 3}), ((1, 2, 3), {})],
 )
 def test_arguments_that_fit_pass(app: Celeriac, args: tuple[int, ...], kwargs: dict[str, int]) -> None:
     @app.task
@@ -248,7 +251,12 @@ def test_routes_by_name_and_glob_give_way_to_attributes_and_options() -> None:
         names[name] = app._sender.publication(task, (), {}, {}) if app._sender else None
         task.delay()
     depths = app.broker.depths()
-    assert {queue: depth.ready for queue, depth in depths.items()} == {"mails": 1, "urgent": 1, "own": 1, "celery": 1}
+    assert {queue: depth.ready for queue, depth in depths.items()} == {
+        "mails": 1,
+        "urgent": 1,
+        "own": 1,
+        "celery": 1,
+    }
     app.close()
 
 

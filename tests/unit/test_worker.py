@@ -192,9 +192,16 @@ GARBAGE: dict[str, bytes] = {
     "body not three": protocol.encode(message("job", b"[1]"), "celery"),
     "body of wrong types": protocol.encode(message("job", b'["x",5,null]'), "celery"),
     "body deep": protocol.encode(message("job", b"[" * 200_000), "celery"),
-    "body tagged wrong": protocol.encode(message("job", b'[[{"__type__":"evil","__value__":1}],{},{}]'), "celery"),
+    "body tagged wrong": protocol.encode(
+        message("job", b'[[{"__type__":"evil","__value__":1}],{},{}]'), "celery"
+    ),
     "pickle": protocol.encode(
-        Message(Headers("job", "p"), Properties(), b"cos\nsystem\n(S'false'\ntR.", "application/x-python-serialize"),
+        Message(
+            Headers("job", "p"),
+            Properties(),
+            b"cos\nsystem\n(S'false'\ntR.",
+            "application/x-python-serialize",
+        ),
         "celery",
     ),
     "unknown task": protocol.encode(message("nobody.knows"), "celery"),
@@ -227,7 +234,14 @@ def test_garbage_becomes_dead_letters_and_the_worker_goes_on(tmp_path: Path) -> 
     assert len(letters) == len(GARBAGE) - 1 + 1
     assert all(letter.reason for letter in letters)
     reasons = " | ".join(letter.reason for letter in letters)
-    for word in ("too large", "unknown task 'nobody.knows'", "protocol 2", "refused", "nested", "unknown type"):
+    for word in (
+        "too large",
+        "unknown task 'nobody.knows'",
+        "protocol 2",
+        "refused",
+        "nested",
+        "unknown type",
+    ):
         assert word in reasons, (word, reasons)
     by_payload = {letter.payload for letter in letters}
     assert GARBAGE["random"] in by_payload and b"y" * 800_000 in by_payload  # kept whole
@@ -325,7 +339,9 @@ def test_a_long_task_keeps_no_others_waiting(app: Celeriac) -> None:
         until(lambda: not app.broker.depths())
         app.send_many([quick.s(), long.s(), *(quick.s() for _ in range(50))])
         assert begun.wait(10)
-        until(lambda: app.broker.depths()["celery"].in_flight == 1 and app.broker.depths()["celery"].ready == 50)
+        until(
+            lambda: app.broker.depths()["celery"].in_flight == 1 and app.broker.depths()["celery"].ready == 50
+        )
         go_on.set()
         until(lambda: not app.broker.depths())
 
@@ -471,7 +487,10 @@ def test_a_consumer_that_lost_its_lease_ends_without_a_word_to_the_broker(app: C
     thread.join(10)
     assert not thread.is_alive()
     assert result.state == "PENDING"  # the stale holder's result was refused
-    assert broker.settle("thief", [Settlement(stolen[0].tag, record=Record(result.id, "SUCCESS", b'"theirs"'))]) == set()
+    assert (
+        broker.settle("thief", [Settlement(stolen[0].tag, record=Record(result.id, "SUCCESS", b'"theirs"'))])
+        == set()
+    )
 
 
 def test_suspects_run_alone(app: Celeriac) -> None:
@@ -503,7 +522,9 @@ def test_the_envelope_survives_a_retry_with_custom_headers(app: Celeriac) -> Non
 
     @app.task(bind=True)
     def job(self: Task) -> None:
-        headers.append((self.request.headers, self.request.parent_id, self.request.delivery_info["routing_key"]))
+        headers.append(
+            (self.request.headers, self.request.parent_id, self.request.delivery_info["routing_key"])
+        )
         if self.request.retries == 0:
             raise self.retry(countdown=0)
 

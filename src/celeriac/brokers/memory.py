@@ -57,7 +57,9 @@ class MemoryBroker(Broker):
     schemes = ("memory",)
     shared: ClassVar[bool] = False
 
-    def __init__(self, url: str = "memory://", settings: Any = None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, url: str = "memory://", settings: Any = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self.safe_url = url
         if settings is not None:
             self.max_message_bytes = settings.worker_max_message_bytes
@@ -136,7 +138,9 @@ class MemoryBroker(Broker):
             state.seq = max(state.seq, seq)
             return [self._delivery(tag, queue, payload) for tag, (queue, _, payload) in state.held.items()]
 
-    def settle(self, consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None) -> set[int]:
+    def settle(
+        self, consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None
+    ) -> set[int]:
         shelf = self._shelf
         refused: set[int] = set()
         records = []
@@ -170,7 +174,9 @@ class MemoryBroker(Broker):
             due = settlement.due or 0.0
             heapq.heappush(shelf.scheduled, (due, next(shelf.order), queue, priority, payload))
         else:
-            shelf.dead.append(DeadLetter(str(settlement.tag), queue, settlement.reason, self._clock(), payload))
+            shelf.dead.append(
+                DeadLetter(str(settlement.tag), queue, settlement.reason, self._clock(), payload)
+            )
 
     def shares(self, store: ResultStore) -> bool:
         # Nothing can come between the two in one process.
@@ -196,7 +202,7 @@ class MemoryBroker(Broker):
                     return
                 if shelf.scheduled:
                     timeout = min(timeout, max(0.0, shelf.scheduled[0][0] - self._clock()))
-            select.select([waker, interrupt], [], [], timeout)
+            select.select([waker.fileno(), interrupt], [], [], timeout)
         finally:
             with shelf.lock:
                 shelf.waiters.discard(waker)

@@ -8,11 +8,14 @@ import os
 import time
 from typing import Any
 
-from msgspec import Raw, Struct, field
+from msgspec import Struct, field
 
 
-class Headers(Struct):
-    """Headers of a task message, protocol 2. Only `task` and `id` are required of others' messages."""
+class Headers(Struct, forbid_unknown_fields=True):
+    """Headers of a task message, protocol 2. Only `task` and `id` are required of others' messages.
+
+    Others than these are the sender's own (`Message.custom`); `protocol.decode` parts them.
+    """
 
     task: str
     id: str
@@ -61,8 +64,7 @@ class Properties(Struct, omit_defaults=True):
 class Message(Struct):
     """A task message. `body` stays encoded until the task runs.
 
-    `custom` are the sender's own headers, which stand beside the others on the wire; of a received
-    message they are in `raw_headers` until somebody asks for them (`protocol.custom_headers`).
+    `custom` are the sender's own headers, which stand beside the others on the wire.
     """
 
     headers: Headers
@@ -71,7 +73,6 @@ class Message(Struct):
     content_type: str = "application/json"
     content_encoding: str = "utf-8"
     custom: dict[str, Any] | None = None
-    raw_headers: Raw | None = None
 
 
 def new_id() -> str:

@@ -13,15 +13,19 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
-from celeriac.errors import MessageError
+from celeriac.errors import EncodeError, MessageError
 from celeriac.message.message import Headers, Message, Properties, new_id
 
 HEADER_NAMES = frozenset(Headers.__struct_fields__)
 
 
+#: How deep the values of headers may be nested; deeper ones could be read here and not be written again there.
+MAX_DEPTH = 100
+
+
 class _Envelope(Struct):
     body: str
-    headers: Headers | Raw
+    headers: Headers
     properties: Properties
     content_type: str | None = field(name="content-type", default="application/json")
     content_encoding: str | None = field(name="content-encoding", default="utf-8")
@@ -36,61 +40,76 @@ class _RawEnvelope(Struct):
 
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
-_decode_envelope = msgspec.json.Decoder(_RawEnvelope).decode
-_decode_headers = msgspec.json.Decoder(Headers).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_raw_envelope = msgspec.json.Decoder(_RawEnvelope).decode
 _b64encode = binascii.b2a_base64
 _b64decode = binascii.a2b_base64
 
 
 def encode(message: Message, queue: str) -> bytes:
-    """Return the envelope of `message` for `queue`; the properties that depend on the queue are set."""
+    """Return the envelope of `message` for `queue`; the properties that depend on the queue are set.
+
+    Raises EncodeError for custom headers or texts that JSON cannot hold; never for a message that was decoded.
+    """
     properties = message.properties
     properties.body_encoding = "base64"
     # kombu keys what a worker holds by this tag, so two messages of one task (a retry) must differ in it.
     properties.delivery_tag = os.urandom(8).hex()
     properties.delivery_info = {"exchange": "", "routing_key": queue}
-    headers: Headers | Raw = message.headers
-    if message.custom:
-        merged = {**message.custom, **msgspec.to_builtins(message.headers)}
-        headers = Raw(_encode(merged))
-    elif message.raw_headers is not None:
-        headers = _merge_received(message)
-    return _encode(
-        _Envelope(
-            _b64encode(message.body, newline=False).decode("ascii"),
-            headers,
-            properties,
-            message.content_type,
-            message.content_encoding,
-        )
-    )
-
-
-def _merge_received(message: Message) -> Raw:
-    """Headers of a received message with our changes, the sender's own headers kept."""
-    return Raw(_encode({**custom_headers(message), **msgspec.to_builtins(message.headers)}))
+    body = _b64encode(message.body, newline=False).decode("ascii")
+    content_type, content_encoding = message.content_type, message.content_encoding
+    try:
+        if not message.custom:
+            return _encode(_Envelope(body, message.headers, properties, content_type, content_encoding))
+        headers = Raw(_encode({**message.custom, **msgspec.to_builtins(message.headers)}))
+        return _encode(_RawEnvelope(body, headers, properties, content_type, content_encoding))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise EncodeError(f"The headers of {message.headers.task} cannot be written as JSON: {error}") from None
 
 
 def decode(payload: bytes) -> Message:
     """Return the message in an envelope; raises MessageError with the reason if it is none."""
     try:
-        envelope = _decode_envelope(payload)
-        headers = _decode_headers(envelope.headers)
+        try:
+            if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH:
+                envelope, custom = _decode_with_care(payload)
+            else:
+                envelope, custom = _decode_envelope(payload), None
+        except msgspec.ValidationError:
+            # Headers beside the protocol's, or nonsense.
+            envelope, custom = _decode_with_care(payload)
         encoding = envelope.properties.body_encoding
         body = _b64decode(envelope.body) if encoding == "base64" else envelope.body.encode()
-    except (msgspec.MsgspecError, binascii.Error, UnicodeError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise MessageError(_why_unreadable(payload, error)) from None
     except RecursionError:
         raise MessageError("it is nested too deeply") from None
     return Message(
-        headers,
+        envelope.headers,
         envelope.properties,
         body,
         envelope.content_type or "application/json",
         envelope.content_encoding or "utf-8",
-        None,
-        envelope.headers,
+        custom,
     )
+
+
+def _decode_with_care(payload: bytes) -> tuple[_Envelope, dict[str, Any] | None]:
+    """Read the sender's own headers too; what passes here can be written again, by a retry or a dead child's heir."""
+    raw = _decode_raw_envelope(payload)
+    every = msgspec.json.decode(raw.headers)
+    if _deeper_than(every, MAX_DEPTH):
+        raise MessageError("it is nested too deeply")
+    custom = None
+    if isinstance(every, dict):
+        custom = {name: every.pop(name) for name in list(every) if name not in HEADER_NAMES} or None
+    headers = msgspec.convert(every, Headers)
+    return _Envelope(raw.body, headers, raw.properties, raw.content_type, raw.content_encoding), custom
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _deeper_than(each, levels - 1) for each in inner)
 
 
 def _why_unreadable(payload: bytes, error: Exception) -> str:
@@ -101,13 +120,7 @@ def _why_unreadable(payload: bytes, error: Exception) -> str:
 
 def custom_headers(message: Message) -> dict[str, Any]:
     """Return the sender's own headers of a message, which stand beside the protocol's."""
-    if message.custom is not None:
-        return message.custom
-    if message.raw_headers is None:
-        return {}
-    known = HEADER_NAMES
-    every: dict[str, Any] = msgspec.json.decode(message.raw_headers)
-    return {name: value for name, value in every.items() if name not in known}
+    return message.custom or {}
 
 
 __all__ = ["Headers", "Message", "Properties", "custom_headers", "decode", "encode", "new_id"]

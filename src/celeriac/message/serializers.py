@@ -14,6 +14,7 @@ import json
 import pickle
 import uuid
 from collections.abc import Callable, Collection
+from types import UnionType
 from typing import Any
 
 import msgspec
@@ -27,7 +28,29 @@ _MAX_DEPTH_TEXT = "it is nested too deeply"
 _fast_encode = msgspec.json.Encoder().encode
 _fast_decode = msgspec.json.Decoder().decode
 
-_to_plain: list[tuple[type, Callable[[Any], Any]]] = []
+
+def _tag(kind: str, value: Any) -> dict[str, Any]:
+    return {"__type__": kind, "__value__": value}
+
+
+def _tag_bytes(value: bytes | bytearray | memoryview) -> dict[str, Any]:
+    raw = bytes(value)
+    try:
+        return _tag("bytes", raw.decode())
+    except UnicodeDecodeError:
+        return _tag("base64", base64.b64encode(raw).decode("ascii"))
+
+
+# Asked in this order: a datetime is a date as well.
+_to_plain: list[tuple[type | UnionType, Callable[[Any], Any]]] = [
+    (dt.datetime, lambda value: _tag("datetime", value.isoformat())),
+    (dt.date, lambda value: _tag("date", value.isoformat())),
+    (dt.time, lambda value: _tag("time", value.isoformat())),
+    (decimal.Decimal, lambda value: _tag("decimal", str(value))),
+    (uuid.UUID, lambda value: _tag("uuid", {"hex": value.hex})),
+    (bytes | bytearray | memoryview, _tag_bytes),
+    (enum.Enum, lambda value: value.value),
+]
 
 
 def register_type(cls: type, to_plain: Callable[[Any], Any]) -> None:
@@ -35,31 +58,8 @@ def register_type(cls: type, to_plain: Callable[[Any], Any]) -> None:
     _to_plain.append((cls, to_plain))
 
 
-def _tag(kind: str, value: Any) -> dict[str, Any]:
-    return {"__type__": kind, "__value__": value}
-
-
 def _tagged(value: Any) -> Any:
     """The hook for what JSON has not."""
-    match value:
-        case dt.datetime():
-            return _tag("datetime", value.isoformat())
-        case dt.date():
-            return _tag("date", value.isoformat())
-        case dt.time():
-            return _tag("time", value.isoformat())
-        case decimal.Decimal():
-            return _tag("decimal", str(value))
-        case uuid.UUID():
-            return _tag("uuid", {"hex": value.hex})
-        case bytes() | bytearray() | memoryview():
-            raw = bytes(value)
-            try:
-                return _tag("bytes", raw.decode())
-            except UnicodeDecodeError:
-                return _tag("base64", base64.b64encode(raw).decode("ascii"))
-        case enum.Enum():
-            return value.value
     for cls, to_plain in _to_plain:
         if isinstance(value, cls):
             return to_plain(value)
@@ -101,7 +101,9 @@ _slow_decode = json.JSONDecoder(object_hook=_untag).decode
 
 def is_plain(args: Collection[Any], kwargs: dict[str, Any]) -> bool:
     """Return whether all arguments are of types that the fast encoder writes exactly."""
-    return _PLAIN.issuperset(map(type, args)) and (not kwargs or _PLAIN.issuperset(map(type, kwargs.values())))
+    return _PLAIN.issuperset(map(type, args)) and (
+        not kwargs or _PLAIN.issuperset(map(type, kwargs.values()))
+    )
 
 
 def json_dumps(value: Any) -> bytes:
@@ -114,7 +116,9 @@ def json_dumps(value: Any) -> bytes:
     try:
         return _slow_encode(value).encode()
     except RecursionError:
-        raise EncodeError(f"The value cannot be written as JSON: {_MAX_DEPTH_TEXT}, or contains itself.") from None
+        raise EncodeError(
+            f"The value cannot be written as JSON: {_MAX_DEPTH_TEXT}, or contains itself."
+        ) from None
     except ValueError as error:
         raise EncodeError(f"The value cannot be written as JSON: {error}.") from None
     except TypeError as error:

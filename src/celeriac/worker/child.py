@@ -1,7 +1,7 @@
 """One child process: sets itself up after the fork, runs the pool, ends.
 
-The main thread runs tasks (`prefork`) or waits for the threads that do (`threads`); the fetcher has a thread of its own.
-Signals that stop a worker are the supervisor's: a child is told by its flight record and a poke.
+The main thread runs tasks, others beside it in the `threads` pool; the fetcher has a thread of its own. Signals that
+stop a worker are the supervisor's: a child is told by its flight record and a poke.
 """
 
 import contextlib

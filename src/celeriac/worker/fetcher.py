@@ -180,7 +180,11 @@ class Fetcher:
             self._refuse(delivery, str(error))
             return
         eta = message.headers.eta
-        if eta is not None and not message.properties.celeriac_scheduled and self._schedule(delivery, message, eta):
+        if (
+            eta is not None
+            and not message.properties.celeriac_scheduled
+            and self._schedule(delivery, message, eta)
+        ):
             return
         run = Run(delivery.tag, delivery.queue, message, self.executor.tasks.get(message.headers.task))
         self.held[delivery.tag] = run
@@ -241,7 +245,9 @@ class Fetcher:
         refused = self.broker.settle(self.consumer, settlements, self.shared_store)
         for tag in refused:
             if tag in self.held:
-                logger.warning("The broker refused to settle delivery %s: its lease was taken over, it runs again.", tag)
+                logger.warning(
+                    "The broker refused to settle delivery %s: its lease was taken over, it runs again.", tag
+                )
 
     def _store_only(self, settlements: list[Settlement]) -> None:
         """What has no delivery any more (at most once) or not yet (STARTED): store and publish it by itself."""
@@ -344,5 +350,3 @@ class Fetcher:
             logger.warning("Could not say good-bye to the broker: %s", error)
         for _ in range(self.pool.threads):
             self.pool.inbox.put(None)
-
-

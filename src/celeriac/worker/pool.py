@@ -39,7 +39,9 @@ class Pool:
     #: With so many outcomes at hand the fetcher is woken although it lingers.
     POKE_AT = 200
 
-    def __init__(self, executor: Executor, recorder: Recorder, waker: Waker, threads: int, coroutines: int) -> None:
+    def __init__(
+        self, executor: Executor, recorder: Recorder, waker: Waker, threads: int, coroutines: int
+    ) -> None:
         self.executor = executor
         self.recorder = recorder
         self.waker = waker
@@ -166,7 +168,9 @@ class Pool:
                 return
             if run.void:
                 continue
-            task = asyncio.get_running_loop().create_task(self._run_coroutine(run, self._free_slots.popleft()))
+            task = asyncio.get_running_loop().create_task(
+                self._run_coroutine(run, self._free_slots.popleft())
+            )
             self._coroutines.add(task)
             task.add_done_callback(self._coroutines.discard)
 

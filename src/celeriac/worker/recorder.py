@@ -5,9 +5,9 @@ by the next start on this host when both are. What it says decides what runs aga
 in the ring of outcomes. Whoever has the file open holds its lock, so that a file whose lock is free belongs
 to nobody alive.
 
-Layout, little endian: a head of 512 bytes (magic, control word, ready flag, ring positions, counts, names), one slot of 32 bytes
-for each task that can run at a time (tag, start, deadline), then the ring: entries of a 4-byte length and an
-encoded `Settlement`. Positions count bytes since the beginning; they are written after what they point at.
+Layout, little endian: a head of 512 bytes (magic, control word, ready flag, ring positions, counts, names), one
+slot of 32 bytes for each task that can run at a time (tag, start, deadline), then the ring: entries of a 4-byte
+length and an encoded `Settlement`. Positions count bytes since the beginning; they are written after what they point at.
 """
 
 import fcntl
@@ -66,7 +66,7 @@ class Recorder:
         memory[_NAMES : _NAMES + len(names)] = names
         _word.pack_into(memory, _SLOTS, slots)
         memory[:8] = _MAGIC
-        os.rename(hidden, path)  # only now may others find it: it is locked and whole
+        hidden.rename(path)  # only now may others find it: it is locked and whole
         return cls(path, fd, memory)
 
     @classmethod

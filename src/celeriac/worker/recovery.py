@@ -187,5 +187,3 @@ def _readable(delivery: Delivery) -> Message | None:
         return protocol.decode(delivery.payload)
     except MessageError:
         return None
-
-

@@ -14,6 +14,9 @@ from celeriac.execute import Outcome, Run
 
 task_logger = logging.getLogger("celeriac.worker.task")
 
+#: Parts of the paths of code that is not the project's own.
+_LIBRARIES = ("/celeriac/", "/site-packages/", "/dist-packages/", "/lib/python")
+
 _KINDS = {
     states.SUCCESS: ("succeeded", logging.INFO),
     states.FAILURE: ("failed", logging.ERROR),
@@ -57,7 +60,9 @@ def report(run: Run, outcome: Outcome) -> None:
     text = f"{facts['name']}[{headers.id}] {kind} in {ran:.3f} s"
     if facts["error"]:
         text += f": {facts['error']}"
-    task_logger.log(level, "%s", text, extra={"celeriac": facts, "task_id": headers.id, "task_name": headers.task})
+    task_logger.log(
+        level, "%s", text, extra={"celeriac": facts, "task_id": headers.id, "task_name": headers.task}
+    )
 
 
 def _call_repr(args: str | None, kwargs: str | None) -> str:
@@ -70,12 +75,9 @@ def _place(error: BaseException | None) -> str:
     """File and line of the innermost frame of the project's own code."""
     if error is None or error.__traceback__ is None:
         return ""
-    own = __name__.partition(".")[0]
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if f"/{own}/" not in frame.filename and "site-packages" not in frame.filename and "/lib/python" not in frame.filename
+        if not any(part in frame.filename for part in _LIBRARIES)
     ]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-
-

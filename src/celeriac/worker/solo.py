@@ -34,7 +34,10 @@ class SoloWorker:
         self.broker_id = broker_id(conf.broker_url or "")
         self.directory = state_dir(conf.worker_state_dir)
         self.recorder = Recorder.create(
-            self.directory / f"{uuid.uuid4().hex}.flight", consumer, self.broker_id, 1 + conf.worker_async_concurrency
+            self.directory / f"{uuid.uuid4().hex}.flight",
+            consumer,
+            self.broker_id,
+            1 + conf.worker_async_concurrency,
         )
         self.recovery = Recovery(app.broker, app.store, options.hostname, conf.task_max_deliveries)
         self.own = f"{options.hostname}/caretaker-{uuid.uuid4().hex[:12]}"

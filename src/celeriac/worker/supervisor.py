@@ -58,7 +58,9 @@ class Supervisor:
         self.broker_id = broker_id(app.conf.broker_url or "")
         self.recovery = Recovery(app.broker, app.store, options.hostname, app.conf.task_max_deliveries)
         self.own = f"{options.hostname}/supervisor-{uuid.uuid4().hex[:12]}"
-        self.caretaker = Caretaker(app.broker, app.store, self.recovery, self.own, self.lease, self._consumers)
+        self.caretaker = Caretaker(
+            app.broker, app.store, self.recovery, self.own, self.lease, self._consumers
+        )
         self.children: list[Child] = []
         self.dead: list[tuple[Recorder, str, bool]] = []
         self.waker = Waker()
@@ -126,7 +128,9 @@ class Supervisor:
             )  # fmt: skip
 
     def _consumers(self) -> list[str]:
-        return [child.recorder.consumer for child in self.children] + [recorder.consumer for recorder, _, _ in self.dead]
+        return [child.recorder.consumer for child in self.children] + [
+            recorder.consumer for recorder, _, _ in self.dead
+        ]
 
     # -- children
 
