@@ -64,7 +64,9 @@ def encode(message: Message, queue: str) -> bytes:
         headers = Raw(_encode({**message.custom, **msgspec.to_builtins(message.headers)}))
         return _encode(_RawEnvelope(body, headers, properties, content_type, content_encoding))
     except (ValueError, TypeError, RecursionError) as error:
-        raise EncodeError(f"The headers of {message.headers.task} cannot be written as JSON: {error}") from None
+        raise EncodeError(
+            f"The headers of {message.headers.task} cannot be written as JSON: {error}"
+        ) from None
 
 
 def decode(payload: bytes) -> Message:
@@ -72,9 +74,8 @@ def decode(payload: bytes) -> Message:
     try:
         try:
             if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH:
-                envelope, custom = _decode_with_care(payload)
-            else:
-                envelope, custom = _decode_envelope(payload), None
+                _refuse_depth(payload)
+            envelope, custom = _decode_envelope(payload), None
         except msgspec.ValidationError:
             # Headers beside the protocol's, or nonsense.
             envelope, custom = _decode_with_care(payload)
@@ -98,13 +99,15 @@ def _decode_with_care(payload: bytes) -> tuple[_Envelope, dict[str, Any] | None]
     """Read the sender's own headers too; what passes here can be written again, by a retry or a dead child's heir."""
     raw = _decode_raw_envelope(payload)
     every = msgspec.json.decode(raw.headers)
-    if _deeper_than(every, MAX_DEPTH):
-        raise MessageError("it is nested too deeply")
-    custom = None
-    if isinstance(every, dict):
-        custom = {name: every.pop(name) for name in list(every) if name not in HEADER_NAMES} or None
+    own = [name for name in every if name not in HEADER_NAMES] if isinstance(every, dict) else ()
+    custom = {name: every.pop(name) for name in own} or None
     headers = msgspec.convert(every, Headers)
     return _Envelope(raw.body, headers, raw.properties, raw.content_type, raw.content_encoding), custom
+
+
+def _refuse_depth(payload: bytes) -> None:
+    if _deeper_than(msgspec.json.decode(_decode_raw_envelope(payload).headers), MAX_DEPTH):
+        raise MessageError("it is nested too deeply")
 
 
 def _deeper_than(value: Any, levels: int) -> bool:
