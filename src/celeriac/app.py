@@ -20,7 +20,7 @@ from celeriac.errors import ImproperlyConfigured
 from celeriac.execute import Executor
 from celeriac.hooks import Framework, Hooks
 from celeriac.result import AsyncResult, EagerResult
-from celeriac.sending import Sender
+from celeriac.sending import Sender, origin
 from celeriac.store import ResultStore
 from celeriac.task import Call, bind, make_task
 from celeriac.task import Task as BaseTask
@@ -264,7 +264,7 @@ class Celeriac:
         publication = sender.publication(
             task, args, kwargs, {k: v for k, v in options.items() if k != "throw"}
         )
-        record, error = run_eagerly(Executor(self, sender.origin()), publication)
+        record, error = run_eagerly(Executor(self, origin()), publication)
         if error is not None and (self.conf.task_eager_propagates if throw is None else throw):
             raise error
         return EagerResult(record, self, error)

@@ -8,29 +8,26 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
+from msgspec import Struct, field
+
 from celeriac.errors import Retry
 from celeriac.message import protocol
 from celeriac.message.message import Message
 
 
-class Request:
+class Request(Struct):
     """What a running task can know about its own call; `self.request` in a bound task, as in Celery."""
 
-    __slots__ = (
-        "args", "called_directly", "embed", "hostname", "is_eager", "kwargs", "message", "queue", "retrying",
-    )  # fmt: skip
-
-    def __init__(self, message: Message, queue: str, hostname: str) -> None:
-        self.message = message
-        self.queue = queue
-        self.hostname = hostname
-        self.args: list[Any] = []
-        self.kwargs: dict[str, Any] = {}
-        self.embed: dict[str, Any] = {}
-        self.is_eager = False
-        self.called_directly = False
-        #: What `retry(throw=False)` asked for; carried out when the function has returned.
-        self.retrying: Retry | None = None
+    message: Message
+    queue: str
+    hostname: str
+    args: list[Any] = field(default_factory=list)
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    embed: dict[str, Any] | None = None
+    is_eager: bool = False
+    called_directly: bool = False
+    #: What `retry(throw=False)` asked for; carried out when the function has returned.
+    retrying: Retry | None = None
 
     @property
     def id(self) -> str:

@@ -50,20 +50,20 @@ class Runs(Protocol):
         """What runs around each task."""
 
 
-class Run:
+class Run(Struct):
     """One delivery on its way through a worker. `void` is set when it must not start any more."""
 
-    __slots__ = ("message", "queue", "request", "slot", "started", "tag", "task", "void")
+    tag: int
+    queue: str
+    message: Message
+    task: Task | None
+    request: Request | None = None
+    started: float = 0.0
+    void: bool = False
 
-    def __init__(self, tag: int, queue: str, message: Message, task: Task | None) -> None:
-        self.tag = tag
-        self.queue = queue
-        self.message = message
-        self.task = task
-        self.request: Request | None = None
-        self.started = 0.0
-        self.slot = 0
-        self.void = False
+
+_Body = tuple[list[Any], dict[str, Any], dict[str, Any] | None]
+_decode_body = msgspec.json.Decoder(_Body).decode
 
 
 class Outcome(Struct):
@@ -92,6 +92,7 @@ class Executor:
         self.hostname = hostname
         self.tasks = app.tasks
         self.accept = serializers.content_types(conf.accept_content)
+        self.accepts_json = "application/json" in self.accept
         self.max_losses = conf.task_max_deliveries
         self.ignore_result = conf.task_ignore_result
         self.store_errors = conf.task_store_errors_even_if_ignored
@@ -149,18 +150,25 @@ class Executor:
             return Outcome(
                 states.REVOKED, failure_json(TaskRevokedError("expired")), error=TaskRevokedError("expired")
             )
-        request = run.request = Request(message, run.queue, self.hostname)
         try:
-            body = serializers.loads(message.body, message.content_type, self.accept)
-            request.args, request.kwargs, request.embed = body
-            if type(request.args) is not list or type(request.kwargs) is not dict:
-                raise MessageError("the body is not [args, kwargs, options]")
-        except (MessageError, TypeError, ValueError) as error:
-            reason = (
-                str(error) if isinstance(error, MessageError) else "the body is not [args, kwargs, options]"
-            )
-            return Outcome(states.FAILURE, failure_json(MessageError(reason)), error=error, dead=reason)
+            args, kwargs, embed = self._body(message)
+        except MessageError as error:
+            return Outcome(states.FAILURE, failure_json(error), error=error, dead=str(error))
+        run.request = Request(message, run.queue, self.hostname, args, kwargs, embed)
         return None
+
+    def _body(self, message: Message) -> tuple[list[Any], dict[str, Any], dict[str, Any] | None]:
+        body = message.body
+        if self.accepts_json and message.content_type == "application/json" and b'"__type__"' not in body:
+            try:
+                return _decode_body(body)
+            except (ValueError, RecursionError):
+                pass  # the slow way reads more, and says what is wrong
+        parts = serializers.loads(body, message.content_type, self.accept)
+        try:
+            return msgspec.convert(parts, _Body)
+        except (ValueError, TypeError):
+            raise MessageError("the body is not [args, kwargs, options]") from None
 
     def _unknown(self, name: str) -> Outcome:
         error = NotRegistered(

@@ -27,13 +27,31 @@ _EMBED_JSON = b',{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
 _NO_LIMITS = (None, None)
 
 
+_origin = ""
+
+
+def origin() -> str:
+    """Return the name of this process as a sender, `gen<pid>@<host>`."""
+    global _origin  # noqa: PLW0603 - asking for the process id anew would cost as much as the whole header
+    if not _origin:
+        _origin = f"gen{os.getpid()}@{socket.gethostname()}"
+    return _origin
+
+
+def _forget_origin() -> None:
+    global _origin  # noqa: PLW0603
+    _origin = ""
+
+
+os.register_at_fork(after_in_child=_forget_origin)
+
+
 class Sender:
     """Makes messages for one app under its settings."""
 
     def __init__(self, conf: Settings) -> None:
         self.conf = conf
         self._routes: dict[str, tuple[str, int]] = {}
-        self._origin = (0, "")
 
     def publication(
         self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
@@ -49,7 +67,7 @@ class Sender:
         headers = Headers(task.name, task_id)
         headers.argsrepr = bounded_repr(tuple(args), size)
         headers.kwargsrepr = bounded_repr(kwargs, size) if kwargs else "{}"
-        headers.origin = self.origin()
+        headers.origin = _origin or origin()
         headers.ignore_result = task.ignore_result
         if request is None:
             headers.root_id = task_id
@@ -76,13 +94,6 @@ class Sender:
                 "and pass where they are."
             )
         return Publication(task_id, task.name, queue, payload, message.properties.priority or 0, due)
-
-    def origin(self) -> str:
-        """Return the name of this process as a sender, `gen<pid>@<host>`."""
-        pid = os.getpid()
-        if self._origin[0] != pid:
-            self._origin = (pid, f"gen{pid}@{socket.gethostname()}")
-        return self._origin[1]
 
     def _body(
         self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]

@@ -79,7 +79,7 @@ def test_the_ring_goes_round_without_losing_an_outcome(path: Path) -> None:
     pending: list[tuple[int, int]] = []
     for tag in range(1, 3000):
         size = (tag * 7919) % 9000
-        settlement = Settlement(tag, reason="x" * size)
+        settlement = Settlement(tag, Action.DEAD, reason="x" * size)
         recorder.begin(0, tag, 0.0)
         while not (position := recorder.finish(0, settlement)):
             assert [s.tag for s in recorder.outcomes()] == [t for t, _ in pending]
@@ -93,7 +93,7 @@ def test_the_ring_goes_round_without_losing_an_outcome(path: Path) -> None:
 def test_what_is_larger_than_the_ring_is_refused_and_the_slot_stays_taken(path: Path) -> None:
     recorder = Recorder.create(path, "c", "b", 1)
     recorder.begin(0, 5, 0.0)
-    assert recorder.finish(0, Settlement(5, reason="x" * 600_000)) == 0
+    assert recorder.finish(0, Settlement(5, Action.DEAD, reason="x" * 600_000)) == 0
     assert recorder.running() == [(5, 0.0)]
     recorder.clear(0)
     assert recorder.running() == []

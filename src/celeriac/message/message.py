@@ -77,6 +77,6 @@ class Message(Struct):
 
 def new_id() -> str:
     """Return a new task id: a UUID version 7 (RFC 9562), which sorts by time of creation."""
-    text = f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+    random = os.urandom(10)
+    text = f"{time.time_ns() // 1_000_000:012x}{random.hex()}"
+    return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{'89ab'[random[2] & 3]}{text[17:20]}-{text[20:]}"

@@ -7,7 +7,8 @@ to nobody alive.
 
 Layout, little endian: a head of 512 bytes (magic, control word, ready flag, ring positions, counts, names), one
 slot of 32 bytes for each task that can run at a time (tag, start, deadline), then the ring: entries of a 4-byte
-length and an encoded `Settlement`. Positions count bytes since the beginning; they are written after what they point at.
+length and an encoded `Settlement`, or just its tag where there is no more to it. Positions count bytes since the
+beginning; they are written after what they point at.
 """
 
 import fcntl
@@ -101,7 +102,9 @@ class Recorder:
 
         The slot is free afterwards only if it fitted; else `clear` it once the settlement is accepted.
         """
-        data = _encode(settlement)
+        tag = settlement.tag
+        plain = settlement.record is None and not (settlement.action or settlement.publish)
+        data = _word.pack(tag) if plain else _encode(settlement)
         size = len(data) + 4
         head = self._head
         at = head % _RING
@@ -175,7 +178,9 @@ class Recorder:
                 position += _RING - at
                 continue
             start = self._ring + at + 4
-            found.append(_decode(self._memory[start : start + size]))
+            data = self._memory[start : start + size]
+            # A settlement in MessagePack is an array or map of many fields: never of this length.
+            found.append(Settlement(_word.unpack(data)[0]) if size == _word.size else _decode(data))
             position += size + 4
         return found
 
