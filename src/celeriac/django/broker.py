@@ -81,6 +81,8 @@ class DatabaseBroker(Broker):
     # -- consumers
 
     def register(self, consumer: str, lease: float) -> None:
+        with self._reading() as raw:
+            self._session.tune(raw)
         with self._writing() as raw:
             self._session.count(raw, "register", consumer, lease)
             self._empty.pop(consumer, None)
@@ -138,40 +140,60 @@ class DatabaseBroker(Broker):
     ) -> set[int]:
         if not settlements:
             return set()
-        refused: set[int] = set()
+        keeper = store if isinstance(store, DatabaseStore) else None
+        # Whatever can be done before the writers' lock is taken, is.
+        rows = (
+            {}
+            if keeper is None
+            else {s.tag: keeper.row(s.record) for s in settlements if s.record is not None}
+        )
+        tags = [settlement.tag for settlement in settlements]
+        only_done = all(s.action is Action.DONE and not s.publish for s in settlements)
         with self._writing() as raw:
-            pending = self._settleable(raw, consumer, [settlement.tag for settlement in settlements])
-            accepted = []
-            for settlement in settlements:
-                if settlement.tag in pending:
-                    pending.remove(settlement.tag)
-                    accepted.append(settlement)
-                else:
-                    refused.add(settlement.tag)
-            self._end(raw, accepted)
-            if isinstance(store, DatabaseStore):
-                store.write(
-                    raw, [settlement.record for settlement in accepted if settlement.record is not None]
-                )
-        return refused
+            if only_done:
+                accepted = self._forget(raw, consumer, tags)
+            else:
+                accepted = self._settleable(raw, consumer, tags)
+                self._end(raw, settlements, accepted)
+            if keeper is not None and rows:
+                keeper.write(raw, [row for tag, row in rows.items() if tag in accepted])
+        return set() if len(accepted) == len(tags) else set(tags) - accepted
+
+    def _forget(self, raw: Any, consumer: str, tags: list[int]) -> set[int]:
+        """Delete the messages that `consumer` holds; return their tags."""
+        session = self._session
+        these = session.these(tags)
+        deleted = session.count(raw, "delete_held", these, consumer)
+        accepted = set(tags)
+        if deleted < len(accepted):
+            # What is still there is not ours, what was gone before has no body any more.
+            accepted = {row[0] for row in session.rows(raw, "bodies_alone", these)}
+            these = session.these(sorted(accepted))
+        session.count(raw, "delete_bodies", these)
+        return accepted
 
     def _settleable(self, raw: Any, consumer: str, tags: list[int]) -> set[int]:
         session = self._session
         return {row[0] for row in session.rows(raw, "settleable", session.these(tags), consumer)}
 
-    def _end(self, raw: Any, settlements: Sequence[Settlement]) -> None:
+    def _end(self, raw: Any, settlements: Sequence[Settlement], accepted: set[int]) -> None:
         session = self._session
-        done = [settlement.tag for settlement in settlements if not settlement.action]
+        done: list[int] = []
+        publications: list[Publication] = []
+        pending = set(accepted)
+        for settlement in settlements:
+            if settlement.tag not in pending:
+                continue
+            pending.remove(settlement.tag)
+            if settlement.action is Action.DONE:
+                done.append(settlement.tag)
+            else:
+                self._return(raw, settlement)
+            publications += settlement.publish
         if done:
             these = session.these(done)
             session.count(raw, "delete_messages", these)
             session.count(raw, "delete_bodies", these)
-        publications: list[Publication] = []
-        for settlement in settlements:
-            if settlement.action:
-                self._return(raw, settlement)
-            if settlement.publish:
-                publications += settlement.publish
         if publications:
             self._insert(raw, publications)
 
@@ -400,11 +422,14 @@ class PostgresBroker(DatabaseBroker):
     def _claim(self, raw: Any, consumer: str, queue: str, limit: int) -> Rows:
         return self._session.rows(raw, "claim", queue, limit, consumer, self.max_message_bytes)
 
-    def _settleable(self, raw: Any, consumer: str, tags: list[int]) -> set[int]:
+    def _forget(self, raw: Any, consumer: str, tags: list[int]) -> set[int]:
         # Nobody can take over the lease between this look and the end of the transaction.
-        if not self._session.rows(raw, "hold_lease", consumer):
-            return set()
-        return super()._settleable(raw, consumer, tags)
+        held = self._session.rows(raw, "hold_lease", consumer)
+        return super()._forget(raw, consumer, tags) if held else set()
+
+    def _settleable(self, raw: Any, consumer: str, tags: list[int]) -> set[int]:
+        held = self._session.rows(raw, "hold_lease", consumer)
+        return super()._settleable(raw, consumer, tags) if held else set()
 
     def _open_watch(self) -> wakeup.Watch:
         return wakeup.watch_postgres(connections[self.alias])

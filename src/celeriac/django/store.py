@@ -36,13 +36,18 @@ class DatabaseStore(ResultStore):
     def store(self, records: Sequence[Record]) -> None:
         if not records:
             return
+        rows = [_row(record) for record in records]
         with self._errors(), self._session.write(PATIENCE) as raw:
-            self.write(raw, records)
+            self.write(raw, rows)
 
-    def write(self, raw: Any, records: Sequence[Record]) -> None:
-        """Keep `records` in the transaction that is open on `raw`; its errors are the caller's."""
-        if records:
-            self._session.each(raw, "store", [_row(record) for record in records])
+    def row(self, record: Record) -> tuple[Any, ...]:
+        """Return what is written for `record`."""
+        return _row(record)
+
+    def write(self, raw: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Keep `rows` in the transaction that is open on `raw`; its errors are the caller's."""
+        if rows:
+            self._session.each(raw, "store", rows)
 
     def fetch(self, ids: Sequence[str]) -> dict[str, Record]:
         if not ids:
@@ -99,14 +104,14 @@ class DatabaseStore(ResultStore):
 def _row(r: Record) -> tuple[Any, ...]:
     return (
         _name(r.id),
-        r.state[:50],
+        _name(r.state)[:50],
         _name(r.name),
         _name(r.queue),
         _name(r.worker),
         _text(r.args),
         _text(r.kwargs),
         min(r.retries, _MOST),
-        min(r.losses, _MOST),
+        r.losses,
         r.enqueued,
         r.started,
         r.finished,
@@ -150,4 +155,6 @@ def _text(value: str) -> str:
 
 
 def _name(value: str) -> str:
+    if len(value) <= NAME and value.isascii() and "\0" not in value:
+        return value
     return _text(value[:NAME])

@@ -73,6 +73,15 @@ SELECT EXISTS (SELECT 1 FROM celeriac_message WHERE state = 0 AND queue {in_name
 -- ids, consumer
 SELECT id FROM celeriac_message WHERE id {in_ids} AND state = 2 AND consumer = %s
 
+-- name: delete_held
+-- ids, consumer
+DELETE FROM celeriac_message WHERE id {in_ids} AND state = 2 AND consumer = %s
+
+-- name: bodies_alone
+-- ids: those whose message has just been deleted
+SELECT message_id FROM celeriac_body b WHERE message_id {in_ids}
+    AND NOT EXISTS (SELECT 1 FROM celeriac_message m WHERE m.id = b.message_id)
+
 -- name: put_back
 -- id
 UPDATE celeriac_message SET state = 0, consumer = NULL, "order" = -1 WHERE id = %s

@@ -1,0 +1,1 @@
+"""What the command line needs of Django, and its door: `python manage.py celeriac`."""
