@@ -62,8 +62,8 @@ class Run(Struct):
     void: bool = False
 
 
-_Body = tuple[list[Any], dict[str, Any], dict[str, Any] | None]
-_decode_body = msgspec.json.Decoder(_Body).decode
+_Parts = tuple[list[Any], dict[str, Any], dict[str, Any] | None]
+_decode_body = msgspec.json.Decoder(_Parts).decode
 
 
 class Outcome(Struct):
@@ -157,16 +157,18 @@ class Executor:
         run.request = Request(message, run.queue, self.hostname, args, kwargs, embed)
         return None
 
-    def _body(self, message: Message) -> tuple[list[Any], dict[str, Any], dict[str, Any] | None]:
+    def _body(self, message: Message) -> _Parts:
         body = message.body
         if self.accepts_json and message.content_type == "application/json" and b'"__type__"' not in body:
             try:
-                return _decode_body(body)
+                decoded: _Parts = _decode_body(body)
+                return decoded
             except (ValueError, RecursionError):
                 pass  # the slow way reads more, and says what is wrong
         parts = serializers.loads(body, message.content_type, self.accept)
         try:
-            return msgspec.convert(parts, _Body)
+            converted: _Parts = msgspec.convert(parts, _Parts)
+            return converted
         except (ValueError, TypeError):
             raise MessageError("the body is not [args, kwargs, options]") from None
 

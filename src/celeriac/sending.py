@@ -32,14 +32,14 @@ _origin = ""
 
 def origin() -> str:
     """Return the name of this process as a sender, `gen<pid>@<host>`."""
-    global _origin  # noqa: PLW0603 - asking for the process id anew would cost as much as the whole header
+    global _origin  # asking for the process id anew would cost as much as the whole header
     if not _origin:
         _origin = f"gen{os.getpid()}@{socket.gethostname()}"
     return _origin
 
 
 def _forget_origin() -> None:
-    global _origin  # noqa: PLW0603
+    global _origin
     _origin = ""
 
 
