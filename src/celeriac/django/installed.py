@@ -10,7 +10,7 @@ APP = "celeriac"
 
 def missing_migrations(alias: str) -> NotInstalled | None:
     """Return the error to raise if the database lacks migrations of ours, else None."""
-    loader = MigrationLoader(connections[alias], ignore_no_initial=True)
+    loader = MigrationLoader(connections[alias], ignore_no_migrations=True)
     known = {key for key in loader.disk_migrations if key[0] == APP}
     lacking = len(known - set(loader.applied_migrations))
     if not lacking:
