@@ -1,0 +1,54 @@
+"""What a worker looks at before it starts: settings, broker and store, tasks, the framework's tables.
+
+Called by the worker command. Each check raises the error of its own number; the warnings are returned.
+"""
+
+from celeriac import config
+from celeriac.app import Celeriac
+from celeriac.cli import no_tasks
+from celeriac.cli.banner import task_names
+from celeriac.errors import BrokerError, NoTasksFound, NotInstalled
+
+_TOLD = 5  # warnings of one kind, the rest are counted
+
+
+def prepare(app: Celeriac) -> list[str]:
+    """Load the app's tasks and raise what would keep a worker from working; return the warnings."""
+    config.refuse(app.resolved.errors)
+    keepers = (app.broker, app.store)  # raises UnknownScheme or NotInstalled
+    modules = app.load_tasks()
+    names = task_names(app)
+    if not names:
+        raise NoTasksFound(no_tasks.explain(modules))
+    if app.framework is not None:
+        app.framework.check()
+    elif any(hasattr(keeper, "alias") for keeper in keepers):
+        raise NotInstalled('celeriac is not in INSTALLED_APPS; add "celeriac.django".')
+    return [*app.resolved.warnings, *_ignored_options(app, names)]
+
+
+def broker_warnings(app: Celeriac) -> list[str]:
+    """Return what the broker says of its server; nothing while it cannot be reached, as the worker waits for it."""
+    try:
+        return app.broker.check()
+    except BrokerError:
+        return []
+
+
+def _ignored_options(app: Celeriac, names: list[str]) -> list[str]:
+    tasks = app.tasks
+    found = [(name, tasks[name].ignored_options) for name in names if tasks[name].ignored_options]
+    told = [
+        f"{name}: {', '.join(options)} {_have(len(options))} no effect in this release."
+        for name, options in found
+    ]
+    rest = len(told) - _TOLD
+    return (
+        told
+        if rest <= 1
+        else [*told[:_TOLD], f"{rest} more tasks have options without effect in this release."]
+    )
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"

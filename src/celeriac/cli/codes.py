@@ -1,0 +1,206 @@
+"""The long form of the numbered errors: what happened, why, what to do, an example.
+
+Read by `celeriac help E109`; a test compares the numbers with those of `celeriac.errors`. A chapter's text is
+reflowed; its example is printed as it stands.
+"""
+
+from msgspec import Struct
+
+
+class Chapter(Struct):
+    """One numbered error."""
+
+    title: str
+    what: str
+    why: str
+    do: str
+    example: str = ""
+
+
+CODES: dict[str, Chapter] = {
+    "E102": Chapter(
+        "A Django model as an argument",
+        "delay() or apply_async() was given a model instance. Nothing was sent.",
+        "A message holds data, not objects: it may wait for minutes and run in another process, where the"
+        " row may have changed meanwhile. An instance on the queue would be an old copy that a save() "
+        "writes over newer values.",
+        "Pass the primary key and read the row in the task.",
+        """
+@shared_task
+def send_receipt(order_pk):
+    order = Order.objects.get(pk=order_pk)
+    ...
+
+send_receipt.delay(order.pk)
+""",
+    ),
+    "E103": Chapter(
+        "An argument or a result that cannot be serialised",
+        "A value cannot be written down as the message's or the result's format (JSON unless set "
+        "otherwise). A call was not sent; a task that returned the value has run to its end and is marked"
+        " as failed.",
+        "Messages are text. These types travel: None, bool, int, float, str, list, dict, tuple, datetime,"
+        " date, time, timedelta, Decimal, UUID, bytes, Enum, dataclass. Sets, functions, requests, open "
+        "files and query sets do not.",
+        "Pass what the task needs to get hold of the thing: a key, a path, a name, a list. For results: "
+        "return data, or set ignore_result=True if nobody reads them.",
+        """
+pack.delay(sorted(items))                              # not a set
+resize.delay(picture.file.name)                        # not an open file
+report.delay(list(orders.values_list("pk", flat=True)))  # not a QuerySet
+""",
+    ),
+    "E104": Chapter(
+        "Arguments that do not fit the task",
+        "The call was refused where it was made, as calling the function itself would have been. Nothing "
+        "was sent.",
+        "The arguments of delay(), or args and kwargs of apply_async(), are bound to the function's "
+        "parameters before they are sent. The first parameter of a bound task (bind=True), self, is not "
+        "counted.",
+        "Pass what the text says is missing, or leave out what is too much. typing=False on the task "
+        "turns the check off.",
+        """
+@shared_task
+def add(x, y): ...
+
+add.delay(1)                      # E104: y is missing
+add.delay(1, 2)
+add.apply_async(args=[1, 2])      # a list, also for one argument: args=[1]
+""",
+    ),
+    "E105": Chapter(
+        "A task name that is not known",
+        "A name was looked up that no task of this process has. A worker that gets such a message keeps "
+        "it as a dead letter, with the state FAILURE.",
+        "The module of the task was not imported here, the name is misspelt, or the worker runs older "
+        "code than the sender.",
+        "A task's name is its module and function (shop.tasks.add) unless name= says otherwise. See that "
+        "its module is imported: tasks.py of an app in INSTALLED_APPS, or a module that CELERY_IMPORTS "
+        "names. Restart workers when the code is newer than they are, or start them with --reload.",
+        """
+CELERY_IMPORTS = ["shop.jobs"]
+""",
+    ),
+    "E108": Chapter(
+        "An option that there is not",
+        "apply_async() or @task was given a keyword that it does not have. Nothing was sent.",
+        "A misspelt option would otherwise be without effect, silently: a task that was to wait for an "
+        "hour would run at once. Options of Celery's that this release does not honour are refused in "
+        "calls, and told when a worker starts where they are on a task.",
+        "Correct the name. The task's own arguments go into args and kwargs.",
+        """
+add.apply_async((1, 2), que="mails")        # E108: did you mean "queue"?
+add.apply_async((1, 2), queue="mails", countdown=60)
+""",
+    ),
+    "E109": Chapter(
+        "The broker cannot be reached",
+        "Within task_publish_timeout (2 s) the message could not be handed over. The text says whether "
+        "the task certainly was not queued, or may have been, as the connection broke after it was sent "
+        "(`error.maybe_queued`).",
+        "The server is down, refuses connections, or does not answer at the address that the text names.",
+        "Start the server, or correct CELERY_BROKER_URL; `celeriac settings` shows where the value comes "
+        "from. A Django project needs no server: without a broker URL its database is the broker.",
+        """
+redis-cli -u redis://localhost:6379/0 ping
+docker run -p 6379:6379 redis
+
+try:
+    send_receipt.delay(order.pk)
+except BrokerDown as error:
+    ...   # error.maybe_queued
+""",
+    ),
+    "E110": Chapter(
+        "A broker or result store that there is not",
+        "broker_url or result_backend begins with a scheme that no broker or store answers to.",
+        "The part before :// chooses it. The text lists what there is; packages can bring more through "
+        "the entry points celeriac.brokers and celeriac.stores.",
+        "Correct the scheme.",
+        """
+CELERY_BROKER_URL = "redis://localhost:6379/0"
+CELERY_RESULT_BACKEND = "django-db"
+""",
+    ),
+    "E111": Chapter(
+        "A misspelt setting",
+        "A setting's name is unknown and close to that of one that exists. A worker does not start.",
+        "Unknown settings have no effect: with CELERY_BROKER_ULR the tasks would go to another place than"
+        " was meant. Names that are close to nothing are only told.",
+        "Correct the name. `celeriac settings` lists all of them, with their values and where these come "
+        "from.",
+        """
+CELERY_BROKER_URL = "redis://localhost:6379/0"    # not CELERY_BROKER_ULR
+""",
+    ),
+    "E112": Chapter(
+        "Not installed, or not migrated",
+        "celeriac.django is not in INSTALLED_APPS, its tables are missing from the database, or a package"
+        " is missing that the broker or store needs.",
+        "Messages and results lie in tables of their own, which migrations make. Servers need their "
+        "client's package, which the extras bring.",
+        "Do what the text says.",
+        """
+INSTALLED_APPS = [..., "celeriac.django"]
+
+python manage.py migrate
+pip install 'celeriac[redis]'
+""",
+    ),
+    "E113": Chapter(
+        "No tasks found",
+        "A worker was started and has no task that it could run. It does not start.",
+        "Tasks are found in tasks.py of each app in INSTALLED_APPS, and in the modules that "
+        "CELERY_IMPORTS names; without Django in the modules that the app's imports name. Other modules "
+        "are not imported.",
+        "Write a task, move it to tasks.py, or name its module.",
+        """
+# shop/tasks.py
+from celeriac import shared_task
+
+@shared_task
+def send_receipt(order_pk): ...
+""",
+    ),
+    "E114": Chapter(
+        "A tasks module that does not import",
+        "A module with tasks, or with the app, raised an exception while it was imported. A worker does "
+        "not start; under --reload and dev it waits for the next save.",
+        "The text names the line in the project and the exception. Without the module its tasks could not"
+        " be run, and their messages would become dead letters.",
+        "Mend the line. The whole traceback: python -c 'import shop.tasks', or manage.py shell.",
+        """
+shop/tasks.py, line 1: import notthere → ModuleNotFoundError: No module named 'notthere'.
+""",
+    ),
+    "E117": Chapter(
+        "Waiting for a task inside a task",
+        "AsyncResult.get() was called in a running task.",
+        "A task that waits keeps its process busy. When as many wait as there are processes, what they "
+        "wait for never starts: nothing moves any more.",
+        "Let the first task start the second one, and pass on what it found. Or call the function "
+        "directly, if it may run here and now.",
+        """
+@shared_task
+def prepare(order_pk):
+    data = collect(order_pk)
+    send.delay(order_pk, data)      # instead of send.delay(...).get()
+
+total = add(1, 2)                   # a task is still a function
+""",
+    ),
+    "E123": Chapter(
+        "No app found",
+        "-A names a module or attribute that is not there, or there is neither -A nor a Django project.",
+        "-A takes a module (its attributes app and celery, then MODULE.celery, are looked at) or "
+        "module:attribute, seen from this directory. Without it, DJANGO_SETTINGS_MODULE or a manage.py "
+        "here or above leads to the project.",
+        "Go to the project's directory, or name the app. CELERY_APP, APP and CELERIAC_APP in the "
+        "environment count as -A.",
+        """
+celeriac -A shop worker             # shop/celery.py with `app = Celeriac("shop")`
+celeriac -A jobs:queue worker       # jobs.py with `queue = Celeriac("jobs")`
+celeriac worker                     # beside manage.py
+""",
+    ),
+}
