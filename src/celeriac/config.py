@@ -8,6 +8,7 @@ reason, and told, so that none is silently without effect.
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -181,7 +182,7 @@ class Settings(Struct, kw_only=True):
 
 
 #: Of Celery's, known, and without effect in this release.
-NOT_YET: tuple[str, ...] = (
+NOT_YET = frozenset(
     "beat_cron_starting_deadline beat_enable_remote_control beat_max_loop_interval beat_schedule "
     "beat_schedule_filename beat_scheduler beat_sync_every broker_pool_limit broker_use_ssl control_exchange "
     "control_queue_exclusive control_queue_expires control_queue_ttl database_engine_options event_exchange "
@@ -202,10 +203,12 @@ NOT_YET: tuple[str, ...] = (
     "worker_disable_rate_limits worker_enable_remote_control worker_enable_soft_shutdown_on_idle "
     "worker_eta_task_limit worker_log_color worker_log_format worker_lost_wait worker_max_memory_per_child "
     "worker_max_tasks_per_child worker_pool_restarts worker_redirect_stdouts_level worker_send_task_events "
-    "worker_state_db worker_task_log_format"
-).split()  # type: ignore[assignment]
+    "worker_state_db worker_task_log_format worker_log_datefmt worker_task_log_datefmt "
+    "beat_remote_control_max_tick_age broker_pool_acquire_timeout control_queue_durable event_queue_durable "
+    "event_queue_exclusive task_create_missing_queue_exchange_type worker_enable_prefetch_count_reduction".split()
+)
 #: Of Celery's, and without meaning here.
-MOOT: tuple[str, ...] = (
+MOOT = frozenset(
     "beat_logfile beat_pidfile broker_channel_error_retry broker_connection_max_retries broker_connection_retry "
     "broker_connection_retry_on_startup broker_failover_strategy broker_heartbeat broker_heartbeat_checkrate "
     "broker_login_method broker_native_delayed_delivery_queue_type broker_read_url broker_write_url "
@@ -213,18 +216,43 @@ MOOT: tuple[str, ...] = (
     "security_cert_store security_digest security_key security_key_password worker_agent worker_autoscaler "
     "worker_consumer worker_detect_quorum_queues worker_direct worker_disable_prefetch worker_logfile "
     "worker_pidfile worker_pool_putlocks worker_pool_start_method worker_proc_alive_timeout "
-    "worker_timer worker_timer_precision worker_umask"
-).split()  # type: ignore[assignment]
-#: Old names of settings that have no effect yet.
-_OLD_NOT_YET = {
-    "CELERYBEAT_SCHEDULE": "beat_schedule",
-    "CELERYBEAT_SCHEDULER": "beat_scheduler",
-    "CELERYD_MAX_TASKS_PER_CHILD": "worker_max_tasks_per_child",
-    "CELERYD_TASK_SOFT_TIME_LIMIT": "task_soft_time_limit",
-    "CELERYD_TASK_TIME_LIMIT": "task_time_limit",
-    "CELERY_QUEUES": "task_queues",
+    "worker_timer worker_timer_precision worker_umask database_url database_engine_callback "
+    "database_short_lived_sessions database_table_schemas database_table_names database_create_tables_at_setup".split()
+)
+#: How the names begin that Celery has for result backends which are not here.
+_OTHER_BACKENDS = (
+    "arangodb_", "azureblockblob_", "cassandra_", "cosmosdbsql_", "couchbase_", "dynamodb_", "elasticsearch_", "gcs_",
+    "mongodb_", "s3_",
+)  # fmt: skip
+#: Of Celery's, and part of a URL here: leaving one out without a word would lead to another server.
+IN_URL = {
+    **dict.fromkeys(
+        ("broker_host", "broker_port", "broker_user", "broker_password", "broker_vhost"), "broker_url"
+    ),
+    **dict.fromkeys(("cache_backend", "cache_backend_options"), "result_backend"),
+    **dict.fromkeys(
+        ("redis_host", "redis_port", "redis_db", "redis_username", "redis_password"), "result_backend"
+    ),
+}
+#: Old names that no rule leads from.
+_OLD_ODD = {
+    "CELERYD_WORKER_LOST_WAIT": "worker_lost_wait",
+    "CELERY_MAX_CACHED_RESULTS": "result_cache_max",
+    "CELERY_MESSAGE_COMPRESSION": "task_compression",
+    "CELERY_RESULT_ENGINE_OPTIONS": "database_engine_options",
+    "CELERY_RESULT_DBURI": "database_url",
+    "CELERY_RESULT_DB_SHORT_LIVED_SESSIONS": "database_short_lived_sessions",
+    "CELERY_RESULT_DB_TABLENAMES": "database_table_names",
+    "CELERY_SEND_EVENTS": "worker_send_task_events",
     "CELERY_SEND_TASK_SENT_EVENT": "task_send_sent_event",
 }
+#: Old beginnings, and what the new ones may be, in Celery's order.
+_OLD_BEGINNINGS = (
+    ("CELERYD_", ("worker_", "")),
+    ("CELERYBEAT_", ("beat_",)),
+    ("CELERY_", ("", "task_", "worker_")),
+    ("", ("",)),
+)
 
 _HINTS = get_type_hints(Settings, include_extras=True)
 ROWS: dict[str, Row] = {
@@ -232,8 +260,8 @@ ROWS: dict[str, Row] = {
     for name, hint in _HINTS.items()
     if get_origin(hint) is Annotated
 }
-_OLD = {old: name for name, row in ROWS.items() for old in row.old} | _OLD_NOT_YET
-_KNOWN = frozenset(ROWS) | frozenset(NOT_YET) | frozenset(MOOT)
+_OLD = {old: name for name, row in ROWS.items() for old in row.old} | _OLD_ODD
+_KNOWN = ROWS.keys() | NOT_YET | MOOT | IN_URL.keys()
 #: Environment variables that win over the project's settings, as in Celery.
 ENVIRONMENT = {"CELERY_BROKER_URL": "broker_url", "CELERY_RESULT_BACKEND": "result_backend"}
 
@@ -279,7 +307,9 @@ def resolve(
             sources[name] = written
         elif name in NOT_YET:
             warnings.append(f"{written} has no effect in this release of Celeriac.")
-        elif name in MOOT:
+        elif name in IN_URL:
+            warnings.append(f"{written} is not read: it belongs into {_written(IN_URL[name], namespace)}.")
+        elif name in MOOT or name.startswith(_OTHER_BACKENDS):
             warnings.append(f"{written} has no meaning in Celeriac; it can be removed.")
         else:
             text, near = _unknown(written, name, namespace)
@@ -296,12 +326,28 @@ def _canonical(written: str, namespace: str | None) -> str | None:
     if written in _OLD:
         return _OLD[written]
     if namespace is None:
-        return written.lower() if written.upper() != written or written.lower() in _KNOWN else None
+        old = _by_old_beginning(written)
+        return written.lower() if old is None and written.upper() != written else old
     prefix = namespace + "_"
     if not written.startswith(prefix):
-        return None
+        # Celery's CELERYD_ and CELERYBEAT_ say as clearly whose they are.
+        return _by_old_beginning(written) if namespace == "CELERY" and written.startswith(namespace) else None
     name = written.removeprefix(prefix)
-    return _OLD.get(name, name.lower())
+    return _OLD.get(name) or _by_old_beginning(name) or _by_old_beginning(f"CELERY_{name}") or name.lower()
+
+
+def _by_old_beginning(written: str) -> str | None:
+    for old, new in _OLD_BEGINNINGS:
+        if written.startswith(old):
+            rest = written.removeprefix(old).lower()
+            for beginning in new:
+                if beginning + rest in _KNOWN:
+                    return beginning + rest
+    return None
+
+
+def _written(name: str, namespace: str | None) -> str:
+    return f"{namespace}_{name.upper()}" if namespace else name
 
 
 def _seconds(value: Any) -> Any:
@@ -315,12 +361,10 @@ def _seconds(value: Any) -> Any:
 
 
 def _unknown(written: str, name: str, namespace: str | None) -> tuple[str, bool]:
-    near = difflib.get_close_matches(name, _KNOWN, 1, cutoff=0.8)
+    near = difflib.get_close_matches(name, sorted(_KNOWN), 1, cutoff=0.8)
     if not near:
         return f"{written} is not a setting of Celeriac's or Celery's.", False
-    prefix = f"{namespace}_" if namespace else ""
-    meant = prefix + near[0].upper() if prefix else near[0]
-    return f"{written} is not a setting. Did you mean {meant}?", True
+    return f"{written} is not a setting. Did you mean {_written(near[0], namespace)}?", True
 
 
 def _convert(values: dict[str, Any], sources: dict[str, str]) -> Settings:
@@ -328,7 +372,9 @@ def _convert(values: dict[str, Any], sources: dict[str, str]) -> Settings:
         try:
             values[name] = msgspec.convert(value, _HINTS[name], strict=False)
         except msgspec.ValidationError as error:
-            raise ImproperlyConfigured(f"{sources[name]} = {value!r}: {error}.") from None
+            # Where several URLs stand instead of one, their passwords are not for logs.
+            shown = re.sub(r"(://[^:@/\s]*:)[^@\s]*@", r"\1***@", repr(value))
+            raise ImproperlyConfigured(f"{sources[name]} = {shown}: {error}.") from None
     settings = Settings(**values)
     if not settings.result_expires:
         settings.result_expires = None

@@ -5,12 +5,16 @@ A keeper's constructor takes the URL and the settings: `Keeper(url, settings)`.
 
 import difflib
 import importlib
+import re
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from celeriac.errors import NotInstalled, UnknownScheme
 
 K = TypeVar("K")
+
+# `?password=...`, `&ssl_keyfile_password=...`
+_IN_QUERY = re.compile(r"([?&][^=&]*password=)[^&#]*", re.IGNORECASE)
 
 
 class Keepers(Generic[K]):
@@ -57,6 +61,7 @@ class Keepers(Generic[K]):
 
 def mask(url: str) -> str:
     """Return `url` with its password replaced by stars, for logs, banners and errors."""
+    url = _IN_QUERY.sub(r"\1***", url)
     scheme, separator, rest = url.partition("://")
     if not separator:
         return url
