@@ -194,10 +194,26 @@ class Celeriac:
             return AsyncResult(publication.id, self)
         return self._publish_soon((publication,))[0]
 
-    def _publish_soon(self, publications: Sequence[Publication]) -> list[AsyncResult]:
+    def send_on_commit(
+        self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> AsyncResult:
+        """Send a call when the open transaction commits; what `delay_on_commit` comes down to."""
+        if task.arity is not None and not task.arity.fits(args, kwargs):
+            task.arity.explain(task.name, args, kwargs)
+        if self.conf.task_always_eager:
+            return self.apply(task, args, kwargs, options)
+        if self._sender is None:
+            self._sender = Sender(self.conf)
+        return self._publish_soon((self._sender.publication(task, args, kwargs, options),), on_commit=True)[0]
+
+    def _publish_soon(
+        self, publications: Sequence[Publication], *, on_commit: bool | None = None
+    ) -> list[AsyncResult]:
         """Publish now, or after the commit of the open transaction; return the handles."""
         framework = registry.framework()
-        if framework is None or not self.conf.task_publish_on_commit:
+        if on_commit is None:
+            on_commit = self.conf.task_publish_on_commit
+        if framework is None or not on_commit:
             self.publish(publications)
             return [AsyncResult(publication.id, self) for publication in publications]
         published: list[bool] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -478,3 +479,25 @@ def test_children_know_parent_and_root(app: Celeriac) -> None:
     (message,) = waiting(app)
     assert message.headers.parent_id == "outer-id"
     assert message.headers.root_id == "outer-id"
+
+
+def test_on_commit_without_a_framework_is_at_once(app: Celeriac) -> None:
+    @app.task
+    def job(x: int) -> None: ...
+
+    result = job.delay_on_commit(1)
+    job.apply_async_on_commit((2,), priority=4)
+    assert {message.headers.id for message in waiting(app)} >= {result.id}
+    with pytest.raises(CallError):
+        job.delay_on_commit()
+
+
+def test_coroutines_send_without_blocking_the_loop(app: Celeriac) -> None:
+    @app.task
+    def job(x: int) -> None: ...
+
+    async def view() -> list[str]:
+        return [(await job.adelay(1)).id, (await job.aapply_async((2,), countdown=0)).id]
+
+    ids = asyncio.run(view())
+    assert [message.headers.id for message in waiting(app)] == ids
