@@ -38,7 +38,7 @@ class DatabaseBroker(Broker):
     schemes: ClassVar[tuple[str, ...]] = ("django",)
 
     def __new__(cls, url: str = "django://", settings: Any = None) -> "DatabaseBroker":
-        session = open_session(url, "broker_url")
+        session = open_session(url, "broker_url", BrokerError)
         self = super().__new__(_BROKERS[session.vendor] if cls is DatabaseBroker else cls)
         self._session = session
         return self
@@ -342,10 +342,12 @@ class DatabaseBroker(Broker):
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> CeleriacError:
-        text = _one_line(error)
-        if type(error).__name__ in ("OperationalError", "InterfaceError"):
-            return BrokerDown(f"Cannot reach {self._session.place}: {text}.")
-        return self._session.explain(error) or BrokerError(f"{self._session.place} refused: {text}.")
+        lacking = self._session.explain(error)
+        if lacking is not None:
+            return lacking
+        text = f"{self._session.place}: {_one_line(error)}."
+        unreachable = type(error).__name__ in ("OperationalError", "InterfaceError")
+        return BrokerDown(f"Cannot reach {text}") if unreachable else BrokerError(f"Refused by {text}")
 
     def _not_queued(self, error: Exception, publications: Sequence[Publication]) -> CeleriacError:
         lacking = self._session.explain(error)

@@ -85,7 +85,7 @@ class Consumer(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
 
 class TaskResult(models.Model):

@@ -21,7 +21,8 @@ from django.db import Error as DjangoError
 from django.utils.connection import ConnectionDoesNotExist
 
 from celeriac.django import sql
-from celeriac.errors import BrokerError, CeleriacError, ImproperlyConfigured
+from celeriac.django.installed import missing_migrations
+from celeriac.errors import CeleriacError, ImproperlyConfigured, NotInstalled
 
 #: How long workers wait for a locked database before they say that it is down.
 PATIENCE = 5.0
@@ -37,24 +38,25 @@ class Session:
 
     vendor = ""
 
-    def __init__(self, alias: str) -> None:
+    def __init__(self, alias: str, refusal: type[CeleriacError]) -> None:
         self.alias = alias
+        self._refusal = refusal
         self.sql = sql.statements(self.vendor)
         self._pid = os.getpid()
         #: What a driver raises, and what Django makes of it.
-        self.errors: tuple[type[Exception], ...] = (DjangoError, connections[alias].Database.Error)
+        self.errors: tuple[type[Exception], ...] = (DjangoError, _driver(alias).Error)
 
     # -- the connection
 
     def connect(self) -> Any:
-        """Return Django's connection of this thread, open; raises BrokerError under an event loop."""
+        """Return Django's connection of this thread, open; raises the refusal under an event loop."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             pass
         else:
             if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
-                raise BrokerError(
+                raise self._refusal(
                     "An event loop is running in this thread, and the database would block it. Use the async form: "
                     "await task.adelay(...), await result.aget(); or asgiref's sync_to_async."
                 )
@@ -127,11 +129,13 @@ class Session:
 
     def explain(self, error: Exception) -> CeleriacError | None:
         """Return what to raise instead where the cause is that tables are missing, else None."""
-        from celeriac.django.installed import missing_migrations  # noqa: PLC0415 - needs the app registry
-
         if not self._lacks_table(error):
             return None
-        return missing_migrations(self.alias)
+        try:
+            return missing_migrations(self.alias)
+        except DjangoError:
+            # The project's transaction is broken by the error and answers no question.
+            return NotInstalled("The database lacks celeriac's tables. Run:  python manage.py migrate")
 
     def _lacks_table(self, error: Exception) -> bool:
         raise NotImplementedError
@@ -142,8 +146,8 @@ class SQLiteSession(Session):
 
     vendor = "sqlite"
 
-    def __init__(self, alias: str) -> None:
-        super().__init__(alias)
+    def __init__(self, alias: str, refusal: type[CeleriacError]) -> None:
+        super().__init__(alias, refusal)
         # Of this thread: the driver's connection and how long the project lets it wait for locks, in milliseconds.
         self._thread = threading.local()
 
@@ -278,11 +282,20 @@ class PostgresSession(Session):
         return getattr(error, "sqlstate", None) in ("42P01", "42703")
 
 
+def _driver(alias: str) -> Any:
+    """The module of the database's driver, with its exceptions."""
+    connection: Any = connections[alias]
+    return connection.Database
+
+
 _SESSIONS = {session.vendor: session for session in (SQLiteSession, PostgresSession)}
 
 
-def open_session(url: str, setting: str) -> Session:
-    """Return a session on the database that `url` names: `django://ALIAS`, or `django://` for the default one."""
+def open_session(url: str, setting: str, refusal: type[CeleriacError]) -> Session:
+    """Return a session on the database that `url` names: `django://ALIAS`, or `django://` for the default one.
+
+    `setting` is where the URL comes from, `refusal` what is raised where the database must not be used.
+    """
     alias = url.partition("://")[2].strip("/") or DEFAULT_DB_ALIAS
     try:
         vendor = connections[alias].vendor
@@ -297,4 +310,4 @@ def open_session(url: str, setting: str) -> Session:
             f"{setting} is {url!r}, and database {alias!r} is {vendor}. Celeriac keeps messages and results on "
             "SQLite and PostgreSQL; set CELERY_BROKER_URL and CELERY_RESULT_BACKEND to redis://... instead."
         )
-    return made(alias)
+    return made(alias, refusal)

@@ -25,7 +25,7 @@ class DatabaseStore(ResultStore):
     schemes: ClassVar[tuple[str, ...]] = ("django-db",)
 
     def __init__(self, url: str = "django-db", settings: Any = None) -> None:
-        self._session = open_session(url, "result_backend")
+        self._session = open_session(url, "result_backend", StoreError)
         self._expires: float | None = None if settings is None else settings.result_expires
 
     @property
