@@ -15,13 +15,13 @@ from celeriac import __version__
 from celeriac.cli import failures, finding
 from celeriac.cli.banner import Facts, slots, table_row
 from celeriac.cli.logs import escaped
+from celeriac.cli.options import Arguments, read_concurrency, read_level, read_names
 from celeriac.cli.paint import Paint, wants_colour
 from celeriac.cli.processes import Process
 from celeriac.cli.program import Command, Session
 from celeriac.cli.reload import GRACE, Interrupts, Reloading, wait
 from celeriac.cli.watching import Watch, project_roots
 from celeriac.cli.weblog import WebLines
-from celeriac.cli.worker import Arguments, read_concurrency, read_level, read_names
 from celeriac.errors import AppNotFound
 from celeriac.worker.options import WorkerOptions
 

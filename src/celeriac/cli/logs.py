@@ -63,9 +63,16 @@ def set_up(
             long_ids=not (terminal and sys.stderr.isatty()),
         )
         handler.setFormatter(formatter)
+    if tag:
+        handler.addFilter(_is_no_chatter)
     logger.addHandler(handler)
     logger.propagate = False
     return True
+
+
+def _is_no_chatter(record: logging.LogRecord) -> bool:
+    """Whether a record is worth a line beside others' lines: not that a worker comes or goes."""
+    return record.name != "celeriac.worker" or record.levelno != logging.INFO
 
 
 class Lines(logging.Formatter):

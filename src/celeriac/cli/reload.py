@@ -19,10 +19,10 @@ from typing import Any
 
 from celeriac.cli import failures, finding, logs
 from celeriac.cli.banner import Facts
+from celeriac.cli.options import Arguments
 from celeriac.cli.processes import Process
 from celeriac.cli.program import Session
 from celeriac.cli.watching import Watch, project_roots
-from celeriac.cli.worker import Arguments
 from celeriac.waker import Waker
 
 logger = logging.getLogger("celeriac")

@@ -18,7 +18,7 @@ _KNOWN = re.compile(
     r"^(Watching for file changes with .*|Performing system checks\.\.\.|System check identified no issues .*"
     r"|Django version .*, using settings .*|Starting development server at .*|Quit the server with .*"
     r"|WARNING: This is a development server\..*|For more information on production servers see: .*"
-    r"|\w+ \d\d, \d{4} - \d\d:\d\d:\d\d|Development server is running at .*)$"
+    r"|\w+ \d\d, \d{4} - \d\d:\d\d:\d\d|Development server is running at .*|.* changed, reloading\.)$"
 )
 
 

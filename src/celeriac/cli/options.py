@@ -1,0 +1,197 @@
+"""The options of `celeriac worker`: Celery's, ours, and what is said about those that have no effect here.
+
+Read by the worker command, by `reload` and by `dev`, which write them down again for the worker that they start.
+"""
+
+from typing import Any
+
+import click
+from msgspec import Struct
+
+from celeriac.worker.options import WorkerOptions
+
+POOLS = ("prefork", "threads", "solo")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+#: Options of Celery's that are accepted: what is said about each. The second word: whether it takes a value.
+IGNORED: dict[tuple[str, ...], tuple[bool, str]] = {
+    ("-E", "--task-events"): (False, "events come in a later release"),
+    ("-O", "--optimization"): (True, "fair is how tasks are given out anyway"),
+    ("--without-gossip",): (False, "there is no gossip"),
+    ("--without-mingle",): (False, "there is no mingle"),
+    ("--without-heartbeat",): (False, "leases are renewed by the supervisor"),
+    ("--heartbeat-interval",): (True, "leases are renewed by the supervisor"),
+    ("--autoscale",): (True, "the number of processes is fixed; set it with -c"),
+    ("--time-limit",): (True, "time limits are not enforced in this release"),
+    ("--soft-time-limit",): (True, "time limits are not enforced in this release"),
+    ("--max-tasks-per-child",): (True, "processes are not replaced in this release"),
+    ("--max-memory-per-child",): (True, "processes are not replaced in this release"),
+    ("--disable-prefetch",): (False, "use --prefetch-multiplier 1"),
+    ("--pool-start-method",): (True, "processes are forked"),
+    ("--pidfile",): (True, "the worker stays in the foreground"),
+    ("-S", "--statedb"): (True, "there is no state to keep"),
+    ("-B", "--beat"): (False, "schedules come in a later release; nothing is sent by a schedule yet"),
+    ("-s", "--schedule-filename"): (True, "schedules come in a later release"),
+    ("--scheduler",): (True, "schedules come in a later release"),
+}
+
+REFUSED: dict[tuple[str, ...], tuple[bool, str]] = {
+    ("-D", "--detach"): (
+        False,
+        "The worker stays in the foreground: let systemd, supervisord or a container run it.",
+    ),
+    ("-X", "--exclude-queues"): (True, "Name the queues that it should read: -Q."),
+    ("--uid",): (True, "Start the worker as that user: User= in systemd's unit, or su."),
+    ("--gid",): (True, "Start the worker as that group: Group= in systemd's unit, or su."),
+    ("--umask",): (True, "Set it before: UMask= in systemd's unit, or umask in the shell."),
+    ("--executable",): (True, "Start it with the Python that it should run on."),
+}
+
+
+class Arguments(Struct):
+    """What the command line says. `unused` are the lines about options that have no effect."""
+
+    options: WorkerOptions
+    include: tuple[str, ...] = ()
+    prefetch_multiplier: int | None = None
+    reload: bool = False
+    purge: bool = False
+    log_format: str = "text"
+    logfile: str | None = None
+    tag: str = ""
+    ready_fd: int | None = None
+    banner: bool = True
+    unused: tuple[str, ...] = ()
+
+    def words(self) -> list[str]:
+        """Return the command line that says the same, without --reload."""
+        options = self.options
+        pairs = [
+            ("-l", options.loglevel),
+            ("-n", options.hostname),
+            ("-c", options.concurrency),
+            ("-P", options.pool),
+            ("-Q", ",".join(options.queues)),
+            ("-I", ",".join(self.include)),
+            ("--prefetch-multiplier", self.prefetch_multiplier),
+            ("--log-format", self.log_format),
+            ("--logfile", self.logfile),
+            ("--tag", self.tag),
+        ]
+        return ["worker", *(str(word) for pair in pairs if pair[1] not in (None, "") for word in pair)]
+
+
+# -- reading the options
+
+
+def read_level(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    name = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(value.upper(), value.upper())
+    if name not in LEVELS:
+        raise click.BadParameter(f"{value!r} is not a level. Levels: {', '.join(LEVELS).lower()}.")
+    return name
+
+
+def _pool(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    name = {"processes": "prefork", "thread": "threads"}.get(value or "", value)
+    if name in ("gevent", "eventlet"):
+        raise click.BadParameter(
+            f"There is no {name} here: write `async def` tasks, which every pool runs by the hundred, or use threads."
+        )
+    if name is not None and name not in POOLS:
+        raise click.BadParameter(f"There is no pool {name!r}. Pools: {', '.join(POOLS)}.")
+    return name
+
+
+def read_concurrency(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None or value == "auto":
+        return None
+    if not value.isdigit() or not int(value):
+        raise click.BadParameter(f"{value!r} is not a number of processes or threads from 1.")
+    return int(value)
+
+
+def read_names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+def _refuse(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value:
+        names = tuple(parameter.opts)
+        ctx.fail(f"{names[-1]} is not supported. {REFUSED[names][1]}")
+
+
+def celerys_options() -> list[click.Option]:
+    """Return the options that are only there for Celery's sake."""
+    refused = [
+        click.Option(names, hidden=True, is_flag=not valued, expose_value=False, callback=_refuse)
+        for names, (valued, _) in REFUSED.items()
+    ]
+    return refused + [
+        click.Option(names, hidden=True, is_flag=not valued) for names, (valued, _) in IGNORED.items()
+    ]
+
+
+def unused_lines(given: dict[str, Any]) -> tuple[str, ...]:
+    """Return a line for each option that was given and has no effect."""
+    by_parameter = {names[-1].lstrip("-").replace("-", "_"): names for names in IGNORED}
+    unused = [by_parameter[name] for name, value in given.items() if value]
+    return tuple(f"ignored: {names[-1]} ({IGNORED[names][1]})" for names in unused)
+
+
+def own_options() -> list[click.Option]:
+    def option(*names: str, **attributes: Any) -> click.Option:
+        return click.Option(names, **attributes)
+
+    return [
+        option(
+            "-l",
+            "--loglevel",
+            default="INFO",
+            callback=read_level,
+            metavar="LEVEL",
+            help="debug, info, warning, error. [info]",
+        ),
+        option(
+            "-n",
+            "--hostname",
+            default="",
+            metavar="NAME",
+            help="The worker's name; %h is the host's. [celery@%h]",
+        ),
+        option(
+            "-c",
+            "--concurrency",
+            callback=read_concurrency,
+            metavar="N",
+            help="Processes or threads. [CPUs]",
+        ),
+        option("-P", "--pool", callback=_pool, metavar="POOL", help="prefork, threads or solo. [prefork]"),
+        option(
+            "-Q", "--queues", callback=read_names, metavar="A,B", help="Queues to read. [the default queue]"
+        ),
+        option("-I", "--include", callback=read_names, metavar="A,B", help="More modules with tasks."),
+        option("--reload", is_flag=True, help="Start anew when the project's code changes."),
+        option(
+            "--prefetch-multiplier",
+            type=int,
+            metavar="N",
+            help="Messages held at most for each slot.",
+        ),
+        option("--purge", "--discard", is_flag=True, help="First drop what waits in the queues."),
+        option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            help="One JSON object a line. [text]",
+        ),
+        option(
+            "-f",
+            "--logfile",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Write the log there. [stderr]",
+        ),
+        option("--tag", default="", hidden=True),
+        option("--ready-fd", type=int, hidden=True),
+        option("--banner/--no-banner", default=True, hidden=True),
+    ]
