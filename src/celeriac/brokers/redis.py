@@ -13,6 +13,7 @@ from typing import Any
 
 from celeriac.broker import Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
 from celeriac.brokers import redis_sweep
+from celeriac.brokers import redis_values as values
 from celeriac.brokers.redis_layout import DECLARE_COUNT, Layout
 from celeriac.brokers.redis_wait import TRACKING, Waiter
 from celeriac.config import Settings
@@ -22,17 +23,13 @@ from celeriac.redis_client.client import Client
 from celeriac.redis_client.connection import Connection, Lost, ServerError, pack
 from celeriac.redis_client.failures import FAILURES, Failure, explain, is_outage
 from celeriac.redis_client.scripts import Argument
-from celeriac.redis_client.store import KeepsOnRedis, record_arguments
+from celeriac.redis_client.store import KeepsOnRedis
 from celeriac.store import ResultStore
 
 #: How long the server may take for a consumer's or a supervisor's step.
 _PATIENCE = 5.0
 #: A claim hands out no more bytes than this, so that its reply comes in time; one message always.
 _CLAIM_BYTES = 4 * 1024 * 1024
-#: A batch is published whole up to this size, else in portions.
-_PORTION_BYTES = 16 * 1024 * 1024
-_PORTION = 100_000
-_LIST = 100_000  # a tag's last five digits are its list
 _ADVICE = (
     "Is Redis running?  redis-cli ping · docker run -p 6379:6379 redis · "
     "or drop CELERY_BROKER_URL to use the database."
@@ -67,7 +64,7 @@ class RedisBroker(Broker):
         begun = False
         start = time.monotonic()
         try:
-            for portion in _portions(publications):
+            for portion in values.portions(publications):
                 self._publish_portion(portion, start, timeout)
                 begun = True
         except FAILURES as failure:
@@ -90,45 +87,32 @@ class RedisBroker(Broker):
 
     def _push(self, connection: Connection, publications: Sequence[Publication], timeout: float) -> None:
         first = publications[0]
-        declaration, count = self._declaration(connection, publications)
+        declaration, count = self._declaration(
+            connection, [publication.queue for publication in publications]
+        )
         command: tuple[bytes, ...]
         if len(publications) == 1 and (first.due is None or self._layout.mixed):
             command = (b"LPUSH", self._layout.list_key(first.queue, first.priority), first.payload)
             connection.exchange(declaration + pack(command), count + 1, timeout)
         else:
-            groups = self._groups(publications)
+            groups = values.by_target(publications, self._layout)
             (queue, step, due), payloads = next(iter(groups.items()))
             if len(groups) == 1 and due is None:
                 command = (b"LPUSH", self._layout.list_key(queue, step), *payloads)
                 connection.exchange(declaration + pack(command), count + 1, timeout)
             else:
-                args = [arg for key, group in groups.items() for arg in (*_target(*key), len(group), *group)]
+                args = [
+                    arg
+                    for target, group in groups.items()
+                    for arg in (*values.target_arguments(target), len(group), *group)
+                ]
                 self._scripts["publish"].run_after(connection, declaration, count, args, timeout)
         if count:
             connection.declared.update(publication.queue for publication in publications)
 
-    def _groups(
-        self, publications: Sequence[Publication]
-    ) -> dict[tuple[str, int, float | None], list[bytes]]:
-        """Return the payloads by queue, priority step and due time; those of one list keep their order."""
-        now = time.time()
-        groups: dict[tuple[str, int, float | None], list[bytes]] = {}
-        steps = [self._layout.step(priority) for priority in range(10)]
-        for publication in publications:
-            due = publication.due
-            if due is not None and (due <= now or self._layout.mixed):
-                due = None
-            key = (publication.queue, steps[max(min(publication.priority, 9), 0)], due)
-            group = groups.get(key)
-            if group is None:
-                groups[key] = [publication.payload]
-            else:
-                group.append(publication.payload)
-        return groups
-
-    def _declaration(self, connection: Connection, publications: Iterable[Publication]) -> tuple[bytes, int]:
+    def _declaration(self, connection: Connection, queues: Iterable[str]) -> tuple[bytes, int]:
         """Return the commands, and how many, that declare what was not yet declared on this connection."""
-        unknown = {publication.queue for publication in publications}.difference(connection.declared)
+        unknown = set(queues).difference(connection.declared)
         if not unknown:
             return b"", 0
         return b"".join(map(self._layout.declare, sorted(unknown))), DECLARE_COUNT * len(unknown)
@@ -145,25 +129,13 @@ class RedisBroker(Broker):
         self._turns[consumer] += 1
         turn = self._turns[consumer] % len(queues)
         order = (*queues[turn:], *queues[:turn])
-        reply = self._run("claim", consumer, seq, limit, self.max_message_bytes, _CLAIM_BYTES, *order)
+        args: tuple[Argument, ...] = (consumer, seq, limit, self.max_message_bytes, _CLAIM_BYTES, *order)
+        reply = self._run_declared("claim", args, queues)
         if not reply:
             return []
         if reply == -1:
             raise self._lease_lost(consumer)
-        before, runs, payloads, cuts = reply
-        deliveries: list[Delivery] = []
-        for run in range(0, len(runs), 3):
-            queue, digits, count = order[runs[run]], int(runs[run + 1]), runs[run + 2]
-            first = len(deliveries)
-            tag = (before + first + 1) * _LIST + digits
-            deliveries += [
-                Delivery(number, queue, payload, len(payload))
-                for number, payload in zip(
-                    range(tag, tag + count * _LIST, _LIST), payloads[first : first + count], strict=True
-                )
-            ]
-        for cut in range(0, len(cuts), 2):
-            deliveries[cuts[cut]].size = cuts[cut + 1]
+        deliveries = values.claimed(reply, order)
         self._remember(consumer, deliveries)
         return deliveries
 
@@ -171,7 +143,7 @@ class RedisBroker(Broker):
         reply = self._run("held", consumer, seq, self.max_message_bytes)
         if reply == -1:
             raise self._lease_lost(consumer)
-        deliveries = _deliveries(reply)
+        deliveries = values.held(reply)
         self._remember(consumer, deliveries)
         return deliveries
 
@@ -199,8 +171,7 @@ class RedisBroker(Broker):
         distinct = set(tags)
         if held is None or len(distinct) != len(tags) or not held.issuperset(distinct):
             return self._settle_all(consumer, [Settlement(tag) for tag in tags], None)
-        # Should no answer come, it is not sure any more.
-        del self._held[consumer]
+        del self._held[consumer]  # should no answer come, it is not sure any more
         removed = self._exchange(pack((b"HDEL", self._layout.inflight + consumer, *tags)), 1)[0]
         held -= distinct
         self._held[consumer] = held
@@ -209,44 +180,14 @@ class RedisBroker(Broker):
     def _settle_all(
         self, consumer: str, settlements: Sequence[Settlement], keeper: KeepsOnRedis | None
     ) -> set[int]:
-        seconds = keeper.seconds if keeper else ""
-        args: list[Argument] = [consumer, seconds]
-        for settlement in settlements:
-            self._add_settlement(args, settlement, keeper)
-        published = [publication for settlement in settlements for publication in settlement.publish]
-        held = self._held.pop(consumer, set())
-        try:
-            connection = self._client.connection(_PATIENCE)
-            declaration, count = self._declaration(connection, published)
-            reply = self._scripts["settle"].run_after(connection, declaration, count, args, _PATIENCE)[-1]
-        except FAILURES as failure:
-            raise self._failure(failure) from None
-        connection.declared.update(publication.queue for publication in published)
+        args: list[Argument] = [consumer, keeper.seconds if keeper else ""]
+        args += values.settlement_arguments(settlements, self._layout, keeper)
+        published = [publication.queue for settlement in settlements for publication in settlement.publish]
+        held = self._held.pop(consumer, set())  # as above
+        reply = self._run_declared("settle", args, published)
         held.difference_update([settlement.tag for settlement in settlements])
         self._held[consumer] = held
         return {int(tag) for tag in reply}
-
-    def _add_settlement(
-        self, args: list[Argument], settlement: Settlement, keeper: KeepsOnRedis | None
-    ) -> None:
-        """Add what `settle.lua` is to read of one settlement."""
-        code = int(settlement.action)
-        more: list[Argument] = []
-        if code > 1:
-            more.append((settlement.due or 0.0) if code == 2 else settlement.reason)
-        if settlement.payload is not None:
-            code += 4
-            more.append(settlement.payload)
-        if keeper and settlement.record:
-            code += 8
-            more += record_arguments(settlement.record)
-        if settlement.publish:
-            code += 16
-            more.append(len(settlement.publish))
-            for (queue, step, due), payloads in self._groups(settlement.publish).items():
-                for payload in payloads:
-                    more += (*_target(queue, step, due), payload)
-        args += (settlement.tag, code, *more)
 
     def shares(self, store: ResultStore) -> bool:
         return isinstance(store, KeepsOnRedis) and store.place == self._place
@@ -274,7 +215,7 @@ class RedisBroker(Broker):
         reply = self._run("adopt", dead, by, int(expired_only), self.max_message_bytes)
         if reply == -1:
             raise self._lease_lost(by)
-        deliveries = _deliveries(reply)
+        deliveries = values.held(reply)
         self._remember(by, deliveries)
         return deliveries
 
@@ -295,7 +236,7 @@ class RedisBroker(Broker):
         if not keys or limit < 1:
             return []
         texts = self._exchange(pack(("HMGET", self._layout.letters, *keys)), 1)[0]
-        return [_letter(key, text) for key, text in zip(keys, texts, strict=True) if text is not None]
+        return [values.letter(key, text) for key, text in zip(keys, texts, strict=True) if text is not None]
 
     def count_dead_letters(self) -> int:
         return int(self._exchange(pack(("ZCARD", self._layout.dead)), 1)[0])
@@ -306,13 +247,13 @@ class RedisBroker(Broker):
     def check(self) -> list[str]:
         memory, persistence = self._exchange(pack(("INFO", "memory")) + pack(("INFO", "persistence")), 2)
         warnings = []
-        policy = _info(memory).get("maxmemory_policy", "noeviction")
+        policy = values.info(memory).get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             warnings.append(
                 f"{self.safe_url} has maxmemory-policy {policy} and will throw tasks away when its memory is full; "
                 "set maxmemory-policy noeviction."
             )
-        if _info(persistence).get("aof_enabled", "1") == "0":
+        if values.info(persistence).get("aof_enabled", "1") == "0":
             warnings.append(
                 f"{self.safe_url} does not log what it accepts (appendonly no), so tasks are lost when it "
                 "stops; set appendonly yes, and appendfsync always if no power loss may take any."
@@ -330,6 +271,18 @@ class RedisBroker(Broker):
             return self._scripts[name].run(self._client.connection(_PATIENCE), args, _PATIENCE)
         except FAILURES as failure:
             raise self._failure(failure) from None
+
+    def _run_declared(self, name: str, args: Iterable[Argument], queues: Sequence[str]) -> Any:
+        """Run a script and, in the same write, declare those of `queues` that are new to this connection."""
+        try:
+            connection = self._client.connection(_PATIENCE)
+            declaration, count = self._declaration(connection, queues)
+            reply = self._scripts[name].run_after(connection, declaration, count, args, _PATIENCE)[-1]
+        except FAILURES as failure:
+            raise self._failure(failure) from None
+        if count:
+            connection.declared.update(queues)
+        return reply
 
     def _exchange(self, data: bytes, replies: int) -> list[Any]:
         try:
@@ -368,48 +321,3 @@ class RedisBroker(Broker):
     def _lease_lost(self, consumer: str) -> LeaseLost:
         self._held.pop(consumer, None)
         return LeaseLost(f"The lease of {consumer} was taken over.")
-
-
-def _portions(publications: Sequence[Publication]) -> Iterable[Sequence[Publication]]:
-    """Cut a very large batch into portions; any other stays whole."""
-    if len(publications) <= _PORTION and sum([len(p.payload) for p in publications]) <= _PORTION_BYTES:
-        return (publications,)
-    portions: list[list[Publication]] = [[]]
-    size = 0
-    for publication in publications:
-        size += len(publication.payload)
-        if portions[-1] and (size > _PORTION_BYTES or len(portions[-1]) == _PORTION):
-            portions.append([])
-            size = len(publication.payload)
-        portions[-1].append(publication)
-    return portions
-
-
-def _target(queue: str, step: int, due: float | None) -> tuple[str, str, Argument]:
-    """Return where to put a message, as the scripts read it."""
-    return queue, f"{step:02}", "" if due is None else due
-
-
-def _deliveries(flat: list[Any]) -> list[Delivery]:
-    """Return what `held` in common.lua wrote, in the order in which it was handed out."""
-    deliveries = [
-        Delivery(int(flat[i]), flat[i + 3].decode(), flat[i + 2], flat[i + 1]) for i in range(0, len(flat), 4)
-    ]
-    return sorted(deliveries, key=lambda delivery: delivery.tag)
-
-
-def _letter(key: bytes, text: bytes) -> DeadLetter:
-    queue, reason, died, rest = text.split(b" ", 3)
-    end = int(queue) + int(reason)
-    return DeadLetter(
-        key.decode(),
-        rest[: int(queue)].decode(),
-        rest[int(queue) : end].decode(errors="replace"),
-        float(died),
-        rest[end:],
-    )
-
-
-def _info(text: bytes) -> dict[str, str]:
-    lines = text.decode(errors="replace").splitlines()
-    return {name: value for name, separator, value in (line.partition(":") for line in lines) if separator}

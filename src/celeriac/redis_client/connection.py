@@ -164,6 +164,8 @@ class Connection:
             raise
         for answer in answers:
             if isinstance(answer, ServerError):
+                if answer.kind == "READONLY":
+                    self.close()  # a replica now: perhaps the name leads to the new master
                 raise answer
         return answers
 

@@ -1,8 +1,8 @@
 -- Hand out messages.
 -- ARGV: consumer, number of the claim, how many at most, longest message to hand out whole, most bytes in all, queues...
 -- Returns -1 if the consumer has no lease; {} if the number is old or nothing is ready; else
--- {number before the first tag, {place of the queue, digits of the list, how many, ...}, {messages...}, {place of a message
--- that was cut, its size, ...}}.
+-- {{place of the queue, digits of the list, number before the first tag, how many, ...}, {messages...}, {place of a
+-- message that was cut, its size, ...}}.
 
 local consumer, left, longest, room = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 if not call('ZSCORE', LEASES, consumer) then return -1 end
@@ -13,23 +13,43 @@ call('HSET', SEQS, consumer, ARGV[2])
 local time = now()
 for place = 6, #ARGV do promote(ARGV[place], time) end
 
-local runs, messages, total = {}, {}, 0
+local flight = INFLIGHT .. consumer
+local runs, messages, cuts, total = {}, {}, {}, 0
 
--- Take what fits of `popped`; push the rest back to the end that it came from.
-local function take(popped, key)
-  for i, payload in ipairs(popped) do
-    local size = math.min(#payload, longest)
+-- Note the first of `popped`, as many as there is room for, as held, and push the others back to the end that they
+-- came from. Returns the number before the first tag, and how many.
+local function hold(popped, key, list)
+  local count = #popped
+  local before = call('INCRBY', TAGS, count) - count
+  local fields, filled = {}, 0
+  for i = 1, count do
+    local payload = popped[i]
+    local size = #payload
+    if size > longest then
+      cuts[#cuts + 1] = total
+      cuts[#cuts + 1] = size
+      size = longest
+    end
     if size > room and total > 0 then
-      for back = #popped, i, -1 do call('RPUSH', key, popped[back]) end
-      left = 0
-      return i - 1
+      if #payload > longest then cuts[#cuts], cuts[#cuts - 1] = nil, nil end
+      for back = count, i, -1 do call('RPUSH', key, popped[back]) end
+      left, count = 0, i - 1
+      break
     end
     room = room - size
     total = total + 1
-    messages[total] = payload
+    messages[total] = #payload > longest and sub(payload, 1, math.min(longest, 4096)) or payload
+    fields[filled + 1] = (before + i) .. list
+    fields[filled + 2] = payload
+    filled = filled + 2
+    if filled == MOST then
+      call('HSET', flight, unpack(fields, 1, filled))
+      filled = 0
+    end
   end
-  left = left - #popped
-  return #popped
+  if filled > 0 then call('HSET', flight, unpack(fields, 1, filled)) end
+  left = left - count
+  return before, count
 end
 
 for at = 1, #STEPS, 2 do
@@ -39,36 +59,12 @@ for at = 1, #STEPS, 2 do
     local key = ready(ARGV[place], step)
     local popped = call('RPOP', key, left)
     if popped then
-      local count = take(popped, key)
-      if count > 0 then
-        runs[#runs + 1] = place - 6
-        runs[#runs + 1] = digits(step .. ARGV[place])
-        runs[#runs + 1] = count
-      end
+      local list = digits(step .. ARGV[place])
+      local before, count = hold(popped, key, list)
+      local run = #runs
+      runs[run + 1], runs[run + 2], runs[run + 3], runs[run + 4] = place - 6, list, before, count
     end
   end
 end
 if total == 0 then return {} end
-
-local before = call('INCRBY', TAGS, total) - total
-local flight, cuts, number = INFLIGHT .. consumer, {}, 0
-for run = 1, #runs, 3 do
-  local list, fields, filled = runs[run + 1], {}, 0
-  for i = 1, runs[run + 2] do
-    number = number + 1
-    local payload = messages[number]
-    fields[filled + 1] = (before + number) .. list
-    fields[filled + 2] = payload
-    filled = filled + 2
-    if filled == MOST or i == runs[run + 2] then
-      call('HSET', flight, unpack(fields, 1, filled))
-      filled = 0
-    end
-    if #payload > longest then
-      messages[number] = sub(payload, 1, math.min(4096, longest))
-      cuts[#cuts + 1] = number - 1
-      cuts[#cuts + 1] = #payload
-    end
-  end
-end
-return { before, runs, messages, cuts }
+return { runs, messages, cuts }

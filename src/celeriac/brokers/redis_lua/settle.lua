@@ -6,7 +6,7 @@
 -- Returns the tags that were refused.
 
 local flight = INFLIGHT .. ARGV[1]
-local keep = ARGV[2]
+local ending = until_when(ARGV[2])
 local refused, at = {}, 2
 
 local function arg()
@@ -35,7 +35,7 @@ local function settle(tag, code)
   if accepted and action > 0 then finish(tag, action, extra, payload) end
   if bit.band(code, 8) > 0 then
     local key, json, success = arg(), arg(), arg()
-    if accepted then keep_record(key, json, success, keep) end
+    if accepted then keep_record(key, json, success, ending) end
   end
   if bit.band(code, 16) > 0 then
     for _ = 1, tonumber(arg()) do

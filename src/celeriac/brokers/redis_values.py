@@ -1,0 +1,134 @@
+"""The broker's values as the scripts in `redis_lua` take them, and what they return as values again.
+
+Called by `celeriac.brokers.redis`; talks to nobody.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from celeriac.broker import DeadLetter, Delivery, Publication, Settlement
+from celeriac.brokers.redis_layout import Layout
+from celeriac.redis_client.scripts import Argument
+from celeriac.redis_client.store import KeepsOnRedis, record_arguments
+
+#: A batch is published whole up to this size, else in portions.
+PORTION_BYTES = 16 * 1024 * 1024
+PORTION = 100_000
+_LIST = 100_000  # a tag's last five digits are its list
+
+#: Where messages go: queue, priority step, due time (None: ready now).
+Target = tuple[str, int, float | None]
+
+
+def portions(publications: Sequence[Publication]) -> Iterable[Sequence[Publication]]:
+    """Cut a very large batch into portions; any other stays whole."""
+    if len(publications) <= PORTION and sum([len(p.payload) for p in publications]) <= PORTION_BYTES:
+        return (publications,)
+    cut: list[list[Publication]] = [[]]
+    size = 0
+    for publication in publications:
+        size += len(publication.payload)
+        if cut[-1] and (size > PORTION_BYTES or len(cut[-1]) == PORTION):
+            cut.append([])
+            size = len(publication.payload)
+        cut[-1].append(publication)
+    return cut
+
+
+def by_target(publications: Sequence[Publication], layout: Layout) -> dict[Target, list[bytes]]:
+    """Return the payloads by where they go; those of one list keep their order."""
+    now = time.time()
+    groups: dict[Target, list[bytes]] = {}
+    steps = [layout.step(priority) for priority in range(10)]
+    for publication in publications:
+        due = publication.due
+        if due is not None and (due <= now or layout.mixed):
+            due = None
+        target = (publication.queue, steps[max(min(publication.priority, 9), 0)], due)
+        group = groups.get(target)
+        if group is None:
+            groups[target] = [publication.payload]
+        else:
+            group.append(publication.payload)
+    return groups
+
+
+def target_arguments(target: Target) -> tuple[str, str, Argument]:
+    """Return where to put messages, for publish.lua and settle.lua."""
+    queue, step, due = target
+    return queue, f"{step:02}", "" if due is None else due
+
+
+def settlement_arguments(
+    settlements: Sequence[Settlement], layout: Layout, keeper: KeepsOnRedis | None
+) -> list[Argument]:
+    """Return what settle.lua is to read of `settlements`; their records only if there is a `keeper`."""
+    args: list[Argument] = []
+    for settlement in settlements:
+        if keeper and settlement.record and not settlement.action and not settlement.publish:
+            args += (settlement.tag, 8, *record_arguments(settlement.record))  # by far the most
+            continue
+        code = int(settlement.action)
+        more: list[Argument] = []
+        if code > 1:
+            more.append((settlement.due or 0.0) if code == 2 else settlement.reason)
+        if settlement.payload is not None:
+            code += 4
+            more.append(settlement.payload)
+        if keeper and settlement.record:
+            code += 8
+            more += record_arguments(settlement.record)
+        if settlement.publish:
+            code += 16
+            more.append(len(settlement.publish))
+            for target, payloads in by_target(settlement.publish, layout).items():
+                for payload in payloads:
+                    more += (*target_arguments(target), payload)
+        args += (settlement.tag, code, *more)
+    return args
+
+
+def claimed(reply: list[Any], queues: Sequence[str]) -> list[Delivery]:
+    """Return the deliveries that claim.lua wrote for `queues`."""
+    runs, payloads, cuts = reply
+    deliveries: list[Delivery] = []
+    for run in range(0, len(runs), 4):
+        place, digits, before, count = runs[run : run + 4]
+        queue = queues[place]
+        tag = (before + 1) * _LIST + int(digits)
+        some = payloads if len(runs) == 4 else payloads[len(deliveries) : len(deliveries) + count]
+        tags = range(tag, tag + count * _LIST, _LIST)
+        deliveries += [
+            Delivery(number, queue, payload, len(payload)) for number, payload in zip(tags, some, strict=True)
+        ]
+    for cut in range(0, len(cuts), 2):
+        deliveries[cuts[cut]].size = cuts[cut + 1]
+    return deliveries
+
+
+def held(flat: list[Any]) -> list[Delivery]:
+    """Return what `held` in common.lua wrote, in the order in which it was handed out."""
+    deliveries = [
+        Delivery(int(flat[i]), flat[i + 3].decode(), flat[i + 2], flat[i + 1]) for i in range(0, len(flat), 4)
+    ]
+    return sorted(deliveries, key=lambda delivery: delivery.tag)
+
+
+def letter(key: bytes, text: bytes) -> DeadLetter:
+    """Return the dead letter that `bury` in common.lua wrote."""
+    queue, reason, died, rest = text.split(b" ", 3)
+    end = int(queue) + int(reason)
+    return DeadLetter(
+        key.decode(),
+        rest[: int(queue)].decode(errors="replace"),
+        rest[int(queue) : end].decode(errors="replace"),
+        float(died),
+        rest[end:],
+    )
+
+
+def info(text: bytes) -> dict[str, str]:
+    """Return what the command INFO says."""
+    lines = text.decode(errors="replace").splitlines()
+    return {name: value for name, separator, value in (line.partition(":") for line in lines) if separator}
