@@ -254,7 +254,7 @@ class TestErrors:
             {"default": databases.sqlite(tmp_path / "no" / "folder.sqlite3")}
         )["default"]
         try:
-            with pytest.raises(BrokerDown, match="unable to open database file.*NOT queued"):
+            with pytest.raises(BrokerDown, match=r"unable to open database file.*NOT queued"):
                 DatabaseBroker("django://nowhere").publish([message()], 2)
         finally:
             databases.remove("nowhere")

@@ -86,11 +86,16 @@ def project_dict() -> dict[str, Any]:
     return dict(getattr(settings, "CELERIAC", None) or {})
 
 
+_installed: list[bool] = []
+
+
 def install() -> None:
     """Make this process's apps Django's."""
     registry.set_framework(DjangoFramework())
     registry.set_default_factory(make_default_app)
-    serializers.register_type(Promise, str)
+    if not _installed:
+        serializers.register_type(Promise, str)
+        _installed.append(True)
 
 
 def make_default_app() -> Any:
