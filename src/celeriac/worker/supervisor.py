@@ -202,7 +202,9 @@ class Supervisor:
     def _plan_successor(self, child: Child, clean: bool) -> None:
         now = time.monotonic()
         pause = 0.0
-        if not clean and now - child.born < _QUICK_DEATH and not child.recorder.done:
+        # One that a task has killed was fit for work: a row of such tasks must not hold up the good ones.
+        worked = child.recorder.done or child.recorder.running()
+        if not clean and now - child.born < _QUICK_DEATH and not worked:
             pause = min(max(0.1, 2 * self.pauses.get(child.number, 0.0)), _LONGEST_PAUSE)
         self.pauses[child.number] = pause
         self.start_at[child.number] = now + pause
