@@ -7,7 +7,7 @@ is looked at closely, to say what is wrong in words.
 import inspect
 import reprlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,7 @@ _ADVICE = {
     "BufferedReader": "Pass the file's path.",
     "coroutine": "Await it first and pass what it returns.",
     "generator": "Pass list({0}).",
+    "timedelta": "Pass {0}.total_seconds().",
 }
 _GOOD_TYPES = (
     "None, bool, int, float, str, list, dict, tuple, datetime, date, time, Decimal, UUID, bytes, "
@@ -148,18 +149,40 @@ def explain_unencodable(
 def _explain_one(
     name: str, argument: str, value: Any, serializer: Serializer, cause: Exception
 ) -> EncodeError:
-    cls = type(value)
-    place = caller_place()
-    if hasattr(cls, "_meta") and hasattr(value, "pk"):
-        model = cls.__name__
+    shown, value = _innermost(argument, value, serializer)
+    kind, place = type(value).__name__, caller_place()
+    if hasattr(type(value), "_meta") and hasattr(value, "pk"):
+        held = "is a Django model" if shown == argument else f"holds at {shown} a Django model"
         return ModelArgument(
-            f'Argument "{argument}" of {name} is a Django model ({model} {value.pk}), which cannot go on the queue. '
-            f"Pass {argument}.pk and read it in the task: {model}.objects.get(pk={argument}_pk).{place}"
+            f'Argument "{argument}" of {name} {held} ({kind} {value.pk}), which cannot go on the queue. '
+            f"Pass {shown}.pk and read it in the task: {kind}.objects.get(pk={argument}_pk).{place}"
         )
-    article = "an" if cls.__name__[:1].lower() in "aeiou" else "a"
-    advice = _ADVICE.get(cls.__name__, "").format(argument)
-    inside = "" if cls.__name__ not in ("list", "dict", "tuple") else f" with something inside: {cause}"
+    if isinstance(
+        value, str | int | float | dict | list | tuple
+    ):  # not for its type: too large, or a dict's keys
+        return EncodeError(f'"{shown}" of {name} cannot be serialised as {serializer.name}: {cause}.{place}')
+    held = f"is {_a(kind)}" if shown == argument else f"holds {_a(kind)} at {shown}"
+    advice = _ADVICE.get(kind, "").format(shown)
     return EncodeError(
-        f'Argument "{argument}" of {name} is {article} {cls.__qualname__}{inside}, '
-        f"which {serializer.name} cannot hold. {advice}{' ' if advice else ''}Types that work: {_GOOD_TYPES}.{place}"
+        f'Argument "{argument}" of {name} {held}, which {serializer.name.upper()} cannot hold. '
+        f"{advice}{' ' if advice else ''}Types that work: {_GOOD_TYPES}.{place}"
     )
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def _innermost(path: str, value: Any, serializer: Serializer) -> tuple[str, Any]:
+    """Return the part of a list or dict that cannot be serialised, and where it is: `order["items"][2]`."""
+    parts: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list | tuple):
+        parts = enumerate(value)
+    for key, part in parts:
+        try:
+            serializer.dumps(part)
+        except EncodeError:
+            return _innermost(f"{path}[{key!r}]", part, serializer)
+    return path, value

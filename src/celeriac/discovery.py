@@ -7,6 +7,7 @@ import ast
 import importlib
 import importlib.util
 import linecache
+import os
 import traceback
 from pathlib import Path
 
@@ -49,11 +50,19 @@ def explain_import_error(name: str, error: Exception) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         path, line = error.filename, error.lineno or 0
     elif frames:
-        path, line = frames[-1].filename, frames[-1].lineno or 0
+        own = [frame for frame in frames if not is_library(frame.filename)]
+        path, line = (own or frames)[-1].filename, (own or frames)[-1].lineno or 0
     code = linecache.getline(path, line).strip() if line else ""
     count = _count_tasks(name)
     tasks = f" Its {count} task{'s are' if count != 1 else ' is'} unavailable." if count else ""
     return f"{_shown(path)}, line {line}: {code} → {type(error).__name__}: {error}.{tasks}"
+
+
+def is_library(path: str) -> bool:
+    """Return whether a source file is Celeriac's, Python's or an installed package's, not the project's."""
+    own_and_pythons = tuple(f"{Path(module).parent}/" for module in (__file__, os.__file__))
+    installed = "/site-packages/" in path or "/dist-packages/" in path
+    return installed or path.startswith(("<", *own_and_pythons))
 
 
 def _shown(path: str) -> str:

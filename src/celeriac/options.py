@@ -6,7 +6,7 @@ task (code written for Celery keeps importing).
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from celeriac.errors import UnknownOption
@@ -56,14 +56,22 @@ CALL_NOT_YET = frozenset(
 )
 
 
-def refuse_unknown(given: Iterable[str], known: Iterable[str], not_yet: Iterable[str], what: str) -> None:
-    """Raise UnknownOption for the first of `given` that is not `known`, with the nearest match."""
+def refuse_unknown(
+    given: Iterable[str],
+    known: Iterable[str],
+    not_yet: Iterable[str],
+    what: str,
+    place: Callable[[], str] = str,
+) -> None:
+    """Raise UnknownOption for the first of `given` that is not `known`, with the nearest match; `place` tells where."""
     known = set(known)
     for name in given:
         if name in known:
             continue
         if name in not_yet:
-            raise UnknownOption(f"{what} does not support the option {name!r} in this release of Celeriac.")
+            raise UnknownOption(
+                f"{what} does not support the option {name!r} in this release of Celeriac.{place()}"
+            )
         near = difflib.get_close_matches(name, known, 1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else f" It has: {', '.join(sorted(known))}."
-        raise UnknownOption(f"{what} has no option {name!r}.{hint}")
+        raise UnknownOption(f"{what} has no option {name!r}.{hint}{place()}")

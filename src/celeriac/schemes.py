@@ -6,7 +6,6 @@ A keeper's constructor takes the URL and the settings: `Keeper(url, settings)`.
 import difflib
 import importlib
 import re
-from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from celeriac.errors import NotInstalled, UnknownScheme
@@ -45,6 +44,8 @@ class Keepers(Generic[K]):
         return made
 
     def _third_party(self, scheme: str) -> str:
+        from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, and rarely needed
+
         for entry in entry_points(group=self._group):
             if entry.name == scheme:
                 return entry.value

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from celeriac import options as option_table
 from celeriac import registry
-from celeriac.arguments import Arity
+from celeriac.arguments import Arity, caller_place
 from celeriac.context import Request, current
 from celeriac.errors import ImproperlyConfigured, MaxRetriesExceededError, Retry
 from celeriac.message.message import Headers, Message, Properties
@@ -253,7 +253,9 @@ def _check_call(args: Any, kwargs: Any, options: Mapping[str, Any]) -> None:
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise TypeError(f"kwargs must be a dict, not {type(kwargs).__name__}")
     if options:
-        option_table.refuse_unknown(options, option_table.CALL, option_table.CALL_NOT_YET, "apply_async()")
+        option_table.refuse_unknown(
+            options, option_table.CALL, option_table.CALL_NOT_YET, "apply_async()", caller_place
+        )
 
 
 async def _in_thread(function: Callable[..., AsyncResult], *args: Any, **kwargs: Any) -> AsyncResult:
@@ -269,7 +271,7 @@ def _by_name(name: str) -> Any:
 def make_task(function: Callable[..., Any], app: Sends | None, name: str, given: Mapping[str, Any]) -> Task:
     """Return the task for a function and the options of its decorator."""
     option_table.refuse_unknown(
-        given, option_table.TASK.keys() | option_table.TASK_NOT_YET, (), f"@task of {name}"
+        given, option_table.TASK.keys() | option_table.TASK_NOT_YET, (), f"@task of {name}", caller_place
     )
     base: type[Task] = given.get("base") or Task
     bound = bool(given.get("bind"))

@@ -4,13 +4,12 @@
 hidden.
 """
 
-import shutil
 import textwrap
 from typing import Any
 
 from celeriac import __version__
 from celeriac.app import Celeriac
-from celeriac.cli.paint import Paint
+from celeriac.cli.paint import Paint, terminal_width
 from celeriac.schemes import mask
 from celeriac.worker.options import WorkerOptions
 
@@ -75,7 +74,7 @@ def slots(facts: Facts) -> str:
 
 def tasks_text(names: list[str]) -> str:
     """Return how many tasks there are, and as many of their names as fit on two lines."""
-    width = max(40, min(shutil.get_terminal_size((100, 24)).columns, 120) - 14)
+    width = max(40, min(terminal_width(), 120) - 14)
     wrapped = textwrap.wrap(", ".join(names), width, break_long_words=False, break_on_hyphens=False)
     text = wrapped[:_TASK_LINES]
     if len(wrapped) > _TASK_LINES:

@@ -40,7 +40,7 @@ send_receipt.delay(order.pk)
         "otherwise). A call was not sent; a task that returned the value has run to its end and is marked"
         " as failed.",
         "Messages are text. These types travel: None, bool, int, float, str, list, dict, tuple, datetime,"
-        " date, time, timedelta, Decimal, UUID, bytes, Enum, dataclass. Sets, functions, requests, open "
+        " date, time, Decimal, UUID, bytes, Enum, dataclass. Sets, functions, requests, open "
         "files and query sets do not.",
         "Pass what the task needs to get hold of the thing: a key, a path, a name, a list. For results: "
         "return data, or set ignore_result=True if nobody reads them.",

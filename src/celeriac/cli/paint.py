@@ -18,6 +18,14 @@ def wants_colour(stream: TextIO, no_color: bool = False) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def terminal_width(default: int = 100) -> int:
+    """Return how many columns the terminal has; `shutil` would be slow to import for that."""
+    try:
+        return int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(2).columns or default
+    except (OSError, ValueError):
+        return default
+
+
 class Paint:
     """Wraps text in colour codes, or returns it as it is."""
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from celeriac import __version__
 from celeriac.cli import failures
+from celeriac.cli.paint import terminal_width
 from celeriac.errors import CeleriacError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -195,7 +196,10 @@ def make_program() -> Program:
         help="Background work for Django in one package.",
         epilog=EXAMPLES,
         params=[*global_options(hidden=False), version, skip_checks],
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            "terminal_width": min(terminal_width(), 110),
+        },
     )
 
 

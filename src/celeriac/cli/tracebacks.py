@@ -4,19 +4,10 @@ Called by `logs` for failed tasks. Works on text, as that is what the worker rec
 """
 
 import re
-import sysconfig
-from pathlib import Path
+
+from celeriac.discovery import is_library
 
 _FRAME = re.compile(r'^  File "(?P<path>[^"]+)", line \d+')
-_LIBRARIES = (
-    str(Path(__file__).parents[1]),
-    *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")},
-)
-
-
-def is_library(path: str) -> bool:
-    """Whether a source file is Celeriac's, Python's or an installed package's."""
-    return path.startswith("<") or any(path.startswith(library + "/") for library in _LIBRARIES)
 
 
 def own_frames(text: str) -> str:
