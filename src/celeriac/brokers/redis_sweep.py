@@ -60,23 +60,32 @@ def _fate(stored: bytes, layout: Layout, bound: Any) -> tuple[Argument, ...]:
         properties["delivery_info"]["redelivered"] = True
         payload = msgspec.json.encode(envelope)
         step = layout.step(int(priority))
-        queue = _queue(exchange, routing_key, layout, bound)
-    except (msgspec.DecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        if not isinstance(exchange, str) or not isinstance(routing_key, str):
+            raise TypeError("exchange and routing key are not text")
+    except (msgspec.DecodeError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return "dead", "", f"left by a dead Celery worker, and unreadable: {error}", stored
-    if queue is None:
+    queues = _queues(exchange, routing_key, layout, bound)
+    if not queues:
         reason = (
             f"left by a dead Celery worker; nothing is bound to exchange {exchange!r} for {routing_key!r}"
         )
-        return "dead", str(routing_key), reason, payload
-    return "ready", layout.list_key(queue, step), payload
+        return "dead", routing_key, reason, payload
+    return "ready", payload, *(layout.list_key(queue, step) for queue in queues)
 
 
-def _queue(exchange: str, routing_key: str, layout: Layout, bound: Any) -> str | None:
-    """Return the queue that an exchange leads to, as kombu finds it; the anonymous one leads to its routing key."""
+def _queues(exchange: str, routing_key: str, layout: Layout, bound: Any) -> list[str]:
+    """Return the queues that an exchange leads to, as kombu finds them; the anonymous one leads to its routing key."""
     if not exchange:
-        return routing_key
-    for member in sorted(bound(exchange)):
-        key, pattern, queue = member.decode().split(layout.sep)
-        if key == routing_key or (pattern and re.match(pattern, routing_key)):
-            return str(queue)
-    return None
+        return [routing_key]
+    queues = set()
+    for member in bound(exchange):
+        key, pattern, queue = member.decode(errors="replace").split(layout.sep)
+        if key == routing_key or (pattern and _topic(key).fullmatch(routing_key)):
+            queues.add(queue)
+    return sorted(queues)
+
+
+def _topic(key: str) -> re.Pattern[str]:
+    """Return what a topic's key stands for. The pattern beside it in the table is not ours to trust."""
+    words = {"*": r"[^.]+", "#": r".*?"}
+    return re.compile(r"\.".join(words.get(word) or re.escape(word) for word in key.split(".")))
