@@ -105,7 +105,7 @@ class Recovery:
         except LeaseLost:
             held = []  # its lease ran out before we came: others have put it back
         settlements = []
-        for delivery in held:
+        for delivery in reversed(held):  # the last one put back is the first to be claimed
             if delivery.tag in running and blame:
                 settlements.append(self._lost(delivery, cause, counts))
             else:
@@ -121,7 +121,7 @@ class Recovery:
         """Take over what a consumer with an expired lease held: nobody knows what of it ran."""
         counts = Recovered()
         settlements = []
-        for delivery in self.broker.adopt(dead, by):
+        for delivery in reversed(self.broker.adopt(dead, by)):
             message = _readable(delivery)
             if message is None:
                 settlements.append(Settlement(delivery.tag, Action.PUT_BACK))
