@@ -145,7 +145,7 @@ class KeepChecks(_Fixtures):
             b'"\\u0000"',
             b'"\\ud800"',
             b"NaN",
-            b"[Infinity,-Infinity,1e400]",
+            b"[Infinity,-Infinity]",
             b"123456789012345678901234567890",
             '"ä → 😀"'.encode(),
             b'{"__type__":"uuid","__value__":{"hex":"00000000000000000000000000000000"}}',
