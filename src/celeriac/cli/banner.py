@@ -4,6 +4,7 @@
 hidden.
 """
 
+import os
 import textwrap
 from typing import Any
 
@@ -29,6 +30,7 @@ def facts_of(app: Celeriac, options: WorkerOptions) -> Facts:
         "concurrency": options.concurrency,
         "queues": list(options.queues),
         "tasks": task_names(app),
+        "zone": os.environ.get("TZ", ""),
     }
 
 

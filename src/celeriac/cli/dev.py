@@ -170,6 +170,9 @@ class Terminal:
     def _header(self, facts: Facts) -> None:
         if self._held is None:
             return
+        if facts["zone"]:  # Django makes its TIME_ZONE the process's: all lines are to tell one time
+            os.environ["TZ"] = facts["zone"]
+            time.tzset()
         paint = self._paint
         packages = sorted({name.rpartition(".")[0].removesuffix(".tasks") for name in facts["tasks"]})
         free = (

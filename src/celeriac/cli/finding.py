@@ -21,7 +21,7 @@ from celeriac.discovery import explain_import_error
 from celeriac.errors import AppNotFound, ImproperlyConfigured, NotInstalled, TasksModuleError
 
 SETTINGS = "DJANGO_SETTINGS_MODULE"
-_IN_MANAGE = re.compile(rf"""{SETTINGS}["']\s*[,\]=)]+\s*["']([\w.]+)["']""")
+_IN_MANAGE = re.compile(rf"""{SETTINGS}["'][\s,\]=]+["']([\w.]+)["']""")
 _MAKES_APP = re.compile(r"^\w+\s*(?::[^=]+)?=\s*(?:\w+\.)?(?:Celeriac|Celery)\(", re.MULTILINE)
 _ATTRIBUTES = ("app", "celery")
 

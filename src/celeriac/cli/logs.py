@@ -185,7 +185,10 @@ class JsonLines(logging.Formatter):
         trace = facts.get("traceback") if isinstance(facts, dict) else None
         if trace or record.exc_info:
             line["traceback"] = trace or self.formatException(record.exc_info or (None, None, None))
-        return json.dumps(line, ensure_ascii=False, default=str)
+        # JSON leaves C1 controls and line separators as they are, at which some readers would cut the line.
+        return _CONTROLS.sub(
+            lambda found: f"\\u{ord(found.group()):04x}", json.dumps(line, ensure_ascii=False, default=str)
+        )
 
     @staticmethod
     def _of_task(facts: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""A small Django project in a folder, and the command line run in it as a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+MANAGE = """\
+import os
+import sys
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proj.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+"""
+SETTINGS = """\
+SECRET_KEY = "not-a-secret"
+INSTALLED_APPS = ["django.contrib.contenttypes", "celeriac.django", "shop"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ROOT_URLCONF = "proj.urls"
+DEBUG = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+"""
+MODELS = """\
+from django.db import models
+
+
+class Order(models.Model):
+    pass
+"""
+TASKS = """\
+from celeriac import shared_task
+
+
+@shared_task
+def send_receipt(order): ...
+
+
+@shared_task
+def add(x, y):
+    return x + y
+"""
+#: What must not reach the processes from the outside.
+_STRANGE = ("DJANGO_SETTINGS_MODULE", "CELERY_", "CELERIAC_", "APP", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+
+
+class Project:
+    """A Django project with one app, `shop`, that has two tasks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.write("manage.py", MANAGE)
+        self.write("proj/__init__.py", "")
+        self.write("proj/settings.py", SETTINGS)
+        self.write("proj/urls.py", "urlpatterns = []\n")
+        self.write("shop/__init__.py", "")
+        self.write("shop/models.py", MODELS)
+        self.write("shop/tasks.py", TASKS)
+
+    def write(self, path: str, text: str) -> Path:
+        """Write a file of the project."""
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def set(self, line: str) -> None:
+        """Add a line to the settings."""
+        self.write("proj/settings.py", SETTINGS + line + "\n")
+
+    def migrate(self) -> None:
+        """Make the tables."""
+        found = self.run(sys.executable, "manage.py", "migrate", "--run-syncdb", "-v0")
+        assert found.returncode == 0, found.stderr
+
+    def celeriac(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the console script."""
+        return self.run(sys.executable, "-m", "celeriac.cli", *words, **environment)
+
+    def manage(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run manage.py."""
+        return self.run(sys.executable, "manage.py", *words, **environment)
+
+    def python(self, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a script with Django set up."""
+        script = self.write("script.py", "import django\n\ndjango.setup()\n\n" + code)
+        settings = {"DJANGO_SETTINGS_MODULE": "proj.settings"}
+        return self.run(sys.executable, script.name, **{**settings, **environment})
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project's folder."""
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=clean_environment(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+def clean_environment(more: dict[str, str]) -> dict[str, str]:
+    """Return this process's environment without what would tell the command line something."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_STRANGE)}
+    return kept | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "error"} | more
