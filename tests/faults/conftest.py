@@ -1,0 +1,19 @@
+"""The faults play in the scenarios' projects."""
+
+from tests.scenarios.conftest import (
+    _durable_redis,
+    make_project,
+    postgres_template,
+    pytest_runtest_makereport,
+    redis,
+    sqlite_template,
+)
+
+__all__ = [
+    "_durable_redis",
+    "make_project",
+    "postgres_template",
+    "pytest_runtest_makereport",
+    "redis",
+    "sqlite_template",
+]

@@ -1,0 +1,180 @@
+"""Processes of a worker die: one child, the supervisor, all at once. What ran runs again, and nothing else does."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.conftest import MakeProject
+from tests.scenarios.harness import Project, account, until
+
+PLACES = ["sqlite", "redis", "postgres"]
+#: How soon what a dead child ran must be running again; measured are 0.05 to 0.2 s on an idle machine.
+AGAIN_WITHIN = 2.5
+
+
+@pytest.fixture(params=PLACES)
+def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
+    """A project on each broker."""
+    return make_project(request.param)
+
+
+def test_a_killed_child_s_task_runs_again_at_once_and_no_other(project: Project) -> None:
+    with project.working() as worker:
+        ids = project.client.send("work", [[f"warm-{n}"] for n in range(100)])
+        project.client.wait_empty()  # now a child claims many at a time
+        calls = [["victim", 1.0], ["other", 1.0], *([f"short-{n}", 0.001] for n in range(100))]
+        ids += project.client.send("work", calls)
+        victim = project.journal.wait_started("victim")
+        killed = time.monotonic()
+        os.kill(victim.pid, signal.SIGKILL)
+        again = project.journal.wait_started("victim", 2)
+        project.client.wait_empty()
+        assert worker.said("its process died (signal 9 (SIGKILL)) while it ran, loss 1 of 3")
+    print(f"runs again after {again.start - killed:.3f} s")
+    assert again.start - killed < AGAIN_WITHIN
+    keys = [f"warm-{n}" for n in range(100)] + [call[0] for call in calls]
+    assert [run.key for run in account(project.journal, keys, [killed], 1)] == ["victim"]
+    assert again.losses == 1
+    records = project.client.records(ids)
+    assert {record["state"] for record in records} == {"SUCCESS"}
+    assert [record["losses"] for record in records] == [0] * 100 + [1] + [0] * 101
+
+
+WAYS = ["kill", "exit", "exit 0", "exit in C", "segfault", "abort", "killed in C"]
+
+
+def test_every_way_to_die_costs_one_run_of_one_task(project: Project) -> None:
+    with project.working():
+        good = [f"good-{n}" for n in range(100)]
+        ids = project.client.send("work", [[key, 0.005] for key in good[:50]])
+        dying = project.client.send("die", [[way.replace(" ", "-"), way, 1] for way in WAYS])
+        ids += project.client.send("work", [[key, 0.005] for key in good[50:]])
+        project.client.wait_empty()
+    account(project.journal, good)
+    for way in WAYS:
+        assert [run.losses for run in project.journal.of(way.replace(" ", "-"))] == [0, 1]
+    records = project.client.records(dying)
+    assert [(record["state"], record["losses"]) for record in records] == [("SUCCESS", 1)] * len(WAYS)
+    assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
+
+
+def test_a_task_that_kills_its_process_becomes_a_dead_letter_and_good_ones_go_on(project: Project) -> None:
+    ways = [*WAYS, "kill", "exit", "segfault"]
+    poison = [f"poison-{n}" for n in range(len(ways))]
+    good = [f"good-{n}" for n in range(200)]
+    calls = [[key, 0.005] for key in good]
+    with project.working():
+        begun = time.monotonic()
+        project.client.send("work", [[f"before-{n}", 0.005] for n in range(200)])
+        project.client.wait_empty()
+        alone = time.monotonic() - begun
+        begun = time.monotonic()
+        ids = project.client.send("work", calls[:100])
+        bad = project.client.send("die", [[key, way] for key, way in zip(poison, ways, strict=True)])
+        ids += project.client.send("work", calls[100:])
+        project.client.wait_empty()
+        beside_poison = time.monotonic() - begun
+    print(
+        f"200 good tasks take {alone:.2f} s alone, {beside_poison:.2f} s beside {len(ways)} that kill 3 times each"
+    )
+    account(project.journal, good)
+    runs = project.journal.by_key()
+    assert {key: [run.losses for run in runs[key]] for key in poison} == {key: [0, 1, 2] for key in poison}
+    assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
+    for way, record in zip(ways, project.client.records(bad), strict=True):
+        assert (record["state"], record["losses"]) == ("FAILURE", 3)
+        assert '"exc_type":"WorkerLostError"' in record["result"]
+        assert "its process died 3 times while it ran, the last time by" in record["result"], way
+    letters = project.client.ask("dead_letters")
+    assert len(letters) == len(ways)
+    reasons = " ".join(letter["reason"] for letter in letters)
+    for cause in ("SIGKILL", "SIGSEGV", "SIGABRT", "exit status 3", "exit status 4", "exit status 0"):
+        assert cause in reasons
+    assert beside_poison < 30
+
+
+TASKS = 2000
+KILLS = 5
+
+
+@pytest.mark.slow
+def test_the_whole_tree_is_killed_at_random_moments_and_nothing_is_lost(project: Project) -> None:
+    keys = list(range(TASKS))
+    ids = project.client.send("work", [[key, 0.004] for key in keys])
+    kills = []
+    for kill in range(1, KILLS + 1):
+        worker = project.start(ready=False)
+        # Anywhere in its life: while it starts, at work, hardly after what was left behind was settled.
+        project.journal.wait_count(kill * TASKS // (KILLS + 1) + random.randrange(-150, 150))
+        kills.append(worker.kill_tree())
+    with project.working():
+        project.client.wait_empty()
+    hit = account(project.journal, keys, kills)
+    print(f"{len(hit)} of {TASKS} ran again after {KILLS} kills")
+    assert len(hit) <= 2 * KILLS
+    records = project.client.records(ids)
+    assert {record["state"] for record in records} == {"SUCCESS"}
+    assert project.client.ask("dead_letters") == []
+
+
+LEASE = 3.0
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_tree_killed_with_its_flight_records_is_taken_over_after_the_lease(
+    make_project: MakeProject, place: str
+) -> None:
+    """As on another host: nobody knows what of all that was claimed had started."""
+    project = make_project(place, worker_lease=LEASE)
+    keys = ["long-1", "long-2", *(f"behind-{n}" for n in range(60))]
+    here = project.start()
+    project.client.send("work", [[f"warm-{n}"] for n in range(100)])
+    project.client.wait_empty()
+    ids = project.client.send("work", [["long-1", 0.5], ["long-2", 0.5], *([key, 0.001] for key in keys[2:])])
+    for key in ("long-1", "long-2"):
+        project.journal.wait_started(key)
+    killed = here.kill_tree()
+    held = project.client.ask("depths")["in_flight"]
+    with project.working(worker_state_dir=str(project.folder / "elsewhere")) as there:
+        again = [project.journal.wait_started(key, 2) for key in ("long-1", "long-2")]
+        project.client.wait_empty()
+        assert there.said("has not been heard of for 3 s")
+    after = min(run.start for run in again) - killed
+    print(f"{held} were held, the first ran again {after:.1f} s after the kill")
+    assert LEASE * 0.6 < after < LEASE + 5
+    hit = account(project.journal, keys, [killed], held, slack=0.5)
+    assert {run.key for run in hit} >= {"long-1", "long-2"}
+    # Nobody is blamed for having been claimed.
+    assert {(record["state"], record["losses"]) for record in project.client.records(ids)} == {("SUCCESS", 0)}
+
+
+def test_children_die_with_their_supervisor_and_the_next_start_settles(project: Project) -> None:
+    keys = ["long-1", "long-2", *range(300)]
+    ids = project.client.send("work", [["long-1", 0.6], ["long-2", 0.6], *([n, 0.001] for n in range(300))])
+    worker = project.start()
+    children = worker.children()
+    assert len(children) == 2
+    for key in ("long-1", "long-2"):
+        project.journal.wait_started(key)
+    killed = time.monotonic()
+    worker.signal(signal.SIGKILL)
+    until(lambda: not any(map(is_running, children)), "the children die", 10)
+    print(f"the children were dead after {time.monotonic() - killed:.3f} s")
+    with project.working() as worker:
+        project.client.wait_empty()
+        assert worker.said("A worker that was killed on this host")
+    hit = account(project.journal, keys, [killed])
+    assert sorted(run.key for run in hit) == ["long-1", "long-2"]
+    assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

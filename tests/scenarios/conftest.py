@@ -1,0 +1,116 @@
+"""Where the scenarios take place: `make_project` makes a project on SQLite, Redis or PostgreSQL."""
+
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios.harness import PATIENCE, PROJECT, Project
+from tests.servers import PostgresServer, RedisServer
+from tests.servers import _running as running
+
+MakeProject = Callable[..., Project]
+
+
+def sqlite(path: Path) -> dict[str, Any]:
+    """Return an entry for DATABASES as our system check asks for."""
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(path),
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 5,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+
+
+def migrate(project: Project) -> None:
+    """Make the tables."""
+    command = [sys.executable, str(PROJECT / "manage.py"), "migrate", "-v", "0"]
+    subprocess.run(command, env=project.environment(), check=True, timeout=PATIENCE)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with our tables in it."""
+    folder = tmp_path_factory.mktemp("template")
+    migrate(Project(folder, sqlite(folder / "db.sqlite3")))
+    return folder / "db.sqlite3"
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database with our tables in it, to copy from."""
+    psql(postgres_server, "CREATE DATABASE scenario_template")
+    migrate(Project(tmp_path_factory.mktemp("template"), postgres_server.django("scenario_template")))
+    return "scenario_template"
+
+
+def psql(server: PostgresServer, statement: str) -> None:
+    """Run one statement outside of a transaction."""
+    import psycopg
+
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(statement)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def _durable_redis() -> Iterator[RedisServer]:
+    yield from running(lambda: RedisServer(appendonly="yes", appendfsync="always"))
+
+
+@pytest.fixture
+def redis(_durable_redis: RedisServer) -> RedisServer:
+    """A Redis that loses nothing when it is killed; empty at the test's start."""
+    _durable_redis.thaw()
+    if not _durable_redis.is_up():
+        _durable_redis.start()
+    _durable_redis.flush()
+    return _durable_redis
+
+
+@pytest.fixture
+def make_project(
+    request: pytest.FixtureRequest, tmp_path: Path, sqlite_template: Path
+) -> Iterator[MakeProject]:
+    """Make a project on "sqlite", "redis" or "postgres"; keyword arguments are Celeriac's settings."""
+    made: list[Project] = []
+
+    def make(place: str, **settings: Any) -> Project:
+        path = tmp_path / "db.sqlite3"
+        shutil.copyfile(sqlite_template, path)
+        database = sqlite(path)
+        if place == "redis":
+            url = request.getfixturevalue("redis").url
+            settings = {"broker_url": url, "result_backend": url} | settings
+        elif place == "postgres":
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            template = request.getfixturevalue("postgres_template")
+            name = f"scenario_{uuid.uuid4().hex}"
+            psql(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+            database = server.django(name)
+        made.append(Project(tmp_path, database, **settings))
+        return made[-1]
+
+    yield make
+    failed = getattr(request.node, "failed", False)
+    for project in made:
+        project.close()
+        if failed:
+            for worker in project.workers:
+                print(f"--- {worker.log_path.name}\n{worker.log[-6000:]}", file=sys.stderr)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Tell the fixtures whether the test has failed, so that they show the workers' logs."""
+    report = yield
+    if report.when == "call":
+        item.failed = report.failed  # type: ignore[attr-defined]
+    return report

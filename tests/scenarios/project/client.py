@@ -1,0 +1,148 @@
+"""The project's web process, played by a script: does what the test asks for, a JSON object a line each way.
+
+Ends when its standard input does.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
+
+import django
+
+django.setup()
+
+from celeriac import registry
+from celeriac.broker import Publication
+from celeriac.errors import CeleriacError
+
+app = registry.current_app()
+app.load_tasks()
+
+
+def told(error: CeleriacError) -> dict[str, Any]:
+    """What an error says, for the test."""
+    return {
+        "type": type(error).__name__,
+        "code": error.code,
+        "text": str(error),
+        "maybe": getattr(error, "maybe_queued", False),
+    }
+
+
+class Stream(threading.Thread):
+    """Sends `task(key, *args)` for one key after another, with pauses, and notes what `delay` said of each."""
+
+    def __init__(self, task: str, keys: list[Any], args: list[Any], pause: float) -> None:
+        super().__init__(daemon=True)
+        self.task, self.keys, self.args, self.pause = app.tasks[task], keys, args, pause
+        self.accepted: list[Any] = []
+        self.maybe: list[Any] = []
+        self.refused: list[Any] = []
+        self.longest = 0.0
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        for key in self.keys:
+            start = time.monotonic()
+            try:
+                self.task.delay(key, *self.args)
+                self.accepted.append(key)
+            except CeleriacError as error:
+                (self.maybe if getattr(error, "maybe_queued", False) else self.refused).append(key)
+            self.longest = max(self.longest, time.monotonic() - start)
+            if self.stopped.wait(self.pause):
+                return
+
+
+stream: Stream | None = None
+
+
+def send(task: str, calls: list[list[Any]], options: dict[str, Any]) -> list[str]:
+    """Send one task many times in one batch; return the ids."""
+    with app.batch():
+        return [app.tasks[task].apply_async(args, **options).id for args in calls]
+
+
+def delay(task: str, args: list[Any]) -> dict[str, Any]:
+    """Call `delay`; return the id or the error, and how long it took."""
+    start = time.monotonic()
+    try:
+        answer: dict[str, Any] = {"id": app.tasks[task].delay(*args).id}
+    except CeleriacError as error:
+        answer = {"error": told(error)}
+    return answer | {"seconds": time.monotonic() - start}
+
+
+def put(payloads: list[str]) -> None:
+    """Publish raw messages, given as hexadecimal digits."""
+    app.broker.publish([Publication("x", "t", "celery", bytes.fromhex(payload)) for payload in payloads], 10)
+
+
+def begin(task: str, keys: list[Any], args: list[Any], pause: float) -> None:
+    """Begin to send in the background."""
+    global stream
+    stream = Stream(task, keys, args, pause)
+    stream.start()
+
+
+def finish(stop: bool) -> dict[str, Any]:
+    """Wait until all is sent (or stop) and return what was accepted, refused and neither."""
+    assert stream is not None
+    if stop:
+        stream.stopped.set()
+    stream.join()
+    return {
+        "accepted": stream.accepted,
+        "maybe": stream.maybe,
+        "refused": stream.refused,
+        "longest": stream.longest,
+    }
+
+
+def depths() -> dict[str, int]:
+    """Return how many messages are ready, scheduled and in flight, in all queues."""
+    total = {"ready": 0, "scheduled": 0, "in_flight": 0}
+    for depth in app.broker.depths().values():
+        for name in total:
+            total[name] += getattr(depth, name)
+    return total
+
+
+def dead_letters() -> list[dict[str, Any]]:
+    """Return all dead letters."""
+    return [
+        {"reason": letter.reason, "payload": letter.payload.hex()} for letter in app.broker.dead_letters(1000)
+    ]
+
+
+def records(ids: list[str]) -> list[dict[str, Any] | None]:
+    """Return what the result store knows of each."""
+    found = app.store.fetch(ids)
+    return [
+        None
+        if task_id not in found
+        else {
+            "state": found[task_id].state,
+            "result": found[task_id].result.decode(),
+            "losses": found[task_id].losses,
+            "retries": found[task_id].retries,
+        }
+        for task_id in ids
+    ]
+
+
+OPERATIONS = {f.__name__: f for f in (send, delay, put, begin, finish, depths, dead_letters, records)}
+
+print(json.dumps({"ready": True}), flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    try:
+        answer = {"answer": OPERATIONS[asked["do"]](**asked["with"])}
+    except CeleriacError as error:
+        answer = {"error": told(error)}
+    print(json.dumps(answer), flush=True)

@@ -1,0 +1,146 @@
+"""Tasks that leave a trace: each start and each end of a run is a line in the journal.
+
+A line is: monotonic time, "start" or "end", the task's key, process, losses and retries so far. `harness.Journal`
+reads it. Written with O_APPEND and one system call, so that lines of several processes stay whole, and the
+last one before a kill is there.
+"""
+
+import asyncio
+import ctypes
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from celeriac import Task, shared_task
+
+_journal = os.open(os.environ["SCENARIO_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+
+@contextmanager
+def noted(task: Task, key: Any) -> Iterator[None]:
+    """Note the beginning of a run, and its end if it comes to one."""
+    request = task.request
+    words = f"{key} {os.getpid()} {request.losses} {request.retries}"
+    os.write(_journal, f"{time.monotonic():.6f} start {words}\n".encode())
+    yield
+    os.write(_journal, f"{time.monotonic():.6f} end {words}\n".encode())
+
+
+@shared_task(bind=True)
+def work(self: Task, key: Any, seconds: float = 0.0) -> Any:
+    """Take `seconds` and return the key."""
+    with noted(self, key):
+        if seconds:
+            time.sleep(seconds)
+    return key
+
+
+@shared_task(bind=True)
+async def sleep(self: Task, key: Any, seconds: float = 0.0) -> Any:
+    """The same as a coroutine."""
+    with noted(self, key):
+        await asyncio.sleep(seconds)
+    return key
+
+
+@shared_task(bind=True, acks_late=False)
+def at_most_once(self: Task, key: Any, seconds: float = 0.0) -> Any:
+    """The same, settled before it starts."""
+    with noted(self, key):
+        time.sleep(seconds)
+    return key
+
+
+@shared_task(bind=True)
+def large(self: Task, key: Any, size: int) -> str:
+    """Return `size` characters: more than a flight record holds, if need be."""
+    with noted(self, key):
+        return "x" * size
+
+
+@shared_task(bind=True)
+def hold(self: Task, key: Any, seconds: float) -> Any:
+    """Run in C for about `seconds` without once letting go of the GIL."""
+    with noted(self, key):
+        count = 2_000_000
+        start = time.monotonic()
+        sum(range(count))
+        sum(range(int(count * seconds / (time.monotonic() - start))))
+    return key
+
+
+@shared_task(bind=True, max_retries=5)
+def flaky(self: Task, key: Any, times: int) -> Any:
+    """Fail `times` times and ask for another try at once."""
+    with noted(self, key):
+        pass
+    if self.request.retries < times:
+        raise self.retry(countdown=0)
+    return key
+
+
+@shared_task(bind=True)
+def fail(self: Task, key: Any, text: str) -> None:
+    """Fail."""
+    with noted(self, key):
+        pass
+    raise ValueError(text)
+
+
+@shared_task(bind=True)
+def die(self: Task, key: Any, how: str, times: int = 100) -> Any:
+    """End this process, in the first `times` runs."""
+    with noted(self, key):
+        if self.request.losses < times:
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            _DEATHS[how]()
+    return key
+
+
+def _exit_in_c() -> None:
+    # Not only in C, but from a thread's point of view in the midst of it: the other threads are still running.
+    ctypes.PyDLL(None).exit(4)
+
+
+def _segfault() -> None:
+    ctypes.string_at(8)
+
+
+def _killed_in_c() -> None:
+    """Be killed by another process while C code runs that has let go of the GIL."""
+    subprocess.Popen(["sh", "-c", f"sleep 0.05; kill -9 {os.getpid()}"])
+    hashlib.pbkdf2_hmac("sha512", b"password", b"salt", 50_000_000)
+
+
+_DEATHS = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "exit": lambda: os._exit(3),
+    "exit 0": lambda: os._exit(0),
+    "exit in C": _exit_in_c,
+    "segfault": _segfault,
+    "abort": os.abort,
+    "killed in C": _killed_in_c,
+}
+
+
+@shared_task(bind=True)
+def run_program(self: Task, key: Any) -> int:
+    """Start a program, ask it to end, and return its status."""
+    with noted(self, key):
+        program = subprocess.Popen(["sleep", "60"])
+        program.terminate()
+        return program.wait(20)
+
+
+@shared_task(bind=True)
+def out_of_memory(self: Task, key: Any) -> None:
+    """Raise MemoryError as a real lack of memory does."""
+    with noted(self, key):
+        pass
+    bytearray(1 << 60)

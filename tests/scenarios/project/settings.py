@@ -1,0 +1,17 @@
+"""Settings of the scenarios' project. What differs from test to test comes in SCENARIO, as JSON.
+
+SCENARIO holds `database`, an entry of DATABASES, and `settings`, Celeriac's by their CELERY_ names.
+"""
+
+import json
+import os
+
+_scenario = json.loads(os.environ["SCENARIO"])
+
+SECRET_KEY = "only for tests"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = ["celeriac.django", "jobs"]
+DATABASES = {"default": _scenario["database"]}
+
+globals().update(_scenario["settings"])
