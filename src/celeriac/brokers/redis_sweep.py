@@ -6,13 +6,12 @@ visibility timeout, back to the consuming end of the queue, marked as redelivere
 silence (a message that cannot be read, an exchange that nothing is bound to) becomes a dead letter.
 """
 
+import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-import msgspec
 
 from celeriac.brokers.redis_layout import Layout
 from celeriac.redis_client.connection import Connection, pack
@@ -20,6 +19,9 @@ from celeriac.redis_client.scripts import Argument, Script
 
 #: Entries for each sweep; the next one is a few seconds away.
 _MOST = 100
+
+#: Looks up the members of an exchange's table of bindings.
+Bound = Callable[[str], Iterable[bytes]]
 
 
 def sweep(connection: Connection, layout: Layout, scripts: Mapping[str, Script], patience: float) -> int:
@@ -50,19 +52,19 @@ def sweep(connection: Connection, layout: Layout, scripts: Mapping[str, Script],
         scripts["unlock"].run(connection, (layout.unacked_mutex, token), patience)
 
 
-def _fate(stored: bytes, layout: Layout, bound: Any) -> tuple[Argument, ...]:
+def _fate(stored: bytes, layout: Layout, bound: Bound) -> tuple[Argument, ...]:
     """Return what is to become of an entry of `unacked`, as `restore.lua` takes it."""
     try:
-        envelope, exchange, routing_key = msgspec.json.decode(stored)
+        envelope, exchange, routing_key = json.loads(stored)
         properties = envelope["properties"]
         priority = properties.get("priority") or 0
         envelope["headers"]["redelivered"] = True
         properties["delivery_info"]["redelivered"] = True
-        payload = msgspec.json.encode(envelope)
+        payload = json.dumps(envelope).encode()
         step = layout.step(int(priority))
         if not isinstance(exchange, str) or not isinstance(routing_key, str):
             raise TypeError("exchange and routing key are not text")
-    except (msgspec.DecodeError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return "dead", "", f"left by a dead Celery worker, and unreadable: {error}", stored
     queues = _queues(exchange, routing_key, layout, bound)
     if not queues:
@@ -73,7 +75,7 @@ def _fate(stored: bytes, layout: Layout, bound: Any) -> tuple[Argument, ...]:
     return "ready", payload, *(layout.list_key(queue, step) for queue in queues)
 
 
-def _queues(exchange: str, routing_key: str, layout: Layout, bound: Any) -> list[str]:
+def _queues(exchange: str, routing_key: str, layout: Layout, bound: Bound) -> list[str]:
     """Return the queues that an exchange leads to, as kombu finds them; the anonymous one leads to its routing key."""
     if not exchange:
         return [routing_key]
