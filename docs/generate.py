@@ -1,0 +1,349 @@
+"""Writes the generated parts of the reference pages: `python docs/generate.py`. With --check it only looks.
+
+A part lies between `<!-- generated: NAME -->` and `<!-- end -->`; what stands around it is written by hand. All of it
+comes from the code: the settings, the options, the errors and their chapters, the command line, the docstrings.
+`tests/docs/test_reference.py` fails where a page is not up to date.
+"""
+
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+import click
+import msgspec
+
+from celeriac import AsyncResult, Celeriac, Task, brokers, config, errors, options, stores
+from celeriac.cli.codes import CODES
+from celeriac.cli.options import IGNORED, REFUSED
+from celeriac.cli.program import ABSENT, COMMANDS, make_program
+from celeriac.context import Request
+
+DOCS = Path(__file__).resolve().parent
+_PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+#: What there is to say about each option of a task.
+TASK_HELP = {
+    "name": "The name on the wire. Unset: module and function, `shop.tasks.add`.",
+    "bind": "Pass the task itself as first argument, `self`.",
+    "base": "A subclass of `celeriac.Task` whose instance the task is.",
+    "typing": "Check arguments against the function when the task is sent.",
+    "max_retries": "How often it may be retried; `None`: without limit.",
+    "default_retry_delay": "Seconds before a retry that names no time.",
+    "autoretry_for": "Exceptions after which it is retried by itself.",
+    "dont_autoretry_for": "Exceptions that are left out of `autoretry_for`.",
+    "retry_kwargs": "Arguments of `retry()` for automatic retries: `max_retries`, `countdown`, `eta`.",
+    "retry_backoff": "Wait twice as long before each automatic retry: 1 s first, or as many as it says.",
+    "retry_backoff_max": "The longest wait of a backoff, in seconds.",
+    "retry_jitter": "Wait a random time up to what the backoff says.",
+    "throws": "Exceptions that are expected: logged at INFO, without a traceback.",
+    "ignore_result": "Store no result.",
+    "store_errors_even_if_ignored": "Store failures all the same.",
+    "track_started": "Store the state STARTED when it begins.",
+    "acks_late": "`False`: at most once. See [Guarantees](../guarantees.md#at-most-once).",
+    "reject_on_worker_lost": "Accepted; a task whose process died always runs again.",
+    "expires": "Do not start it later than so many seconds after it was sent, or than a time.",
+    "priority": "0 to 9, higher runs first.",
+    "queue": "The queue that it is sent to.",
+    "serializer": "How its arguments are written: `json`, or another that `accept_content` names.",
+}
+
+#: What there is to say about each option of a call.
+CALL_HELP = {
+    "countdown": "Run it so many seconds from now.",
+    "eta": "Run it at this time: a datetime, or ISO 8601 text. Without a zone: in `timezone`.",
+    "expires": "Do not start it later than so many seconds from now, or than a time.",
+    "queue": "The queue, whatever the task or a route says.",
+    "priority": "0 to 9, higher runs first.",
+    "task_id": "Its id. Unset: a new UUID of version 7.",
+    "headers": "Headers of your own, a dict: `self.request.headers` in the task.",
+    "ignore_result": "Store no result of this call.",
+    "serializer": "How the arguments are written.",
+    "shadow": "A name to show in logs instead of the task's.",
+    "time_limit": "Sent along, for Celery's workers; not enforced by ours yet.",
+    "soft_time_limit": "Sent along, for Celery's workers; not enforced by ours yet.",
+    "retry": "Accepted, without effect.",
+    "retry_policy": "Accepted, without effect.",
+    "delivery_mode": "Accepted, without effect: messages are always kept.",
+    "add_to_parent": "Accepted, without effect.",
+}
+
+
+def main() -> int:
+    """Write or check all pages; return the exit status."""
+    check = "--check" in sys.argv[1:]
+    stale = [page for page in sorted(DOCS.rglob("*.md")) if fresh(page) != page.read_text()]
+    for page in stale:
+        sys.stdout.write(f"{page.relative_to(DOCS.parent)} {'is not up to date' if check else 'written'}\n")
+        if not check:
+            page.write_text(fresh(page))
+    return 1 if check and stale else 0
+
+
+def fresh(page: Path) -> str:
+    """Return a page's text with its generated parts made anew."""
+    return _PART.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]().strip()}\n\n{part[3]}", page.read_text())
+
+
+# -- pieces of Markdown
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table."""
+    head = tuple(head)
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def code(value: object) -> str:
+    """Return a value as code."""
+    return f"`{value}`"
+
+
+def plain_type(hint: Any) -> str:
+    """Return a type as people say it."""
+    if get_origin(hint) is typing.Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) in (typing.Union, UnionType):
+        return " or ".join(plain_type(part) for part in get_args(hint) if part is not NoneType)
+    if get_origin(hint) is not None:
+        inside = [part for part in get_args(hint) if part is not Any]
+        name = get_origin(hint).__name__
+        return f"{name} of {plain_type(inside[0])}" if name == "list" and inside else str(name)
+    return {"str": "text", "float": "seconds", "int": "number", "bool": "true or false"}.get(
+        hint.__name__, hint.__name__
+    )
+
+
+def _default(field: Any) -> str:
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return code(value)
+
+
+# -- the parts
+
+
+def settings() -> str:
+    """All settings, in groups by the first word of their names."""
+    fields = {field.name: field for field in msgspec.structs.fields(config.Settings)}
+    groups: dict[str, list[str]] = {"broker": [], "task": [], "result": [], "worker": [], "other": []}
+    for name in config.ROWS:
+        word = name.partition("_")[0]
+        groups[word if word in groups else "other"].append(name)
+    parts = []
+    for title, names in groups.items():
+        rows = []
+        for name in names:
+            row, field = config.ROWS[name], fields[name]
+            old = ", ".join(code(written) for written in row.old if written != f"CELERY_{name.upper()}")
+            rows.append(
+                (
+                    code(f"CELERY_{name.upper()}"),
+                    plain_type(config._HINTS[name]),
+                    _default(field),
+                    row.help,
+                    old,
+                )
+            )
+        parts += [f"## {title.capitalize()}", table(("setting", "type", "default", "", "older names"), rows)]
+    return "\n\n".join(parts)
+
+
+def settings_not_yet() -> str:
+    """Celery's settings that have no effect."""
+    not_yet = ", ".join(code(name) for name in sorted(config.NOT_YET))
+    moot = ", ".join(code(name) for name in sorted(config.MOOT))
+    return f"**Not in this release:** {not_yet}.\n\n**Without meaning here**, and best removed: {moot}."
+
+
+def task_options() -> str:
+    """Options of tasks."""
+    rows = [(code(name), _task_default(default), TASK_HELP[name]) for name, default in options.TASK.items()]
+    return table(("option", "default", ""), rows)
+
+
+def _task_default(default: object) -> str:
+    return "" if default is None else code(f"{default:g}" if isinstance(default, float) else default)
+
+
+def task_options_not_yet() -> str:
+    """Celery's task options that have no effect."""
+    return ", ".join(code(name) for name in sorted(options.TASK_NOT_YET)) + "."
+
+
+def call_options() -> str:
+    """Options of calls."""
+    return table(("option", ""), [(code(name), text) for name, text in CALL_HELP.items()])
+
+
+def call_options_not_yet() -> str:
+    """Celery's options of calls that are refused."""
+    return ", ".join(code(name) for name in sorted(options.CALL_NOT_YET)) + "."
+
+
+def error_tree() -> str:
+    """The tree in the docstring of `celeriac.errors`."""
+    drawing = re.search(r"\n\n(    CeleriacError\n.*?)\n\nA keeper", str(errors.__doc__), re.DOTALL)
+    assert drawing is not None
+    lines = drawing[1].split("\n")
+    return "```text tree\n" + "\n".join(line.removeprefix("    ").rstrip() for line in lines) + "\n```"
+
+
+def error_codes() -> str:
+    """The chapters of `celeriac help`."""
+    classes = {
+        cls.code: cls
+        for cls in vars(errors).values()
+        if isinstance(cls, type)
+        and issubclass(cls, errors.CeleriacError)
+        and "code" in vars(cls)
+        and cls.code
+    }
+    parts = []
+    for number, chapter in CODES.items():
+        named = f"Raised as `celeriac.errors.{classes[number].__name__}`." if number in classes else ""
+        parts.append(f"## {number}\n\n**{chapter.title}.** {chapter.what} {named}")
+        parts.append(f"*Why:* {chapter.why}\n\n*What to do:* {chapter.do}")
+        if chapter.example:
+            parts.append(f"```text example\n{chapter.example.strip()}\n```")
+    return "\n\n".join(parts)
+
+
+def command_line() -> str:
+    """Each command with its options."""
+    program = make_program()
+    parts = []
+    with click.Context(program, info_name="celeriac") as ctx:
+        parts += ["## Options of every command", _option_table(program)]
+        for name, (_, text) in COMMANDS.items():
+            command = program.get_command(ctx, name)
+            assert command is not None
+            arguments = " ".join(p.make_metavar(ctx) for p in command.params if isinstance(p, click.Argument))
+            usage = f"`celeriac {name} [options]{' ' + arguments if arguments else ''}`"
+            parts.append(f"## {name}\n\n{text}\n\n{usage}")
+            if any(isinstance(p, click.Option) and not p.hidden for p in command.params):
+                parts.append(_option_table(command))
+    return "\n\n".join(parts)
+
+
+def _option_table(command: click.Command) -> str:
+    shown = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+    return table(("option", ""), [(_option_name(p), p.help or "") for p in shown])
+
+
+def _option_name(option: click.Option) -> str:
+    value = f" {option.metavar}" if option.metavar else ""
+    if isinstance(option.type, click.Choice):
+        value = " " + "/".join(str(choice) for choice in option.type.choices)
+    return code(", ".join(option.opts) + ("" if option.is_flag else value))
+
+
+def celerys_options() -> str:
+    """Options of Celery's worker that are accepted or refused."""
+    accepted = [(code(", ".join(names)), text) for names, (_, text) in IGNORED.items()]
+    refused = [(code(", ".join(names)), text) for names, (_, text) in REFUSED.items()]
+    return (
+        "Accepted, with a line that says so:\n\n"
+        + table(("option", "why it has no effect"), accepted)
+        + "\n\nRefused:\n\n"
+        + table(("option", "what to do instead"), refused)
+    )
+
+
+def celerys_commands() -> str:
+    """Commands of Celery's that are not here."""
+    return table(
+        ("command", ""), [(code(name), text[:1].upper() + text[1:]) for name, text in ABSENT.items()]
+    )
+
+
+def schemes() -> str:
+    """What URLs may begin with."""
+    rows = []
+    for setting, keepers in (("broker_url", brokers.KEEPERS), ("result_backend", stores.KEEPERS)):
+        for scheme, (target, extra) in keepers._built_in.items():
+            module, _, cls = target.partition(":")
+            rows.append(
+                (
+                    code(setting),
+                    code(scheme),
+                    code(f"{module}.{cls}"),
+                    code(f"celeriac[{extra}]") if extra else "",
+                )
+            )
+    return table(("setting", "scheme", "class", "to install"), rows)
+
+
+def api() -> str:
+    """The public names of the classes that users hold, with the first line of their docstrings."""
+    parts = []
+    for title, cls in (
+        ("The app: `celeriac.Celeriac`, also `celeriac.Celery`", Celeriac),
+        ("A task: what `@shared_task` and `@app.task` return", Task),
+        ("A result: `celeriac.AsyncResult`", AsyncResult),
+        ("The running call: `self.request`", Request),
+    ):
+        rows = []
+        for name, member in _public(cls):
+            text = inspect.getdoc(member) or ""
+            rows.append((code(name + _signature(member)), text.split("\n\n")[0]))
+        parts += [f"## {title}", table(("", ""), rows)]
+    return "\n\n".join(parts)
+
+
+def _public(cls: type) -> list[tuple[str, Any]]:
+    described = (property, staticmethod, classmethod)
+    return [
+        (name, member)
+        for name, member in vars(cls).items()
+        if not name.startswith("_")
+        and (inspect.isfunction(member) or isinstance(member, described))
+        and name not in _INTERNAL
+    ]
+
+
+#: Public to the package only.
+_INTERNAL = frozenset(
+    {"send", "send_on_commit", "publish", "autoretry", "call", "app", "resolved", "framework", "load_tasks"}
+)
+
+
+def _signature(member: Any) -> str:
+    if not inspect.isfunction(member):
+        return ""
+    parameters = [
+        p for p in inspect.signature(member).parameters.values() if p.name not in ("self", "_celery")
+    ]
+    shown = [p.replace(annotation=p.empty) for p in parameters]
+    return str(inspect.Signature(shown))
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "settings-not-yet": settings_not_yet,
+    "task-options": task_options,
+    "task-options-not-yet": task_options_not_yet,
+    "call-options": call_options,
+    "call-options-not-yet": call_options_not_yet,
+    "error-tree": error_tree,
+    "error-codes": error_codes,
+    "command-line": command_line,
+    "celerys-options": celerys_options,
+    "celerys-commands": celerys_commands,
+    "schemes": schemes,
+    "api": api,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

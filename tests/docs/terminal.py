@@ -1,0 +1,207 @@
+"""Runs console blocks as a reader would: one shell whose folder and environment stay, and servers left running.
+
+A block holds commands after `$ ` and, below each, what it prints. A line of three dots stands for any lines, three dots
+in a line for any text. Times of day, durations, ids and version numbers need not be the same.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PATIENCE = 120.0
+STOP_WITHIN = 20.0
+
+_VARYING = (
+    (re.compile(r"\x1b\[[0-9;]*m"), ""),
+    (re.compile(r"\b\d\d:\d\d:\d\d(\.\d+)?"), "<time>"),
+    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<id>"),
+    (re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{8}\b|\b[a-f]{8}\b"), "<id>"),
+    (re.compile(r"\b\d+(\.\d+)? (ms|s)\b"), "<duration>"),
+    (re.compile(r"\b\d+ process(es)?\b"), "<processes>"),
+    (re.compile(r"\bwatching \d+ files\b"), "watching <files>"),
+    (re.compile(r"\b\d+\.\d+\.\d+\b(?!\.)"), "<version>"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of a block and the lines that it is to print."""
+
+    line: str
+    output: tuple[str, ...]
+
+
+def commands(text: str) -> list[Command]:
+    """Return the commands of a console block; a command goes on after a backslash."""
+    found: list[Command] = []
+    lines = iter(text.rstrip("\n").split("\n"))
+    for line in lines:
+        if line.startswith("$ "):
+            command = line[2:]
+            while command.endswith("\\"):
+                command += "\n" + next(lines)
+            found.append(Command(command, ()))
+        elif found:
+            found[-1] = Command(found[-1].line, (*found[-1].output, line))
+        else:
+            raise AssertionError(f"output before the first command: {line!r}")
+    return found
+
+
+def missing(output: str, expected: tuple[str, ...]) -> str | None:
+    """Return the first line of `expected` that `output` does not have in its place, or None."""
+    have = [_plain(line) for line in output.split("\n")]
+    at, anything = 0, False
+    for line in expected:
+        if line.strip() in ("...", "…"):
+            anything = True
+            continue
+        wanted = _pattern(line)
+        if not line.strip():
+            continue
+        reach = range(at, len(have)) if anything else _next(have, at)
+        found = next((number for number in reach if wanted.fullmatch(have[number])), None)
+        if found is None:
+            return line
+        at, anything = found + 1, False
+    return None
+
+
+def _next(have: list[str], at: int) -> range:
+    """The next line that is not empty."""
+    while at < len(have) and not have[at]:
+        at += 1
+    return range(at, min(at + 1, len(have)))
+
+
+def _plain(line: str) -> str:
+    for pattern, stand_in in _VARYING:
+        line = pattern.sub(stand_in, line)
+    return " ".join(line.split())
+
+
+def _pattern(line: str) -> re.Pattern[str]:
+    parts = re.split(r"\.\.\.", _plain(line))
+    return re.compile(".*".join(map(re.escape, parts)))
+
+
+class Terminal:
+    """A shell in `folder`. Use as a context manager: what was left running is stopped as by Ctrl-C at the end."""
+
+    def __init__(self, folder: Path, state: Path, environment: Mapping[str, str]) -> None:
+        self._cwd = state / "cwd"
+        self._state = state / "environment"
+        self._cwd.write_text(str(folder))
+        self._state.write_text("")
+        self._environment = dict(environment)
+        self.running: list[Running] = []
+
+    @property
+    def folder(self) -> Path:
+        """Where the shell is."""
+        return Path(self._cwd.read_text().strip())
+
+    def _script(self, command: str) -> str:
+        return f'. "{self._state}"\ncd "$(cat "{self._cwd}")"\n{command}\n'
+
+    def run(self, command: Command) -> str:
+        """Run a command to its end; it must succeed and print what it is to print."""
+        keep = f'status=$?; export -p > "{self._state}"; pwd > "{self._cwd}"; exit $status\n'
+        done = subprocess.run(
+            ["bash", "-c", self._script(command.line) + keep],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, f"$ {command.line}\n{done.stdout}\n(exit status {done.returncode})"
+        lacking = missing(done.stdout, command.output)
+        assert lacking is None, f"$ {command.line}\n{done.stdout}\nlacks the line: {lacking}"
+        return done.stdout
+
+    def start(self, command: Command) -> "Running":
+        """Start a command, wait until it has printed what it is to print, and leave it running."""
+        process = subprocess.Popen(
+            ["bash", "-c", self._script(f"exec {command.line}")],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        running = Running(command.line, process)
+        self.running.append(running)
+        running.await_lines(command.output)
+        return running
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for running in self.running:
+            running.end()
+
+
+class Running:
+    """A command in a terminal of its own."""
+
+    def __init__(self, line: str, process: "subprocess.Popen[str]") -> None:
+        self.line = line
+        self.process = process
+        self._text: list[str] = []
+        self._changed = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._changed:
+                self._text.append(line)
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+    @property
+    def output(self) -> str:
+        """What it has printed up to now."""
+        with self._changed:
+            return "".join(self._text)
+
+    def await_lines(self, expected: tuple[str, ...], within: float = PATIENCE) -> None:
+        """Return when it has printed `expected`; fail when it ends or the time is over before."""
+        deadline = time.monotonic() + within
+        while (lacking := missing(self.output, expected)) is not None:
+            left = deadline - time.monotonic()
+            told = f"$ {self.line}\n{self.output}\nlacks the line: {lacking}"
+            assert left > 0, told
+            ended = self.process.poll() is not None
+            with self._changed:
+                self._changed.wait(min(left, 0.2))
+            assert not ended or missing(self.output, expected) is None, told
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C and return the exit status."""
+        os.kill(self.process.pid, signal.SIGINT)
+        return self.process.wait(STOP_WITHIN)
+
+    def end(self) -> None:
+        """Stop it, whatever it takes."""
+        try:
+            if self.process.poll() is None:
+                self.interrupt()
+        finally:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.process.wait(STOP_WITHIN)
