@@ -1,6 +1,9 @@
 """The contract of brokers, and the values they move.
 
 Keepers are in `celeriac.brokers` and `celeriac.django.broker`; `celeriac.testing.broker_exam` proves one.
+Values with `gc=False` can be part of no reference cycle, and there are thousands of them at a time: the garbage
+collector need not look at them.
+
 A broker moves bytes (`payload`, see `celeriac.message.protocol`) and never reads them. Producers call `publish`;
 worker children `register`, `claim`, `settle`, `held` and `wait`; supervisors `renew`, `expired` and `adopt`;
 the admin and the command line look.
@@ -18,7 +21,7 @@ from msgspec import Struct
 from celeriac.store import Record, ResultStore
 
 
-class Publication(Struct):
+class Publication(Struct, gc=False):
     """A message on its way to a broker. `due` is a unix time in seconds; None or a time past means now."""
 
     id: str
@@ -29,7 +32,7 @@ class Publication(Struct):
     due: float | None = None
 
 
-class Delivery(Struct):
+class Delivery(Struct, gc=False):
     """A message that a consumer holds.
 
     `tag` is the broker's number for it, valid until settled. `size` is the length of the whole message; where
@@ -51,7 +54,7 @@ class Action(IntEnum):
     DEAD = 3  #: to the dead letters, with `reason`
 
 
-class Settlement(Struct):
+class Settlement(Struct, gc=False):
     """How a delivery ends. `payload` replaces the message where it goes back (None: as it was).
 
     `publish` (a retry, say) and `record` take effect only if the settlement is accepted.

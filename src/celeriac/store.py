@@ -13,7 +13,7 @@ from msgspec import Struct
 from celeriac.states import READY_STATES
 
 
-class Record(Struct):
+class Record(Struct, gc=False):
     """What is stored of a task: its state, and what people ask about a run.
 
     `result` is the JSON text of the return value, of `{"exc_type", "exc_message", "exc_module"}` in FAILURE,

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 
 
-class Headers(Struct, forbid_unknown_fields=True):
+class Headers(Struct, forbid_unknown_fields=True, gc=False):
     """Headers of a task message, protocol 2. Only `task` and `id` are required of others' messages.
 
     Others than these are the sender's own (`Message.custom`); `protocol.decode` parts them.
@@ -38,7 +38,7 @@ class Headers(Struct, forbid_unknown_fields=True):
     stamps: dict[str, Any] | None = field(default_factory=dict)
 
 
-class Properties(Struct, omit_defaults=True):
+class Properties(Struct, omit_defaults=True, gc=False):
     """AMQP properties of a message, with what kombu's virtual transports and we add.
 
     `timestamp` is the unix time in seconds when the message was published. `celeriac_losses` counts the
@@ -61,7 +61,7 @@ class Properties(Struct, omit_defaults=True):
     celeriac_scheduled: bool = False
 
 
-class Message(Struct):
+class Message(Struct, gc=False):
     """A task message. `body` stays encoded until the task runs.
 
     `custom` are the sender's own headers, which stand beside the others on the wire.

@@ -23,7 +23,7 @@ HEADER_NAMES = frozenset(Headers.__struct_fields__)
 MAX_DEPTH = 100
 
 
-class _Envelope(Struct):
+class _Envelope(Struct, gc=False):
     body: str
     headers: Headers
     properties: Properties
@@ -31,7 +31,7 @@ class _Envelope(Struct):
     content_encoding: str | None = field(name="content-encoding", default="utf-8")
 
 
-class _RawEnvelope(Struct):
+class _RawEnvelope(Struct, gc=False):
     body: str
     headers: Raw
     properties: Properties
