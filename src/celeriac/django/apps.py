@@ -12,6 +12,7 @@ class CeleriacConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from celeriac.django import framework  # noqa: PLC0415 - needs the models
+        from celeriac.django import checks, framework  # noqa: PLC0415 - they need the models
 
         framework.install()
+        checks.register()

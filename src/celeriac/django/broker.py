@@ -51,6 +51,7 @@ class DatabaseBroker(Broker):
             self.max_message_bytes = settings.worker_max_message_bytes
         self._thread = threading.local()
         self._watches: list[wakeup.Watch] = []
+        self._pid = os.getpid()
         self._turn = 0
         # Numbers of claims that found nothing and so were not written down.
         self._empty: dict[str, int] = {}
@@ -67,7 +68,7 @@ class DatabaseBroker(Broker):
             return
         session = self._session
         try:
-            with session.write(timeout) as raw:
+            with session.write(timeout, once=True) as raw:
                 self._insert(raw, publications)
         except session.errors as error:
             raise self._not_queued(error, publications) from error
@@ -227,31 +228,40 @@ class DatabaseBroker(Broker):
         deadline = time.monotonic() + timeout
         these = session.these(queues)
         changed = True
-        while changed:
+        try:
             with self._reading() as raw:
-                watch = self._watch(raw)
-                watch.arm()
-                ((ready, due_in),) = session.rows(raw, "outlook", these)
-                left = deadline - time.monotonic()
-                if due_in is not None:
-                    left = min(left, due_in)
-                if ready or left <= 0:
-                    return
-                changed = watch.wait(left, interrupt)
+                watch = self._watch()
+                while changed:
+                    watch.arm()
+                    ((ready, due_in),) = session.rows(raw, "outlook", these)
+                    left = deadline - time.monotonic()
+                    if due_in is not None:
+                        left = min(left, due_in)
+                    if ready or left <= 0:
+                        return
+                    changed = watch.wait(left, interrupt)
+        except CeleriacError:
+            self._drop_watch()
+            raise
 
-    def _watch(self, raw: Any) -> wakeup.Watch:
+    def _watch(self) -> wakeup.Watch:
         """Return this thread's watch; another one where Django has made a new connection or this is a new process."""
         owner = (os.getpid(), connections[self.alias].connection)
         if getattr(self._thread, "owner", None) != owner:
-            old = getattr(self._thread, "watch", None)
-            if old is not None:
-                self._watches.remove(old)
-                old.close()
+            self._drop_watch()
             self._thread.watch = self._open_watch()
             self._thread.owner = owner
             self._watches.append(self._thread.watch)
         watch: wakeup.Watch = self._thread.watch
         return watch
+
+    def _drop_watch(self) -> None:
+        pid, _ = getattr(self._thread, "owner", None) or (0, None)
+        watch = getattr(self._thread, "watch", None)
+        self._thread.owner = self._thread.watch = None
+        if watch is not None:
+            self._watches.remove(watch)
+            wakeup.close_all([watch], pid)
 
     def _open_watch(self) -> wakeup.Watch:
         raise NotImplementedError
@@ -320,7 +330,7 @@ class DatabaseBroker(Broker):
     def close(self) -> None:
         watches, self._watches[:] = list(self._watches), []
         self._thread = threading.local()
-        wakeup.close_all(watches)
+        wakeup.close_all(watches, self._pid)
         self._session.close()
 
     # -- errors
@@ -346,23 +356,25 @@ class DatabaseBroker(Broker):
         if lacking is not None:
             return lacking
         text = f"{self._session.place}: {_one_line(error)}."
-        unreachable = type(error).__name__ in ("OperationalError", "InterfaceError")
-        return BrokerDown(f"Cannot reach {text}") if unreachable else BrokerError(f"Refused by {text}")
+        if self._session.is_unreachable(error):
+            return BrokerDown(f"Cannot reach {text}")
+        return BrokerError(f"Refused by {text}")
 
     def _not_queued(self, error: Exception, publications: Sequence[Publication]) -> CeleriacError:
         lacking = self._session.explain(error)
         if lacking is not None:
             return lacking
         first = publications[0]
-        what = (
-            f"The task {first.task} was" if len(publications) == 1 else f"The {len(publications)} tasks were"
-        )
-        text = f"Cannot write to {self._session.place}: {_one_line(error)}. {what} NOT queued."
+        maybe = self._session.may_have_been_done(error)
+        what = f"The task {first.task}" if len(publications) == 1 else f"The {len(publications)} tasks"
+        was = "was" if len(publications) == 1 else "were"
+        fate = f"may have been queued (id {first.id})" if maybe else f"{was} NOT queued"
+        text = f"Cannot write to {self._session.place}: {_one_line(error)}. {what} {fate}."
         if "locked" in text:
             text += (
                 " Something holds a write transaction open on it; keep those short (WAL and IMMEDIATE help)."
             )
-        return BrokerDown(text, task_id=first.id)
+        return BrokerDown(text, maybe_queued=maybe, task_id=first.id)
 
 
 class SQLiteBroker(DatabaseBroker):

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.core.cache import caches
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils import timezone, translation
 from django.utils.functional import Promise
@@ -38,8 +39,8 @@ class DjangoFramework:
             "result_backend": "django-db",
             "timezone": settings.TIME_ZONE,
         }
-        given = {name.lower(): value for name, value in project_dict().items()}
-        return defaults | {name: value for name, value in given.items() if name in config.ROWS}
+        own = resolve_project_dict()
+        return defaults | {name: getattr(own.settings, name) for name in own.sources}
 
     def task_modules(self, related_name: str) -> list[str]:
         found = []
@@ -68,8 +69,10 @@ class DjangoFramework:
 
     def before_fork(self) -> None:
         connections.close_all()
+        caches.close_all()
 
     def check(self) -> None:
+        config.refuse([f"In CELERIAC: {text}" for text in resolve_project_dict().errors])
         if registry.has_app():
             app = registry.current_app()
             aliases = {keeper.alias for keeper in (app.broker, app.store) if hasattr(keeper, "alias")}
@@ -84,6 +87,11 @@ class DjangoFramework:
 def project_dict() -> dict[str, Any]:
     """Return the project's CELERIAC setting: settings by their names without a prefix, in either case."""
     return dict(getattr(settings, "CELERIAC", None) or {})
+
+
+def resolve_project_dict() -> config.Resolved:
+    """Return what follows from the CELERIAC setting alone; raises ImproperlyConfigured."""
+    return config.resolve({name.lower(): value for name, value in project_dict().items()})
 
 
 _installed: list[bool] = []

@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
 from django.db import Error as DjangoError
 from django.utils.connection import ConnectionDoesNotExist
 
 from celeriac.django import sql
 from celeriac.django.installed import missing_migrations
+from celeriac.django.wakeup import readable
 from celeriac.errors import CeleriacError, ImproperlyConfigured, NotInstalled
 
 #: How long workers wait for a locked database before they say that it is down.
@@ -88,8 +89,11 @@ class Session:
     # -- statements
 
     @contextmanager
-    def write(self, timeout: float = PATIENCE) -> Iterator[Any]:
-        """Run the block in one transaction: the one that is open, or its own. Gives what statements are run on."""
+    def write(self, timeout: float = PATIENCE, *, once: bool = False) -> Iterator[Any]:
+        """Run the block in one transaction: the one that is open, or its own. Gives what statements are run on.
+
+        `once` says that the block may be one statement, which needs no BEGIN and COMMIT of its own.
+        """
         raise NotImplementedError
         yield
 
@@ -140,6 +144,17 @@ class Session:
     def _lacks_table(self, error: Exception) -> bool:
         raise NotImplementedError
 
+    def is_unreachable(self, error: Exception) -> bool:
+        """Return whether the cause is that the database cannot be used at all, now."""
+        driver = _driver(self.alias)
+        return isinstance(
+            error, OperationalError | InterfaceError | driver.OperationalError | driver.InterfaceError
+        )
+
+    def may_have_been_done(self, error: Exception) -> bool:
+        """Return whether what failed with `error` outside a transaction may have been done all the same."""
+        return False
+
 
 class SQLiteSession(Session):
     """SQLite. Its writers queue up for one lock."""
@@ -152,7 +167,7 @@ class SQLiteSession(Session):
         self._thread = threading.local()
 
     @contextmanager
-    def write(self, timeout: float = PATIENCE) -> Iterator[Any]:
+    def write(self, timeout: float = PATIENCE, *, once: bool = False) -> Iterator[Any]:
         connection = self.connect()
         raw = connection.connection
         if self.inside(connection):
@@ -234,27 +249,36 @@ class PostgresSession(Session):
 
     vendor = "postgresql"
 
-    @contextmanager
-    def write(self, timeout: float = PATIENCE) -> Iterator[Any]:
-        connection = self.connect()
-        with connection.connection.cursor() as raw:
-            if self.inside(connection):
-                yield raw
-                return
-            try:
-                raw.execute("BEGIN")
-                yield raw
-                raw.execute("COMMIT")
-            except BaseException as error:
-                self._give_up(connection, raw, error)
-                raise
+    def connect(self) -> Any:
+        connection = super().connect()
+        if not self.inside(connection) and _has_ended(connection.connection):
+            # The server was restarted, say, while nobody used the connection.
+            connection.close()
+            connection.ensure_connection()
+        return connection
 
-    def _give_up(self, connection: Any, raw: Any, error: BaseException) -> None:
+    @contextmanager
+    def write(self, timeout: float = PATIENCE, *, once: bool = False) -> Iterator[Any]:
+        connection = self.connect()
+        own = not once and not self.inside(connection)
+        try:
+            with connection.connection.cursor() as raw:
+                if own:
+                    raw.execute("BEGIN")
+                yield raw
+                if own:
+                    raw.execute("COMMIT")
+        except BaseException as error:
+            if not self.inside(connection):
+                self._give_up(connection, error)
+            raise
+
+    def _give_up(self, connection: Any, error: BaseException) -> None:
         if connection.connection.closed or isinstance(error, connection.Database.OperationalError):
             # Whatever state it is in, the next statement gets a new one.
             connection.close()
-            return
-        raw.execute("ROLLBACK")
+        else:
+            connection.connection.rollback()
 
     @contextmanager
     def read(self) -> Iterator[Any]:
@@ -266,6 +290,13 @@ class PostgresSession(Session):
             if not self.inside(connection):
                 connection.close()
             raise
+
+    def may_have_been_done(self, error: Exception) -> bool:
+        # An error that the server reports has undone the statement; one that the driver reports is about the line.
+        driver = _driver(self.alias)
+        if not isinstance(error, driver.OperationalError | driver.InterfaceError):
+            return False
+        return getattr(error, "sqlstate", None) is None and "the connection is closed" not in str(error)
 
     def rows(self, raw: Any, name: str, *parameters: Any) -> Rows:
         raw.execute(self.sql[name], parameters)
@@ -280,6 +311,15 @@ class PostgresSession(Session):
     def _lacks_table(self, error: Exception) -> bool:
         # undefined_table, undefined_column
         return getattr(error, "sqlstate", None) in ("42P01", "42703")
+
+
+def _has_ended(raw: Any) -> bool:
+    """Return whether the server has closed a connection that nobody was using.
+
+    Between statements a server says nothing but that it ends. Where it was a notice after all, a new connection does
+    no harm.
+    """
+    return raw.closed or bool(readable([raw.fileno()], 0))
 
 
 def _driver(alias: str) -> Any:

@@ -17,10 +17,23 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 _POLL = 0.015
+#: select() knows no higher descriptors.
+_FD_SETSIZE = 1024
 #: A look for changes that no event told of: file systems shared with another kernel have none.
 _SAFETY = 0.25
 #: The same for PostgreSQL.
 _PULSE = 1.0
+
+
+def readable(descriptors: list[int], timeout: float) -> list[int]:
+    """Return those that can be read, waiting up to `timeout` seconds."""
+    if max(descriptors) < _FD_SETSIZE:
+        return select.select(descriptors, [], [], timeout)[0]
+    # Counts in whole milliseconds, which is too coarse for the other case.
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(timeout * 1000)]
 
 
 class Watch(Protocol):
@@ -50,7 +63,7 @@ class Polling:
     def wait(self, timeout: float, interrupt: int) -> bool:
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
-            if select.select([interrupt], [], [], min(left, self._interval))[0]:
+            if readable([interrupt], min(left, self._interval)):
                 return False
             if self._version() != self._seen:
                 return True
@@ -102,7 +115,7 @@ class Files:
         deadline = time.monotonic() + timeout
         pause = _SAFETY
         while (left := deadline - time.monotonic()) > 0:
-            ready = select.select([self._fd, interrupt], [], [], min(left, pause))[0]
+            ready = readable([self._fd, interrupt], min(left, pause))
             if interrupt in ready:
                 return False
             if self._version() != self._seen:
@@ -141,7 +154,7 @@ class Notices:
 
     def wait(self, timeout: float, interrupt: int) -> bool:
         fd = self._connection.fileno()
-        ready = select.select([fd, interrupt], [], [], min(timeout, _PULSE))[0]
+        ready = readable([fd, interrupt], min(timeout, _PULSE))
         if interrupt in ready:
             return False
         # Without a notice: look all the same, for behind a pooler there may be none.
@@ -175,8 +188,15 @@ def watch_sqlite(raw: Any) -> Watch:
     return Polling(version)
 
 
-def close_all(watches: Iterable[Watch]) -> None:
-    """Close watches, whatever their state."""
+# What a forked child has from its parent, and must not close: it would say good-bye for it.
+_abandoned: list[Watch] = []
+
+
+def close_all(watches: Iterable[Watch], pid: int) -> None:
+    """Close watches that the process `pid` has opened, whatever their state."""
     for watch in watches:
+        if pid != os.getpid() and isinstance(watch, Notices):
+            _abandoned.append(watch)
+            continue
         with contextlib.suppress(Exception):
             watch.close()

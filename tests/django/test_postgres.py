@@ -1,0 +1,134 @@
+"""The database broker on a PostgreSQL that goes away and comes back."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from django.db import connections, transaction
+
+from celeriac.broker import Publication, Settlement
+from celeriac.django.broker import DatabaseBroker
+from celeriac.django.store import DatabaseStore
+from celeriac.errors import BrokerDown, StoreError
+from celeriac.message.message import new_id
+from celeriac.store import Record
+from tests.django import databases
+from tests.servers import PostgresServer, ServerMissing
+
+pytestmark = pytest.mark.postgres
+
+
+def message() -> Publication:
+    return Publication(new_id(), "shop.tasks.add", "celery", b"payload")
+
+
+@pytest.fixture(scope="module")
+def server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """A server of this module's own, as it is killed here; the shared one says whether there is any."""
+    try:
+        server = PostgresServer(durable=True)
+    except ServerMissing as error:  # pragma: no cover - the fixture would have skipped
+        pytest.skip(str(error))
+    with server:
+        databases.add("fragile", server.django())
+        yield server
+        databases.remove("fragile")
+
+
+@pytest.fixture
+def fragile(server: PostgresServer) -> Iterator[DatabaseBroker]:
+    databases.empty("fragile")
+    broker = DatabaseBroker("django://fragile")
+    yield broker
+    broker.close()
+
+
+def test_a_restart_between_two_tasks_is_not_noticed(server: PostgresServer, fragile: DatabaseBroker) -> None:
+    fragile.publish([message()], 2)
+    server.restart()
+    fragile.publish([message()], 2)
+    assert fragile.depths()["celery"].ready == 2
+
+
+def test_down(server: PostgresServer, fragile: DatabaseBroker) -> None:
+    store = DatabaseStore("django-db://fragile")
+    fragile.register("me", 60)
+    server.kill()
+    try:
+        began = time.monotonic()
+        with pytest.raises(BrokerDown, match=r"The task shop\.tasks\.add was NOT queued\.") as caught:
+            fragile.publish([message()], 2)
+        assert time.monotonic() - began < 2
+        assert "\n" not in str(caught.value)
+        for call in (
+            lambda: fragile.claim("me", ["celery"], 1, 1),
+            lambda: fragile.settle("me", [Settlement(1)]),
+            lambda: fragile.renew(["me"], 1),
+            lambda: fragile.wait(["celery"], 1, 0),
+        ):
+            with pytest.raises(BrokerDown):
+                call()
+        with pytest.raises(StoreError):
+            store.store([Record("1", "SUCCESS")])
+    finally:
+        server.start()
+    fragile.publish([message()], 2)
+    assert fragile.renew(["me"], 60) == set()
+    assert len(fragile.claim("me", ["celery"], 1, 1)) == 1
+    store.store([Record("1", "SUCCESS")])
+    assert store.fetch(["1"])
+
+
+def test_killed_while_somebody_waits(server: PostgresServer, fragile: DatabaseBroker) -> None:
+    read, write = os.pipe()
+    timer = threading.Timer(0.3, server.restart)
+    timer.start()
+    with pytest.raises(BrokerDown):
+        while True:
+            fragile.wait(["celery"], 5, read)
+    timer.join()
+    thread = threading.Timer(0.2, lambda: (fragile.publish([message()], 2), connections["fragile"].close()))
+    thread.start()
+    began = time.monotonic()
+    fragile.wait(["celery"], 5, read)
+    assert time.monotonic() - began < 0.9, "the notice did not arrive"
+    thread.join()
+    os.close(read)
+    os.close(write)
+
+
+def test_taking_part_in_a_transaction(fragile: DatabaseBroker) -> None:
+    with pytest.raises(RuntimeError), transaction.atomic(using="fragile"):
+        fragile.publish([message()], 2)
+        raise RuntimeError
+    assert fragile.depths() == {}
+    with transaction.atomic(using="fragile"):
+        fragile.publish([message(), message()], 2)
+    assert fragile.depths()["celery"].ready == 2
+
+
+def test_two_that_take_each_other_over(fragile: DatabaseBroker) -> None:
+    """Neither may hang: one of them wins."""
+    for number in range(10):
+        one, two = f"one-{number}", f"two-{number}"
+        fragile.register(one, 60)
+        fragile.register(two, 60)
+        results: list[object] = []
+
+        def adopt(dead: str, by: str, results: list[object] = results) -> None:
+            try:
+                results.append(DatabaseBroker("django://fragile").adopt(dead, by, expired_only=False))
+            except Exception as error:
+                results.append(error)
+            finally:
+                connections["fragile"].close()
+
+        threads = [threading.Thread(target=adopt, args=pair) for pair in ((one, two), (two, one))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert len(results) == 2
+        assert [] in results
