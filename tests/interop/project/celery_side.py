@@ -1,0 +1,44 @@
+"""The tasks as a Celery project has them."""
+
+import os
+
+from celery import Celery, Task
+from journal import note
+
+app = Celery("interop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
+app.conf.broker_connection_retry_on_startup = True
+app.conf.worker_prefetch_multiplier = 1
+
+
+@app.task(name="shop.add")
+def add(x: int, y: int) -> int:
+    note("celery", f"add-{x}-{y}")
+    return x + y
+
+
+@app.task(name="shop.fail")
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+@app.task(name="shop.echo")
+def echo(value: object) -> object:
+    return value
+
+
+@app.task(name="shop.flaky", bind=True, max_retries=3)
+def flaky(self: Task, key: str) -> int:
+    note("celery", f"flaky-{key}-{self.request.retries}")
+    if self.request.retries < 2:
+        raise self.retry(countdown=0.2, exc=ValueError("again"))
+    return self.request.retries
+
+
+@app.task(name="shop.headers", bind=True)
+def headers(self: Task) -> list[object]:
+    return [
+        self.request.headers,
+        self.request.id,
+        self.request.root_id,
+        self.request.delivery_info["routing_key"],
+    ]

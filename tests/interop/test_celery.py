@@ -1,0 +1,184 @@
+"""A real Celery 5.7 and Celeriac on one Redis: either side's tasks on the other side's worker, results read across.
+
+Each side runs as its users run it: workers by their command, producers in processes of their own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.servers import RedisServer
+
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
+PROJECT = Path(__file__).with_name("project")
+SIDES = {"celery": "celery_side", "celeriac": "our_side"}
+
+
+class Fleet:
+    """One Redis database, a journal, and the processes of both sides."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.folder = folder
+        self.journal = folder / "journal"
+        self.journal.touch()
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("CELERY")},
+            "REDIS": url,
+            "JOURNAL": str(self.journal),
+            "PYTHONPATH": str(PROJECT),
+        }
+
+    @contextmanager
+    def worker(self, side: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a worker of one side until the block ends; it must stop cleanly."""
+        module = SIDES[side]
+        log = self.folder / f"{side}.log"
+        command = [
+            sys.executable,
+            "-m",
+            side,
+            "-A",
+            module,
+            "worker",
+            "-l",
+            "info",
+            "-c",
+            "2",
+            "-n",
+            f"{side}@here",
+        ]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, env=self.environment, cwd=self.folder, stdout=output, stderr=output
+            )
+            try:
+                wait_for(
+                    lambda: " ready" in log.read_text() or process.poll() is not None, lambda: log.read_text()
+                )
+                assert process.poll() is None, log.read_text()
+                yield process
+                process.terminate()
+                assert process.wait(30) == 0, log.read_text()
+            finally:
+                process.kill()
+                process.wait()
+
+    def call(self, side: str, script: str) -> Any:
+        """Run a script with one side's `app` and tasks in a process of its own; return what it assigns to `out`."""
+        text = f"import json\nfrom {SIDES[side]} import *\n{script}\nprint(json.dumps(out))"
+        done = subprocess.run(
+            [sys.executable, "-c", text],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return json.loads(done.stdout.decode().splitlines()[-1])
+
+    def runs(self) -> Counter[str]:
+        return Counter(self.journal.read_text().splitlines())
+
+
+def wait_for(condition: Any, told: Any, seconds: float = 40) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, told()
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def fleet(redis_server: RedisServer, tmp_path: Path) -> Fleet:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return Fleet(redis_server.url, tmp_path)
+
+
+ACROSS = [("celery", "celeriac"), ("celeriac", "celery")]
+
+CALLS = """
+import datetime, decimal, uuid
+value = {"when": datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.timezone.utc), "price": decimal.Decimal("1.10"),
+         "id": uuid.UUID(int=7), "raw": b"bytes", "text": "ü", "list": [1, 2.5, None, True]}
+sum_, text, echoed, soon, rich = (
+    add.delay(1, 2), fail.delay("boom"), echo.delay(value), add.apply_async((3, 4), countdown=0.7),
+    headers.apply_async(headers={"x-tenant": 7}, task_id="my-own-id"))
+try:
+    text.get(timeout=30)
+    error = None
+except ValueError as caught:
+    error = [type(caught).__name__, str(caught)]
+back = echoed.get(timeout=30)
+out = [sum_.get(timeout=30), error, text.state, back == value, soon.get(timeout=30), rich.get(timeout=30),
+       "ValueError: boom" in text.traceback]
+"""
+
+
+@pytest.mark.parametrize(("producer", "worker"), ACROSS)
+def test_tasks_of_one_side_run_on_the_others_worker(fleet: Fleet, producer: str, worker: str) -> None:
+    with fleet.worker(worker):
+        got = fleet.call(producer, CALLS)
+    headers = [{"x-tenant": 7}, "my-own-id", "my-own-id", "celery"]
+    assert got == [3, ["ValueError", "boom"], "FAILURE", True, 7, headers, True]
+    assert fleet.runs() == {f"{worker} add-1-2": 1, f"{worker} add-3-4": 1}
+
+
+@pytest.mark.parametrize(("producer", "worker"), ACROSS)
+def test_retries_and_many_at_once(fleet: Fleet, producer: str, worker: str) -> None:
+    many = (
+        "group(add.s(n, 0) for n in range(50))()"
+        if producer == "celery"
+        else "app.send_many(add.s(n, 0) for n in range(50))"
+    )
+    imports = "from celery import group\n" if producer == "celery" else ""
+    script = (
+        f"{imports}many = {many}\nresult = flaky.delay('a')\n"
+        "out = [result.get(timeout=30), sorted(r.get(timeout=30) for r in many)]"
+    )
+    with fleet.worker(worker):
+        got = fleet.call(producer, script)
+    assert got == [2, list(range(50))]
+    runs = fleet.runs()
+    assert all(runs[f"{worker} flaky-a-{n}"] == 1 for n in range(3))
+    assert sum(runs.values()) == 53
+    assert set(runs.values()) == {1}
+
+
+def test_both_workers_share_one_queue(fleet: Fleet) -> None:
+    send = "import time\nresults = []\nfor n in range(150):\n    results.append(add.delay(n, {tag}))\n    time.sleep(0.002)\n"
+    check = "out = [r.get(timeout=60) for r in results] + [flaky.delay('{tag}').get(timeout=30)]"
+    with ExitStack() as stack:
+        for side in SIDES:
+            stack.enter_context(fleet.worker(side))
+        for tag, side in enumerate(SIDES):
+            got = fleet.call(side, (send + check).replace("{tag}", str(tag)))
+            assert got == [n + tag for n in range(150)] + [2]
+    runs = fleet.runs()
+    tasks = Counter(line.partition(" ")[2] for line in runs.elements())
+    assert set(tasks.values()) == {1}
+    assert len(tasks) == 306
+    shares = Counter(line.partition(" ")[0] for line in runs.elements())
+    assert shares["celery"] > 10
+    assert shares["celeriac"] > 10
+
+
+def test_priorities_in_a_mixed_fleet_are_celerys(fleet: Fleet) -> None:
+    """0 before 9, as Celery's Redis transport has it, whoever sends and whoever works."""
+    script = "out = [add.apply_async((n, p), priority=p).id for n, p in enumerate([9, 0, 6, 3])]"
+    fleet.call("celeriac", script)
+    code = "from our_side import *\nfrom celeriac.brokers import KEEPERS\nfrom celeriac.message import protocol\n"
+    code += (
+        "b = app.broker; b.register('me', 60)\n"
+        "out = [protocol.decode(d.payload).headers.argsrepr for d in b.claim('me', ['celery'], 10, 1)]"
+    )
+    assert fleet.call("celeriac", code) == ["(1, 0)", "(3, 3)", "(2, 6)", "(0, 9)"]
