@@ -82,6 +82,7 @@ class Fleet:
             cwd=self.folder,
             capture_output=True,
             timeout=60,
+            check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
         return json.loads(done.stdout.decode().splitlines()[-1])
@@ -155,7 +156,10 @@ def test_retries_and_many_at_once(fleet: Fleet, producer: str, worker: str) -> N
 
 
 def test_both_workers_share_one_queue(fleet: Fleet) -> None:
-    send = "import time\nresults = []\nfor n in range(150):\n    results.append(add.delay(n, {tag}))\n    time.sleep(0.002)\n"
+    send = (
+        "import time\nresults = []\nfor n in range(150):\n"
+        "    results.append(add.delay(n, {tag}))\n    time.sleep(0.002)\n"
+    )
     check = "out = [r.get(timeout=60) for r in results] + [flaky.delay('{tag}').get(timeout=30)]"
     with ExitStack() as stack:
         for side in SIDES:
