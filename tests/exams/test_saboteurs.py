@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -38,9 +39,10 @@ def _sit(exam: Any, sabotage: Sabotage, keeper: type[Any], **fixtures: Any) -> N
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """In memory and in one process nothing takes long."""
-    for exam in (broker_exam, store_exam):
-        monkeypatch.setattr(exam, "SOON", 1.0)
-        monkeypatch.setattr(exam, "LONG", 4.0)
+    for name, module in sys.modules.items():
+        if name.startswith("celeriac.testing."):
+            for patience, seconds in (("SOON", 1.0), ("LONG", 4.0)):
+                monkeypatch.setattr(module, patience, seconds, raising=False)
 
 
 class TestBrokers:

@@ -6,6 +6,7 @@ dictionaries under one lock. `memory://NAME` names one of several in the process
 
 import heapq
 import itertools
+import math
 import select
 import threading
 import time
@@ -202,7 +203,10 @@ class MemoryBroker(Broker):
                     return
                 if shelf.scheduled:
                     timeout = min(timeout, max(0.0, shelf.scheduled[0][0] - self._clock()))
-            select.select([waker.fileno(), interrupt], [], [], timeout)
+            poll = select.poll()  # not `select`, which takes no descriptor above 1023
+            poll.register(waker.fileno(), select.POLLIN)
+            poll.register(interrupt, select.POLLIN)
+            poll.poll(math.ceil(max(0.0, timeout) * 1000))
         finally:
             with shelf.lock:
                 shelf.waiters.discard(waker)
