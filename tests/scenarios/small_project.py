@@ -79,7 +79,7 @@ class Project:
 
     def celeriac(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the console script."""
-        return self.run(sys.executable, "-m", "celeriac.cli", *words, **environment)
+        return self.run(sys.executable, "-m", "celeriac", *words, **environment)
 
     def manage(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run manage.py."""

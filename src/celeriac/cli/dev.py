@@ -99,7 +99,8 @@ class Terminal:
         self._web: Process | None = None
         self._web_lines = WebLines(self._paint)
         self._web_ended: int | None = None
-        self._held: list[str] | None = []  # lines from before the header; None once it is there
+        self._held: list[str] | None = []  # lines from before the header; None once they need not wait
+        self._headed = False
         self._worker = Reloading(command, watch, self._say)
         self._worker.on_ready = self._header
         self._began = time.time()
@@ -168,8 +169,9 @@ class Terminal:
     # -- what is shown
 
     def _header(self, facts: Facts) -> None:
-        if self._held is None:
+        if self._headed:
             return
+        self._headed = True
         if facts["zone"]:  # Django makes its TIME_ZONE the process's: all lines are to tell one time
             os.environ["TZ"] = facts["zone"]
             time.tzset()

@@ -49,7 +49,9 @@ REFUSED: dict[tuple[str, ...], tuple[bool, str]] = {
 
 
 class Arguments(Struct):
-    """What the command line says. `unused` are the lines about options that have no effect."""
+    """What the command line says. `unused` are the lines about options that have no effect.
+
+    `tag`, `ready_fd`, `banner` and `restarted` are for a worker that `reload` or `dev` starts."""
 
     options: WorkerOptions
     include: tuple[str, ...] = ()
@@ -61,6 +63,7 @@ class Arguments(Struct):
     tag: str = ""
     ready_fd: int | None = None
     banner: bool = True
+    restarted: bool = False
     unused: tuple[str, ...] = ()
 
     def words(self) -> list[str]:
@@ -194,4 +197,5 @@ def own_options() -> list[click.Option]:
         option("--tag", default="", hidden=True),
         option("--ready-fd", type=int, hidden=True),
         option("--banner/--no-banner", default=True, hidden=True),
+        option("--restarted", is_flag=True, hidden=True),
     ]

@@ -45,7 +45,7 @@ class Reloading:
         self._process: Process | None = None
         self._pipe: int | None = None
         self._facts: Facts = {}
-        self._changed = ""
+        self._changed: list[str] = []
         self._since = 0.0
         self._leaving = False
         self._ever_ready = False
@@ -60,7 +60,7 @@ class Reloading:
         self._pipe, far = os.pipe()
         self._facts, self._deadline, self._hurried = {}, None, False
         try:
-            extra = ["--ready-fd", str(far), *(["--no-banner"] if self._ever_ready else [])]
+            extra = ["--ready-fd", str(far), *(["--restarted"] if self._ever_ready else [])]
             self._process = Process([*self._command, *extra], keep=[far])
         finally:
             os.close(far)
@@ -117,7 +117,8 @@ class Reloading:
         if not changed:
             return
         if not self._changed:
-            self._changed, self._since = _shown(changed), now
+            self._since = now
+        self._changed = sorted({*self._changed, *changed})
         if self._process is None:
             self.start()
         else:
@@ -134,8 +135,10 @@ class Reloading:
         if "error" in self._facts:
             return
         if self._changed and self._deadline is None:
-            self._say(f"⟳ {self._changed} changed, restarted in {time.monotonic() - self._since:.1f} s")
-            self._changed = ""
+            self._say(
+                f"⟳ {_shown(self._changed)} changed, restarted in {time.monotonic() - self._since:.1f} s"
+            )
+            self._changed = []
         self._ever_ready = True
         self.on_ready(self._facts)
 
@@ -155,9 +158,9 @@ class Reloading:
         elif not self._ever_ready and self._facts.get("code", "") not in _MENDABLE:
             self.status = status
         else:
-            what = f"⟳ {self._changed} changed: " if self._changed else ""
+            what = f"⟳ {_shown(self._changed)} changed: " if self._changed else ""
             self._say(f"{what}the worker ended with exit status {status}; waiting for the next save")
-            self._changed = ""
+            self._changed = []
 
     def _close_pipe(self) -> None:
         if self._pipe is not None:

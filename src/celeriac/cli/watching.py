@@ -56,9 +56,13 @@ class Watch:
 
 def project_roots(manage: Path | None) -> list[Path]:
     """Return where the project's code lies: beside manage.py or here, and what else is on the path but no library."""
-    prefixes = {
-        Path(path).resolve() for path in (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values())
-    }
+    libraries: tuple[str | Path, ...] = (
+        sys.prefix,
+        sys.base_prefix,
+        *sysconfig.get_paths().values(),
+        Path(__file__).parents[2],
+    )
+    prefixes = {Path(path).resolve() for path in libraries}
     roots = [manage.parent if manage is not None else Path.cwd()]
     for name in sys.path:
         path = Path(name).resolve()

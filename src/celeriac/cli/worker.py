@@ -76,12 +76,8 @@ def run(session: Session, arguments: Arguments) -> int:
     )
     facts = banner.facts_of(app, options)
     _report(arguments, facts)
-    for text in (*arguments.unused, *warnings):
-        failures.note(text, session.no_color)
-    if arguments.banner and not session.quiet and arguments.log_format == "text":
-        _print_banner(facts, session)
-    for text in checks.broker_warnings(app):
-        failures.note(text, session.no_color)
+    if not arguments.restarted:
+        _introduce(session, arguments, facts, [*arguments.unused, *warnings, *checks.broker_warnings(app)])
     if arguments.purge:
         failures.note(f"{app.broker.purge(options.queues)} messages dropped from {', '.join(options.queues)}")
     from celeriac.worker.start import run_worker
@@ -97,9 +93,13 @@ def _apply(app: Celeriac, arguments: Arguments) -> None:
         app.conf.update(worker_prefetch_multiplier=arguments.prefetch_multiplier or None)
 
 
-def _print_banner(facts: banner.Facts, session: Session) -> None:
+def _introduce(session: Session, arguments: Arguments, facts: banner.Facts, warnings: list[str]) -> None:
+    """Print the banner, and below it what the user should know."""
     paint = Paint(wants_colour(sys.stderr, session.no_color))
-    print("\n".join(banner.lines(facts, paint)), file=sys.stderr, flush=True)
+    if arguments.banner and not session.quiet and arguments.log_format == "text":
+        print("\n".join(banner.lines(facts, paint)), file=sys.stderr, flush=True)
+    for text in warnings:
+        failures.note(text, session.no_color)
 
 
 def _report(arguments: Arguments, facts: banner.Facts) -> None:

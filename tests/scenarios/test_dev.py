@@ -1,0 +1,347 @@
+"""`celeriac dev` and `worker --reload` as somebody at a terminal has them: start, edit, break, mend, stop.
+
+The program runs on a terminal of its own (a pty) in a project of its own; what it started is found again by its
+session's processes, so that none is left behind.
+"""
+
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.small_project import Project, clean_environment
+
+PATIENCE = 40.0
+TASKS = """\
+import time
+from pathlib import Path
+
+from celeriac import shared_task
+
+
+@shared_task
+def greet(name):
+    Path("said").write_text("{0} " + name)
+
+
+@shared_task
+def nap(seconds):
+    Path("begun").touch()
+    time.sleep(seconds)
+    Path("rested").touch()
+"""
+
+
+class Session:
+    """A command on a terminal."""
+
+    def __init__(self, project: Project, *command: str) -> None:
+        self.project = project
+        ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            command,
+            cwd=project.folder,
+            env=clean_environment({"TERM": "xterm", "PYTHONWARNINGS": "error", "COLUMNS": "200"}),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self._terminal = ours
+        self._text = ""
+        self._seen = 0
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._terminal, 1 << 16)
+            except OSError:  # the last process has closed it
+                return
+            if not data:
+                return
+            self._text += data.decode(errors="replace")
+
+    @property
+    def text(self) -> str:
+        """All that was written, without colours."""
+        return re.sub("\x1b\\[[0-9;]*m", "", self._text).replace("\r\n", "\n")
+
+    def sees(self, pattern: str, seconds: float = PATIENCE) -> re.Match[str]:
+        """Wait for new text that matches, after what was seen before."""
+        found: list[re.Match[str]] = []
+
+        def matches() -> bool:
+            match = re.compile(pattern).search(self.text, self._seen)
+            if match is not None:
+                found.append(match)
+            return match is not None
+
+        until(matches, lambda: f"{pattern!r} is written:\n{self.text[self._seen :]}", seconds)
+        self._seen = found[0].end()
+        return found[0]
+
+    def descendants(self) -> set[int]:
+        """Return the processes below the command's, its own included."""
+        parents: dict[int, int] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    stat = (entry / "stat").read_text()
+                except OSError:
+                    continue
+                state, parent = stat.rpartition(")")[2].split()[:2]
+                if state != "Z":
+                    parents[int(entry.name)] = int(parent)
+        found = {self.process.pid}
+        while True:
+            more = {pid for pid, parent in parents.items() if parent in found} | found
+            if more == found:
+                return found
+            found = more
+
+    def press_ctrl_c(self) -> None:
+        """What the terminal does at Ctrl-C: SIGINT to the group in front."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def ends(self, seconds: float = PATIENCE) -> int:
+        """Wait for the command's end; return its exit status."""
+        return self.process.wait(seconds)
+
+    def close(self) -> None:
+        for pid in self.descendants():
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(5)
+        self._reader.join(5)
+        os.close(self._terminal)
+
+
+def until(condition, what, seconds: float = PATIENCE) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"Within {seconds:g} s not: {what()}"
+        select.select([], [], [], 0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def all_gone(pids: set[int]) -> None:
+    until(lambda: not any(map(alive, pids)), lambda: f"ended: {[pid for pid in pids if alive(pid)]}", 15.0)
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = Project(tmp_path_factory.mktemp("migrated"))
+    project.migrate()
+    return project.folder / "db.sqlite3"
+
+
+@pytest.fixture
+def project(tmp_path: Path, migrated: Path) -> Project:
+    (tmp_path / "db.sqlite3").write_bytes(migrated.read_bytes())
+    made = Project(tmp_path)
+    made.write("shop/tasks.py", TASKS.replace("{0}", "hello"))
+    return made
+
+
+@pytest.fixture
+def sessions(project: Project) -> Iterator[list[Session]]:
+    opened: list[Session] = []
+    yield opened
+    for session in opened:
+        session.close()
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def start(sessions: list[Session], project: Project, *words: str) -> Session:
+    session = Session(project, sys.executable, "manage.py", "celeriac", *words)
+    sessions.append(session)
+    return session
+
+
+def send(project: Project, call: str) -> None:
+    # Not a file of the project's: that would be a change, too.
+    code = f"import django; django.setup(); from shop.tasks import greet, nap; {call}"
+    done = project.run(sys.executable, "-c", code, DJANGO_SETTINGS_MODULE="proj.settings")
+    assert done.returncode == 0, done.stderr
+
+
+def said(project: Project) -> str:
+    file = project.folder / "said"
+    return file.read_text() if file.exists() else ""
+
+
+def test_a_session_at_the_terminal(sessions: list[Session], project: Project, free_port: int) -> None:
+    dev = start(sessions, project, "dev", "--port", str(free_port), "-c", "1")
+    dev.sees(rf"site +http://127\.0\.0\.1:{free_port}/")
+    dev.sees(r"queue +django://default")
+    dev.sees(r"worker +1 process · celery")
+    dev.sees(r"tasks +2 in shop")
+    dev.sees(r"reload +on, watching \d+ files")
+    dev.sees("Ctrl-C stops everything")
+
+    def answers() -> bool:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{free_port}/", timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+    until(answers, lambda: f"the site answers:\n{dev.text}")
+    dev.sees(r"\d\d:\d\d:\d\d\.\d{3} web   GET / 200")
+
+    send(project, "greet.delay(name='Ada')")
+    dev.sees(r"task  ✓ greet\(name='Ada'\)  [\d.]+ ms  waited ")
+    assert said(project) == "hello Ada"
+
+    project.write("shop/tasks.py", TASKS.replace("{0}", "good morning,"))
+    dev.sees(r"dev   ⟳ shop/tasks\.py changed, restarted in \d+\.\d s")
+    send(project, "greet.delay(name='Grace')")
+    dev.sees(r"✓ greet\(name='Grace'\)")
+    assert said(project) == "good morning, Grace"
+
+    pids = dev.descendants()
+    assert len(pids) >= 4
+    dev.press_ctrl_c()
+    assert dev.ends() == 0, dev.text
+    all_gone(pids)
+    assert "Traceback" not in dev.text
+
+
+def test_a_broken_module_waits_for_the_next_save(sessions: list[Session], project: Project) -> None:
+    project.write("shop/tasks.py", "import notthere\n" + TASKS)
+    dev = start(sessions, project, "dev", "--no-web", "-c", "1")
+    dev.sees(r"E114: shop/tasks\.py, line 1: import notthere → ModuleNotFoundError")
+    dev.sees("the worker ended with exit status 3; waiting for the next save")
+    project.write("shop/tasks.py", TASKS.replace("{0}", "hello"))
+    dev.sees(r"⟳ shop/tasks\.py changed, restarted in")
+    dev.sees("tasks +2 in shop")
+    project.write("shop/tasks.py", "def x(:\n")
+    dev.sees(r"E114: shop/tasks\.py, line 1: def x\(: → SyntaxError")
+    dev.sees(r"⟳ shop/tasks\.py changed: the worker ended with exit status 3; waiting for the next save")
+    project.write("shop/tasks.py", TASKS.replace("{0}", "again"))
+    dev.sees(r"⟳ shop/tasks\.py changed, restarted in")
+    send(project, "greet.delay(name='Ada')")
+    dev.sees(r"✓ greet\(name='Ada'\)")
+    dev.press_ctrl_c()
+    assert dev.ends() == 0
+    assert "Traceback" not in dev.text
+
+
+def test_ctrl_c_lets_a_running_task_end(sessions: list[Session], project: Project) -> None:
+    dev = start(sessions, project, "dev", "--no-web", "-c", "1")
+    dev.sees("tasks +2 in shop")
+    send(project, "nap.delay(2)")
+    until((project.folder / "begun").exists, lambda: f"the task begins:\n{dev.text}")
+    dev.press_ctrl_c()
+    dev.sees("stopping when running tasks are done")
+    assert dev.ends() == 0
+    assert (project.folder / "rested").exists()
+    assert "✓ nap(2)" in dev.text
+
+
+def test_ctrl_c_twice_stops_at_once(sessions: list[Session], project: Project) -> None:
+    dev = start(sessions, project, "dev", "--no-web", "-c", "1")
+    dev.sees("tasks +2 in shop")
+    send(project, "nap.delay(60)")
+    until((project.folder / "begun").exists, lambda: f"the task begins:\n{dev.text}")
+    pids = dev.descendants()
+    dev.press_ctrl_c()
+    dev.sees("stopping when running tasks are done")
+    began = time.monotonic()
+    dev.press_ctrl_c()
+    assert dev.ends() == 0
+    assert time.monotonic() - began < 8.0
+    all_gone(pids)
+    assert not (project.folder / "rested").exists()
+
+
+def test_a_restart_lets_a_running_task_end(sessions: list[Session], project: Project) -> None:
+    dev = start(sessions, project, "dev", "--no-web", "-c", "1")
+    dev.sees("tasks +2 in shop")
+    send(project, "nap.delay(2); greet.delay('Ada')")
+    until((project.folder / "begun").exists, lambda: f"the task begins:\n{dev.text}")
+    project.write("shop/tasks.py", TASKS.replace("{0}", "new"))
+    dev.sees(r"✓ nap\(2\)")
+    dev.sees("restarted in")
+    dev.sees(r"✓ greet\('Ada'\)")
+    assert said(project) == "new Ada"
+
+
+def test_nothing_is_left_when_it_is_killed(sessions: list[Session], project: Project, free_port: int) -> None:
+    dev = start(sessions, project, "dev", "--port", str(free_port), "-c", "1")
+    dev.sees("tasks +2 in shop")
+    send(project, "greet.delay('Ada')")
+    dev.sees(r"✓ greet")
+    pids = dev.descendants()
+    os.kill(dev.process.pid, signal.SIGKILL)
+    all_gone(pids)
+
+
+def test_a_port_that_is_taken(sessions: list[Session], project: Project) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        dev = start(sessions, project, "dev", "--port", str(listener.getsockname()[1]), "-c", "1")
+        dev.sees("web   Error: That port is already in use")
+        dev.sees("dev   the web server ended with exit status 1; stopping")
+        assert dev.ends() == 1
+
+
+def test_missing_tables_end_it(sessions: list[Session], project: Project) -> None:
+    (project.folder / "db.sqlite3").unlink()
+    dev = start(sessions, project, "dev", "--no-web")
+    dev.sees(r"E112: The database lacks \d+ celeriac migrations?")
+    assert dev.ends() == 3
+
+
+def test_outside_of_django(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "celeriac", "dev"],
+        cwd=tmp_path, env=clean_environment({}), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.startswith("E123: `celeriac dev` is for Django projects:")
+
+
+def test_worker_with_reload(sessions: list[Session], project: Project) -> None:
+    worker = start(sessions, project, "worker", "--reload", "-c", "1")
+    worker.sees(r"watching \d+ files")
+    worker.sees("pool +prefork, 1 process")
+    worker.sees("ready")
+    project.write("shop/tasks.py", TASKS.replace("{0}", "new"))
+    worker.sees(r"⟳ shop/tasks\.py changed, restarted in")
+    send(project, "greet.delay('Ada')")
+    worker.sees(r"✓ greet")
+    assert said(project) == "new Ada"
+    pids = worker.descendants()
+    worker.press_ctrl_c()
+    assert worker.ends() == 0
+    all_gone(pids)
+    assert worker.text.count("pool ") == 1
