@@ -206,6 +206,11 @@ class TestWorkerDoesNotStart:
         text = refused(project.celeriac("worker"), "E111")
         assert "CELERY_BROKER_ULR is not a setting. Did you mean CELERY_BROKER_URL?" in text
 
+    def test_e111_in_the_dict(self, project: Project) -> None:
+        project.set("CELERIAC = {'BROKER_ULR': 'redis://localhost'}")
+        text = refused(project.celeriac("worker"), "E111")
+        assert "Did you mean broker_url?" in text
+
     def test_e112_not_installed(self, project: Project) -> None:
         settings = (project.folder / "proj/settings.py").read_text()
         project.write("proj/settings.py", settings.replace('"celeriac.django", ', ""))

@@ -61,9 +61,8 @@ class TestLines:
         assert line == "↻ send_receipt  ConnectionError: no  try 1 of 3, next in 5.0 s  4711abcd"
 
     def test_others(self) -> None:
-        assert shown(record(kind="revoked", error="TaskRevokedError: expired")).startswith(
-            "◷ send_receipt(order_id="
-        )
+        revoked = shown(record(kind="revoked", error="TaskRevokedError: expired"))
+        assert revoked == "◷ send_receipt(order_id=4711)  revoked  expired  waited 2 ms  4711abcd"
         assert "  set aside  unknown task" in shown(record(kind="dead", error="unknown task 'x'"))
         assert "  put back" in shown(record(kind="rejected"))
         assert "  ignored  6 ms" in shown(record(kind="ignored"))

@@ -125,8 +125,10 @@ class Lines(logging.Formatter):
         parts = [f"{paint(plain if self._plain else symbol, colour)} {call}"]
         if kind in ("revoked", "ignored", "rejected", "dead"):
             parts.append({"rejected": "put back", "dead": "set aside"}.get(kind, kind))
-        if facts.get("error"):
-            parts.append(escaped(_first_line(str(facts["error"]))))
+        error = _first_line(str(facts.get("error") or ""))
+        if error:
+            # That a task was revoked is said already; the text says why.
+            parts.append(escaped(error.partition(": ")[2] or error if kind == "revoked" else error))
         if kind in ("succeeded", "ignored"):
             parts.append(duration(facts.get("ran") or 0.0))
         parts += [paint(part, "dim") for part in self._details(kind, facts) if part]

@@ -159,7 +159,7 @@ def no_command(name: str) -> str:
     """Return what to say about a command that there is not."""
     if name in ABSENT:
         return f"There is no command {name!r} here: {ABSENT[name]}"
-    near = difflib.get_close_matches(name, [*COMMANDS, *ABSENT], 1, cutoff=0.5)
+    near = difflib.get_close_matches(name, [*COMMANDS, *ABSENT], 1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"There is no command {name!r}.{hint} Commands: {', '.join(COMMANDS)}."
 

@@ -4,6 +4,7 @@ With --reload this process only keeps another one with the same options on the n
 """
 
 import json
+import logging
 import os
 import sys
 from typing import Any
@@ -17,6 +18,8 @@ from celeriac.cli.paint import Paint, wants_colour
 from celeriac.cli.program import Command, Session
 from celeriac.errors import CeleriacError
 from celeriac.worker.options import WorkerOptions
+
+logger = logging.getLogger("celeriac")
 
 EXAMPLES = """\b
 Examples:
@@ -79,7 +82,8 @@ def run(session: Session, arguments: Arguments) -> int:
     if not arguments.restarted:
         _introduce(session, arguments, facts, [*arguments.unused, *warnings, *checks.broker_warnings(app)])
     if arguments.purge:
-        failures.note(f"{app.broker.purge(options.queues)} messages dropped from {', '.join(options.queues)}")
+        dropped = app.broker.purge(options.queues)
+        logger.warning("%d messages dropped from %s", dropped, ", ".join(options.queues))
     from celeriac.worker.start import run_worker
 
     return run_worker(app, arguments.options)
@@ -94,9 +98,14 @@ def _apply(app: Celeriac, arguments: Arguments) -> None:
 
 
 def _introduce(session: Session, arguments: Arguments, facts: banner.Facts, warnings: list[str]) -> None:
-    """Print the banner, and below it what the user should know."""
+    """Show the banner, and below it what the user should know; as records where these are for machines."""
+    if arguments.log_format == "json":
+        logger.info("worker %s on %s, %s", facts["hostname"], facts["broker"], banner.slots(facts))
+        for text in warnings:
+            logger.warning("%s", text)
+        return
     paint = Paint(wants_colour(sys.stderr, session.no_color))
-    if arguments.banner and not session.quiet and arguments.log_format == "text":
+    if arguments.banner and not session.quiet:
         print("\n".join(banner.lines(facts, paint)), file=sys.stderr, flush=True)
     for text in warnings:
         failures.note(text, session.no_color)
