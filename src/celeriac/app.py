@@ -100,7 +100,9 @@ class Celeriac:
         defaults = framework.settings() if framework is not None else {}
         found = config.Resolved(config.Settings(), {}, [], [])
         for source, namespace in [*self._sources, (self._given, None)]:
-            found = config.resolve(_as_mapping(source), namespace=namespace, defaults=defaults, before=found)
+            found = config.resolve(
+                _as_mapping(source, namespace), namespace=namespace, defaults=defaults, before=found
+            )
         return found
 
     @property
@@ -371,7 +373,8 @@ def _warn_duplicate(name: str) -> None:
     )
 
 
-def _as_mapping(source: Any) -> Mapping[str, Any]:
+def _as_mapping(source: Any, namespace: str | None) -> Mapping[str, Any]:
+    """Return the settings in `source`; of an object only what may be ours, as reading others can warn (Django's)."""
     if isinstance(source, str):
         module, _, attribute = source.partition(":")
         source = importlib.import_module(module)
@@ -379,4 +382,5 @@ def _as_mapping(source: Any) -> Mapping[str, Any]:
             source = getattr(source, attribute)
     if isinstance(source, Mapping):
         return source
-    return {name: getattr(source, name) for name in dir(source) if not name.startswith("_")}
+    names = [name for name in dir(source) if not name.startswith("_")]
+    return {name: getattr(source, name) for name in names if config.canonical(name, namespace) is not None}

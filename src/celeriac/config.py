@@ -299,7 +299,7 @@ def resolve(
         warnings += before.warnings
         errors += before.errors
     for written, value in given.items():
-        name = _canonical(written, namespace)
+        name = canonical(written, namespace)
         if name is None:
             continue
         if name in ROWS:
@@ -321,7 +321,7 @@ def resolve(
     return Resolved(_convert(values, sources), sources, warnings, errors)
 
 
-def _canonical(written: str, namespace: str | None) -> str | None:
+def canonical(written: str, namespace: str | None) -> str | None:
     """The new name for `written`; None if it is no setting of ours to begin with."""
     if written in _OLD:
         return _OLD[written]
