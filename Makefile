@@ -53,7 +53,7 @@ types: .venv/.ready-dev ## mypy, strict
 docs: .venv/.ready-dev ## run the examples in the docs
 	@$(PY) -m pytest tests/docs $(ARGS)
 
-bench: .venv/.ready-dev servers ## measure, beside the peers
+bench: .venv/.ready-bench servers ## measure, beside the peers; ARGS="--only redis-drain --rounds 1"
 	@$(PY) -m bench $(ARGS)
 
 build: .venv/.ready-dev ## wheel and source archive, into dist/
@@ -68,6 +68,11 @@ clean: ## what was built, caches, and the shop's data; .venv stays
 
 servers:
 	@scripts/servers.sh redis postgres $(if $(wildcard tests/browser),browser)
+
+.venv/.ready-bench: .venv/.ready-dev bench/requirements.txt
+	@echo "Installing the peers: bench/requirements.txt"
+	@$(PY) -m pip install --quiet -r bench/requirements.txt
+	@touch $@
 
 .venv/.ready-demo: pyproject.toml
 	@scripts/venv.sh .venv $(PYTHON) demo
