@@ -36,6 +36,7 @@ class Message(models.Model):
 
     class Meta:
         verbose_name = "waiting task"
+        ordering = ("-id",)
         default_permissions = ("view",)
         indexes = (
             models.Index(
@@ -134,6 +135,18 @@ class TaskResult(models.Model):
     def ran(self) -> float | None:
         """Seconds between being started and being finished."""
         return _between(self.started_at, self.finished_at)
+
+
+class DeadLetter(models.Model):
+    """Stands for the dead letters of any broker in the admin's menu and permissions. It has no table."""
+
+    class Meta:
+        managed = False
+        verbose_name = "dead letter"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return str(self.pk)
 
 
 def _between(earlier: object, later: object) -> float | None:

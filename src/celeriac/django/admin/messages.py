@@ -1,0 +1,226 @@
+"""Messages in the admin: what waits in the database, and what any broker has set aside.
+
+Registered by `celeriac.django.admin`. Messages are decoded to be shown, never run; one that cannot be read is shown as
+it came.
+"""
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.html import format_html
+
+from celeriac import registry
+from celeriac.broker import DeadLetter as Letter
+from celeriac.django.admin import looks, paging
+from celeriac.django.admin.read_only import Before, ReadOnlyAdmin, ValueFilter
+from celeriac.django.broker import DatabaseBroker
+from celeriac.django.models import Message, State
+from celeriac.errors import CeleriacError, MessageError
+from celeriac.message import protocol, serializers
+
+#: How much of a message that cannot be read is shown.
+UNREADABLE = 2048
+LETTERS_PER_PAGE = 50
+
+_BADGES = {
+    State.READY: ("waiting", "…", "Waiting"),
+    State.SCHEDULED: ("retry", "◷", "Scheduled"),
+    State.IN_FLIGHT: ("running", "●", "In flight"),
+}
+
+
+class StateFilter(ValueFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def shown(self, value: str) -> str:
+        return _BADGES[State(int(value))][2]
+
+
+class QueueFilter(ValueFilter):
+    title = "queue"
+    parameter_name = "queue"
+
+
+class MessageAdmin(ReadOnlyAdmin):
+    """What waits for a worker, for its time, or for its end, where the database is the broker."""
+
+    list_display = ("badge", "task", "queue", "priority", "sent", "due", "consumer")
+    list_display_links = ("task",)
+    list_select_related = ("body",)
+    list_filter = (StateFilter, QueueFilter, Before)
+    fieldsets = (
+        (None, {"fields": ("badge", "name", "task_id", "queue", "priority", "sent", "due", "consumer")}),
+        ("Message", {"fields": ("call", "headers")}),
+    )
+    readonly_fields = tuple(name for _, part in fieldsets for name in part["fields"])
+
+    def list_rows(self, request: HttpRequest, rows: QuerySet) -> tuple[QuerySet, bool]:
+        rows = rows.exclude(state=State.DEAD).defer("body__payload", "body__reason")
+        wanted = self.wanted(request, "state", "queue")
+        if wanted.get("state", "0") not in {str(int(state)) for state in _BADGES}:
+            return rows.none(), False
+        state = wanted.pop("state", None)
+        if state is not None:
+            # A number, written out: only so can the partial index of that state be used.
+            rows = rows.filter(state=int(state))
+        return paging.narrow(rows, (), wanted)
+
+    def find_values(self) -> dict[str, list[str]]:
+        found = paging.values_of(Message, (), ("queue",))
+        return {"state": [str(int(state)) for state in _BADGES], **found}
+
+    def note(self, request: HttpRequest) -> str:
+        broker, problem = _broker()
+        if broker is None or isinstance(broker, DatabaseBroker):
+            return problem
+        return f"The broker is {broker.safe_url}: what waits there is not listed here."
+
+    @admin.display(description="state")
+    def badge(self, row: Any) -> str:
+        return looks.mark(*_BADGES.get(State(row.state), ("off", "⊘", "Set aside")))
+
+    @admin.display(description="task")
+    def task(self, row: Any) -> str:
+        return format_html('{}<span class="celeriac-id">{}</span>', row.body.task, row.body.task_id)
+
+    @admin.display(description="name")
+    def name(self, row: Any) -> str:
+        return str(row.body.task)
+
+    @admin.display(description="id")
+    def task_id(self, row: Any) -> str:
+        return str(row.body.task_id)
+
+    @admin.display(description="sent")
+    def sent(self, row: Any) -> str:
+        return looks.moment(row.body.created)
+
+    @admin.display(description="due")
+    def due(self, row: Any) -> str:
+        return looks.moment(row.moment) if row.state == State.SCHEDULED else looks.NOTHING
+
+    @admin.display(description="call")
+    def call(self, row: Any) -> str:
+        return looks.box(_call_of(bytes(row.body.payload)))
+
+    @admin.display(description="headers")
+    def headers(self, row: Any) -> str:
+        return looks.box(_headers_of(bytes(row.body.payload)))
+
+
+class DeadLetterAdmin(ReadOnlyAdmin):
+    """What was set aside, on whatever broker the project has: the list asks the broker, not a table."""
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        page, problem = _letters(request.GET.get("p", "1"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Dead letters",
+            "opts": self.opts,
+            "media": self.media,
+            "page": page,
+            "letters": [_row(letter) for letter in page.object_list] if page is not None else [],
+            "problem": problem,
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, "admin/celeriac/dead_letters.html", context)
+
+
+def _broker() -> tuple[Any, str]:
+    """Return the current app's broker, or None and why there is none."""
+    try:
+        return registry.current_app().broker, ""
+    except CeleriacError as error:
+        return None, str(error)
+
+
+class _Letters:
+    """The broker's dead letters, for a paginator: it asks for a page, not for all."""
+
+    ordered = True
+
+    def __init__(self, broker: Any) -> None:
+        self._broker = broker
+
+    def count(self) -> int:
+        number: int = self._broker.count_dead_letters()
+        return number
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __getitem__(self, part: slice) -> list[Letter]:
+        letters: list[Letter] = self._broker.dead_letters(part.stop - part.start, part.start)
+        return letters
+
+
+def _letters(page: str) -> tuple[Any, str]:
+    broker, problem = _broker()
+    if broker is None:
+        return None, problem
+    try:
+        return Paginator(_Letters(broker), LETTERS_PER_PAGE).get_page(page), ""  # type: ignore[arg-type]
+    except CeleriacError as error:
+        return None, str(error)
+
+
+def _row(letter: Letter) -> dict[str, Any]:
+    """Return what the template shows of a dead letter."""
+    row: dict[str, Any] = {
+        "reason": letter.reason or "no reason given",
+        "died": looks.moment(dt.datetime.fromtimestamp(letter.died, dt.UTC)),
+        "queue": letter.queue,
+        "size": f"{len(letter.payload):,}",
+        "task": "",
+        "task_id": "",
+    }
+    try:
+        message = protocol.decode(letter.payload)
+    except MessageError:
+        row["text"] = looks.raw_text(letter.payload, UNREADABLE)
+        row["cut"] = len(letter.payload) > UNREADABLE
+    else:
+        row |= {"task": message.headers.task, "task_id": message.headers.id}
+        row["text"] = looks.cut(_call_of(letter.payload), looks.PAGE_TEXT)
+        row["cut"] = len(row["text"]) >= looks.PAGE_TEXT
+    return row
+
+
+def _call_of(payload: bytes) -> str:
+    """Return the arguments in a message as text."""
+    try:
+        message = protocol.decode(payload)
+    except MessageError as error:
+        return f"{error}\n\n{looks.raw_text(payload, UNREADABLE)}"
+    if message.content_type != serializers.JSON.content_type:
+        return f"{message.content_type}: not shown"
+    try:
+        args, kwargs, *_ = serializers.json_loads(message.body)
+        return looks.as_data({"args": args, "kwargs": kwargs})
+    except (MessageError, ValueError, TypeError):
+        return looks.raw_text(message.body, UNREADABLE)
+
+
+def _headers_of(payload: bytes) -> str:
+    try:
+        message = protocol.decode(payload)
+    except MessageError:
+        return looks.NOTHING
+    headers = {
+        name: value
+        for name, value in msgspec.to_builtins(message.headers).items()
+        if value not in (None, {}, [])
+    }
+    return looks.as_data(headers | protocol.custom_headers(message))
