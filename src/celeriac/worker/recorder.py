@@ -82,10 +82,13 @@ class Recorder:
             memory = mmap.mmap(fd, 0)
             if memory[:8] != _MAGIC:
                 raise ValueError
+            found = cls(path, fd, memory)
+            if len(memory) != found._ring + _RING:
+                raise ValueError
         except (OSError, ValueError):
             os.close(fd)
             return None
-        return cls(path, fd, memory)
+        return found
 
     def _get(self, offset: int) -> int:
         value: int = _word.unpack_from(self._memory, offset)[0]
@@ -165,9 +168,11 @@ class Recorder:
     # -- read when the child is dead
 
     def outcomes(self) -> list[Settlement]:
-        """Return what had run and may not be settled, oldest first."""
+        """Return what had run and may not be settled, oldest first; raises ValueError if the process spoilt it."""
         found = []
         position, head = self._get(_TAIL_POS), self._get(_HEAD_POS)
+        if not 0 <= head - position <= _RING:
+            raise ValueError(f"positions {position} and {head}")
         while position < head:
             at = position % _RING
             if _RING - at < 4:
@@ -180,7 +185,10 @@ class Recorder:
             start = self._ring + at + 4
             data = self._memory[start : start + size]
             # A settlement in MessagePack is an array or map of many fields: never of this length.
-            found.append(Settlement(_word.unpack(data)[0]) if size == _word.size else _decode(data))
+            try:
+                found.append(Settlement(_word.unpack(data)[0]) if size == _word.size else _decode(data))
+            except msgspec.MsgspecError as error:
+                raise ValueError(str(error)) from None
             position += size + 4
         return found
 

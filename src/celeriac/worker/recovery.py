@@ -95,17 +95,22 @@ class Recovery:
         `cause` tells how it died ("signal 9 (SIGKILL)"). Without `blame` what ran goes back uncounted.
         """
         counts = Recovered()
-        done = [settlement for settlement in recorder.outcomes() if settlement.tag]
+        try:
+            outcomes = recorder.outcomes()
+        except ValueError as error:
+            logger.error(
+                "The flight record of %s cannot be read, all it held is suspect: %s", recorder.consumer, error
+            )
+            return self._end(recorder, self._give_back(self._held(recorder.consumer), recorder.consumer))
+        self._store([settlement for settlement in outcomes if not settlement.tag])
+        done = [settlement for settlement in outcomes if settlement.tag]
         running = {tag for tag, _ in recorder.running()} - {settlement.tag for settlement in done}
         if done:
             refused = self._settle(recorder.consumer, done)
             counts.settled = len(done) - len(refused)
-        try:
-            held = self.broker.held(recorder.consumer, LAST_SEQ)
-        except LeaseLost:
-            held = []  # its lease ran out before we came: others have put it back
         settlements = []
-        for delivery in reversed(held):  # the last one put back is the first to be claimed
+        # The last one put back is the first to be claimed.
+        for delivery in reversed(self._held(recorder.consumer)):
             if delivery.tag in running and blame:
                 settlements.append(self._lost(delivery, cause, counts))
             else:
@@ -113,15 +118,34 @@ class Recovery:
                 counts.returned += 1
         if settlements:
             self._settle(recorder.consumer, settlements)
+        return self._end(recorder, counts)
+
+    def _held(self, consumer: str) -> list[Delivery]:
+        try:
+            return self.broker.held(consumer, LAST_SEQ)
+        except LeaseLost:
+            return []  # its lease ran out before we came: others have put it back
+
+    def _end(self, recorder: Recorder, counts: Recovered) -> Recovered:
         self.broker.unregister(recorder.consumer)
         recorder.remove()
         return counts
 
     def consumer(self, dead: str, by: str) -> Recovered:
-        """Take over what a consumer with an expired lease held: nobody knows what of it ran."""
+        """Take over what a consumer with an expired lease held: nobody knows what of it ran.
+
+        If that raises BrokerError, `by` may hold it now: `adopted` is to be called later.
+        """
+        return self._give_back(self.broker.adopt(dead, by), by)
+
+    def adopted(self, by: str) -> Recovered:
+        """Give back what an earlier take-over, which was cut short, has left with `by`."""
+        return self._give_back(self._held(by), by)
+
+    def _give_back(self, deliveries: list[Delivery], by: str) -> Recovered:
         counts = Recovered()
         settlements = []
-        for delivery in reversed(self.broker.adopt(dead, by)):
+        for delivery in reversed(deliveries):
             message = _readable(delivery)
             if message is None:
                 settlements.append(Settlement(delivery.tag, Action.PUT_BACK))
@@ -138,11 +162,14 @@ class Recovery:
         return counts
 
     def _settle(self, consumer: str, settlements: list[Settlement]) -> set[int]:
-        if self.store is not None and self.shared_store is None:
-            records = [settlement.record for settlement in settlements if settlement.record is not None]
-            if records:
-                self.store.store(records)
+        if self.shared_store is None:
+            self._store(settlements)
         return self.broker.settle(consumer, settlements, self.shared_store)
+
+    def _store(self, settlements: list[Settlement]) -> None:
+        records = [settlement.record for settlement in settlements if settlement.record is not None]
+        if self.store is not None and records:
+            self.store.store(records)
 
     def _lost(self, delivery: Delivery, cause: str, counts: Recovered) -> Settlement:
         """The process died while it ran this: count it, and set it aside after too many."""
@@ -153,6 +180,8 @@ class Recovery:
         properties.celeriac_losses += 1
         if properties.celeriac_losses < self.max_losses:
             counts.rerun += 1
+            # Its last chance it has alone: nothing that only ran beside poison three times is taken for poison.
+            properties.celeriac_suspect = properties.celeriac_losses == self.max_losses - 1
             logger.warning(
                 "%s[%s]: its process died (%s) while it ran, loss %d of %d; it runs again.",
                 headers.task, headers.id, cause, properties.celeriac_losses, self.max_losses,
