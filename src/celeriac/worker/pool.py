@@ -6,11 +6,12 @@ to a broker.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
 from collections import deque
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from msgspec import Struct
 
@@ -81,16 +82,26 @@ class Pool:
         self.recorder.begin(number, run.tag, now)
         if run.task is not None and (self._at_most_once or run.task.acks_late is False):
             self._settle_early(run)
+            if run.void:
+                self.recorder.clear(number)
+                self.since[number] = 0.0
+                return
         if run.task is not None and (run.task.track_started or self.executor.track_started):
             self._note_started(run)
         outcome = self.executor.execute(run)
-        self.finish(run, outcome, number)
+        accepted = self.finish(run, outcome, number)
+        if accepted is not None:
+            self._keep_slot(number, accepted)
         self.since[number] = 0.0
         if self._talks or outcome.state != states.SUCCESS:
             report(run, outcome)
 
-    def finish(self, run: Run, outcome: Outcome, slot: int) -> None:
-        """Note the outcome in the flight record and hand it to the fetcher."""
+    def finish(self, run: Run, outcome: Outcome, slot: int) -> threading.Event | None:
+        """Note the outcome in the flight record and hand it to the fetcher.
+
+        An event is returned where the record could not take it: then it counts as done only once the broker has it,
+        and the slot is to be kept until the event is set (`_keep_slot`).
+        """
         settlement = self.executor.settlement(run, outcome)
         with self._lock:
             position = self.recorder.finish(slot, settlement)
@@ -101,14 +112,15 @@ class Pool:
         sleeps = self.fetcher_sleeps
         if sleeps == 1 or (sleeps and (len(self.outbox) >= self.POKE_AT or self.inbox.empty())):
             self.waker.poke()
-        if accepted is not None:
-            # Too large for the record: it counts as done only once the broker has it.
-            self.waker.poke()
-            accepted.wait()
-            self.recorder.clear(slot)
+        return accepted
+
+    def _keep_slot(self, slot: int, accepted: threading.Event) -> None:
+        self.waker.poke()
+        accepted.wait()
+        self.recorder.clear(slot)
 
     def _settle_early(self, run: Run) -> None:
-        """At most once: the delivery ends before the function is called."""
+        """At most once: the delivery ends before the function is called; void if it was not ours any more."""
         accepted = threading.Event()
         self.outbox.append(Finished(Settlement(run.tag), 0, accepted))
         self.waker.poke()
@@ -145,15 +157,17 @@ class Pool:
         return not (any(self.since) or self._coroutines or self.outbox)
 
     def take_back(self) -> list[Run]:
-        """Return what has not started; none of it will."""
-        runs = []
-        while not self.inbox.empty():
-            run = self.inbox.get_nowait()
-            if run is not None and not run.void:
-                runs.append(run)
-        while self._waiting:
-            runs.append(self._waiting.popleft())
-        return runs
+        """Return what has not started; none of it will. Others take from both queues meanwhile."""
+        runs: list[Run] = []
+        with contextlib.suppress(Empty):
+            while True:
+                run = self.inbox.get_nowait()
+                if run is not None:
+                    runs.append(run)
+        with contextlib.suppress(IndexError):
+            while True:
+                runs.append(self._waiting.popleft())
+        return [run for run in runs if not run.void]
 
     def _start_loop(self) -> asyncio.AbstractEventLoop:
         loop = self._loop = asyncio.new_event_loop()
@@ -178,12 +192,17 @@ class Pool:
         self.recorder.begin(slot, run.tag, time.monotonic())
         if self._at_most_once or (run.task is not None and run.task.acks_late is False):
             await asyncio.to_thread(self._settle_early, run)
-        outcome = await self.executor.aexecute(run)
-        if len(outcome.result) < 64 * 1024:
-            self.finish(run, outcome, slot)
-        else:  # may have to wait for the fetcher, which must not hold up the loop
-            await asyncio.to_thread(self.finish, run, outcome, slot)
+        if run.void:
+            self.recorder.clear(slot)
+        else:
+            await self._conclude_coroutine(run, slot)
         self._free_slots.append(slot)
+        self._start_coroutines()
+
+    async def _conclude_coroutine(self, run: Run, slot: int) -> None:
+        outcome = await self.executor.aexecute(run)
+        accepted = self.finish(run, outcome, slot)
+        if accepted is not None:
+            await asyncio.to_thread(self._keep_slot, slot, accepted)
         if self._talks or outcome.state != states.SUCCESS:
             report(run, outcome)
-        self._start_coroutines()
