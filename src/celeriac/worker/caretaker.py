@@ -6,14 +6,16 @@ Called every few seconds by the supervisor, or by a thread of a worker without o
 import logging
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from celeriac.broker import Broker
 from celeriac.errors import BrokerError, CeleriacError
 from celeriac.store import ResultStore
-from celeriac.worker.recovery import Recovery
+from celeriac.worker.recovery import Recovery, stale_records
 
 logger = logging.getLogger("celeriac.worker")
 
+_LONGEST_PAUSE = 2.0  # seconds between attempts to reach the broker at the start
 _EXPIRE_EVERY = 60.0
 _EXPIRE_BATCH = 1000
 
@@ -21,8 +23,9 @@ _EXPIRE_BATCH = 1000
 class Caretaker:
     """Renews the leases of `consumers()` and of `own`, and adopts what other consumers' expired leases leave.
 
-    Grace: after a time in which it could not reach the broker itself, everybody gets half a lease to renew
-    before it takes anything over.
+    What workers that were killed on this host have left in `records`, a directory and the name of the broker, it
+    settles exactly and at once. Grace: after a time in which it could not reach the broker itself, everybody gets
+    half a lease to renew before it takes anything over.
     """
 
     def __init__(
@@ -30,6 +33,7 @@ class Caretaker:
         broker: Broker,
         store: ResultStore | None,
         recovery: Recovery,
+        records: tuple[Path, str],
         own: str,
         lease: float,
         consumers: Callable[[], Sequence[str]],
@@ -38,6 +42,7 @@ class Caretaker:
         self.broker = broker
         self.store = store
         self.recovery = recovery
+        self.records = records
         self.own = own
         self.lease = lease
         self.consumers = consumers
@@ -45,7 +50,9 @@ class Caretaker:
         self._renewed = clock()
         self._reap_from = clock() + lease / 2
         self._expired_at = clock()
-        self._away = False
+        self._adopting = False
+        #: Why broker or store could not be reached the last time; "" if they could.
+        self.trouble = ""
         self.next = clock()
 
     @property
@@ -53,20 +60,40 @@ class Caretaker:
         """Seconds between two turns."""
         return self.lease / 3
 
+    def arrive(self, pause: Callable[[float], bool]) -> bool:
+        """Register, waiting for the broker as long as `pause(seconds)` is true; return whether it was reached."""
+        seconds = 0.2
+        while True:
+            try:
+                self.broker.register(self.own, self.lease)
+            except BrokerError as error:
+                if not self.trouble:
+                    logger.warning("%s The worker starts when it is there.", error)
+                self.trouble = str(error)
+            else:
+                self.trouble = ""
+                return True
+            if not pause(seconds):
+                return False
+            seconds = min(seconds * 2, _LONGEST_PAUSE)
+
     def turn(self) -> set[str]:
         """Do what is due; return the consumers that have lost their lease. Never raises."""
         now = self._clock()
         self.next = now + self.interval
         try:
-            return self._turn(now)
-        except BrokerError as error:
-            if not self._away:
-                logger.warning("%s Leases cannot be renewed until it is back.", error)
-            self._away = True
-            self.next = self._clock() + min(1.0, self.interval)
+            lost = self._turn(now)
         except CeleriacError as error:
-            logger.error("%s", error)
+            self.met(error)
+        else:
+            self.trouble = ""
+            return lost
         return set()
+
+    def met(self, error: CeleriacError) -> None:
+        """Take note that the broker or the store could not be reached, and try again soon."""
+        self.trouble = str(error)
+        self.next = self._clock() + min(1.0, self.interval)
 
     def _turn(self, now: float) -> set[str]:
         lost = self.broker.renew([self.own, *self.consumers()], self.lease)
@@ -74,10 +101,10 @@ class Caretaker:
         if now - self._renewed > self.lease / 2:
             self._reap_from = now + self.lease / 2
         self._renewed = now
-        self._away = False
         if self.own in lost:
             self.broker.register(self.own, self.lease)
             lost.discard(self.own)
+        self.settle_records()
         if now >= self._reap_from:
             self._reap()
         self.broker.maintain()
@@ -86,9 +113,30 @@ class Caretaker:
             self.store.expire(_EXPIRE_BATCH)
         return lost
 
+    def settle_records(self) -> None:
+        """Settle what workers that were killed on this host have left; raises what the broker or the store raise."""
+        if not self.broker.shared:
+            return
+        for recorder in stale_records(*self.records):
+            try:
+                counts = self.recovery.child(recorder, "its whole worker was killed")
+            except CeleriacError:
+                recorder.close()
+                raise
+            logger.info(
+                "A worker that was killed on this host: %d finished tasks settled, %d run again, %d are dead letters, "
+                "%d go back unstarted.",
+                counts.settled, counts.rerun, counts.dead, counts.returned,
+            )  # fmt: skip
+
     def _reap(self) -> None:
+        if self._adopting:
+            self.recovery.adopted(self.own)
+            self._adopting = False
         for dead in self.broker.expired():
+            self._adopting = True
             counts = self.recovery.consumer(dead, self.own)
+            self._adopting = False
             logger.warning(
                 "Consumer %s has not been heard of for %g s: %d messages go back to their queues, %d are dead letters.",
                 dead, self.lease, counts.returned + counts.rerun, counts.dead,

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from types import FrameType
 
 from msgspec import Struct
 
@@ -20,6 +21,7 @@ from celeriac.execute import Executor
 from celeriac.waker import Waker
 from celeriac.worker.fetcher import Fetcher
 from celeriac.worker.options import WorkerOptions
+from celeriac.worker.outage import Notice
 from celeriac.worker.pool import Pool
 from celeriac.worker.recorder import Recorder
 
@@ -30,20 +32,27 @@ _SWITCH_INTERVAL = 0.001  # seconds; lets the fetcher have the GIL soon enough b
 
 
 class ChildSetup(Struct):
-    """What a child is given by its supervisor."""
+    """What a child is given by its supervisor. It pokes `parent_waker` after it has written into `notice`."""
 
     options: WorkerOptions
     recorder: Recorder
     waker: Waker
     parent_waker: Waker
+    notice: Notice
     threads: int
+
+    def tell(self, text: str) -> None:
+        """Have the supervisor say that something is away; "": that it is back."""
+        self.notice.write(text)
+        self.parent_waker.poke()
 
 
 def run_child(app: Celeriac, setup: ChildSetup, supervisor: int) -> int:
     """Be a child until told to stop; return the exit status."""
     die_with_parent(supervisor)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _leave_to_supervisor)
+        signal.siginterrupt(number, False)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     gc.enable()
@@ -69,6 +78,7 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
         options.queues,
         conf.worker_prefetch_multiplier,
         conf.task_publish_timeout,
+        setup.tell,
     )
     io_thread = threading.Thread(target=fetcher.run, name="celeriac-fetcher", daemon=True)
     others = [
@@ -82,6 +92,10 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
     pool.work(0)
     for thread in (*others, io_thread):
         thread.join()
+
+
+def _leave_to_supervisor(_number: int, _frame: FrameType | None) -> None:
+    """Take no notice of a signal. Not SIG_IGN, which the programs that tasks start would inherit."""
 
 
 def die_with_parent(supervisor: int) -> None:

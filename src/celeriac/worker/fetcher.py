@@ -7,7 +7,7 @@ compares what the broker says it holds with what it knows.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from celeriac.broker import Action, Broker, Delivery, Settlement
 from celeriac.errors import BrokerError, LeaseLost, MessageError, StoreError
@@ -43,6 +43,7 @@ class Fetcher:
         queues: Sequence[str],
         prefetch: int | None,
         publish_timeout: float,
+        tell: Callable[[str], None],
     ) -> None:
         self.broker = broker
         self.store = store
@@ -55,6 +56,8 @@ class Fetcher:
         self.consumer = recorder.consumer
         self.prefetch = prefetch
         self.publish_timeout = publish_timeout
+        #: Takes what to say of an outage, "" when it is over.
+        self.tell = tell
         self.seq = 0
         #: What this consumer holds at the broker, as far as it knows.
         self.held: dict[int, Run | None] = {}
@@ -67,7 +70,7 @@ class Fetcher:
         self.alone: Run | None = None
         self.alone_started = False
         self.lease_lost = False
-        self._away_since: float | None = None
+        self._away = False
         self._pause = 0.0
 
     # -- the loop
@@ -80,12 +83,11 @@ class Fetcher:
             except LeaseLost:
                 self._lost_lease()
             except (BrokerError, StoreError) as error:
-                self._away(error)
-            except Exception:
+                self._bear(error)
+            except Exception as error:
                 # Never let the thread die in silence: without it the child would hold its messages for ever.
-                logger.exception("The fetcher failed; it goes on in a second.")
-                self.waker.wait(1.0)
-                self.waker.clear()
+                logger.exception("The fetcher failed; it goes on in a moment.")
+                self._bear(error)
         self._leave()
 
     @property
@@ -97,10 +99,11 @@ class Fetcher:
         return self.stopping and not self.held and not self.unsettled and self.pool.idle
 
     def _turn(self) -> None:
-        if self._away_since is not None:
-            self._come_back()
+        if self._away:
+            self._reconcile()
         self.waker.clear()
         settled = self._settle()
+        self._at_ease()
         if self.stopping:
             self._give_back()
             if not settled and not self._finished():
@@ -176,15 +179,13 @@ class Fetcher:
             return
         try:
             message = protocol.decode(delivery.payload)
-        except MessageError as error:
-            self._refuse(delivery, str(error))
+        except Exception as error:
+            # Whatever it is: one bad message must not keep the others of its batch from being taken.
+            self._refuse(
+                delivery, str(error) if isinstance(error, MessageError) else f"unreadable: {error!r}"
+            )
             return
-        eta = message.headers.eta
-        if (
-            eta is not None
-            and not message.properties.celeriac_scheduled
-            and self._schedule(delivery, message, eta)
-        ):
+        if message.headers.eta is not None and self._schedule(delivery, message):
             return
         run = Run(delivery.tag, delivery.queue, message, self.executor.tasks.get(message.headers.task))
         self.held[delivery.tag] = run
@@ -200,10 +201,10 @@ class Fetcher:
         logger.error("A message of queue %r was set aside as a dead letter: %s", delivery.queue, reason)
         self._unheld(Settlement(delivery.tag, Action.DEAD, reason=reason))
 
-    def _schedule(self, delivery: Delivery, message: Message, eta: str) -> bool:
+    def _schedule(self, delivery: Delivery, message: Message) -> bool:
         """Give a message with an eta in the future to the broker's schedule; False where it is to run now."""
-        due = parse_time(eta)
-        if due is None or due <= time.time():
+        due = parse_time(message.headers.eta or "")
+        if message.properties.celeriac_scheduled or due is None or due <= time.time():
             return False
         message.properties.celeriac_scheduled = True
         payload = protocol.encode(message, delivery.queue)
@@ -226,11 +227,12 @@ class Fetcher:
         if not batch:
             return 0
         self._measure()
-        settlements = [finished.settlement for finished in batch]
-        extras = [settlement for settlement in settlements if not settlement.tag]
+        extras = [finished for finished in batch if not finished.settlement.tag]
         if extras:
-            self._store_only(extras)
-            settlements = [settlement for settlement in settlements if settlement.tag]
+            self._store_only([finished.settlement for finished in extras])
+            for finished in extras:
+                finished.settlement = Settlement(0)  # should the rest fail, not once more
+        settlements = [finished.settlement for finished in batch if finished.settlement.tag]
         if settlements:
             self._settle_at_broker(settlements)
         self._accepted(batch)
@@ -244,7 +246,9 @@ class Fetcher:
                 store.store(records)
         refused = self.broker.settle(self.consumer, settlements, self.shared_store)
         for tag in refused:
-            if tag in self.held:
+            run = self.held.get(tag)
+            if run is not None:
+                run.void = True
                 logger.warning(
                     "The broker refused to settle delivery %s: its lease was taken over, it runs again.", tag
                 )
@@ -289,26 +293,33 @@ class Fetcher:
 
     # -- trouble
 
-    def _away(self, error: Exception) -> None:
-        """The broker or the store cannot be reached: say so once, wait, with growing pauses."""
-        if self._away_since is None:
-            self._away_since = time.monotonic()
+    def _bear(self, error: Exception) -> None:
+        """The broker or the store cannot be reached: wait, with growing pauses."""
+        if not self._away:
+            self._away = True
             self._pause = 0.05
-            logger.warning("%s The worker waits and goes on when it is back.", error)
+            self.tell(str(error) or repr(error))
+        logger.debug("Away: %s", error)
         self.waker.clear()
         self.waker.wait(self._pause)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
-    def _come_back(self) -> None:
-        """After an outage: take up what we never heard of, drop what is not ours any more."""
+    def _at_ease(self) -> None:
+        if self._away:
+            self._away = False
+            self.tell("")
+
+    def _reconcile(self) -> None:
+        """After an outage compare what the broker says we hold with what we know. It may turn out to last."""
         self.seq += 1
         deliveries = self.broker.held(self.consumer, self.seq)
         ours = {delivery.tag for delivery in deliveries}
+        # We have settled these, and only the reply was lost: our lease is still good.
+        settled = {finished.settlement.tag for finished in self.unsettled} - ours
         for tag, run in list(self.held.items()):
             if tag not in ours:
-                # Settled before the reply was lost, or taken over by others: either way it must not start here.
-                if run is not None:
-                    run.void = True
+                if run is not None and tag not in settled:
+                    run.void = True  # the server has forgotten that we claimed it: others will
                 del self.held[tag]
         kept = []
         for finished in self.unsettled:
@@ -317,18 +328,19 @@ class Fetcher:
             elif finished.accepted is not None:
                 finished.accepted.set()
         self.unsettled = kept
+        if self.alone is not None and self.alone.tag not in self.held:
+            self.alone = None
         for delivery in deliveries:
             if delivery.tag not in self.held:
                 self._take(delivery)
-        away = time.monotonic() - (self._away_since or 0.0)
-        self._away_since = None
-        logger.info("The broker is back after %.1f s.", away)
 
     def _lost_lease(self) -> None:
         """Others have what we held. Run nothing more of it; the supervisor starts a new child in this one's place."""
         if not self.lease_lost:
             logger.warning("The lease of this process was taken over; it ends what runs and starts anew.")
         self.lease_lost = True
+        self._at_ease()
+        self.alone = None
         self.pool.take_back()
         for run in self.held.values():
             if run is not None:
@@ -347,6 +359,7 @@ class Fetcher:
         try:
             self.broker.unregister(self.consumer)
         except BrokerError as error:
-            logger.warning("Could not say good-bye to the broker: %s", error)
+            # The supervisor does it for us when we are dead.
+            logger.debug("Could not say good-bye to the broker: %s", error)
         for _ in range(self.pool.threads):
             self.pool.inbox.put(None)

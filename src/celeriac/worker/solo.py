@@ -11,13 +11,14 @@ import uuid
 from types import FrameType
 
 from celeriac.app import Celeriac
-from celeriac.errors import CeleriacError
+from celeriac.errors import BrokerError
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, serve
 from celeriac.worker.options import WorkerOptions
-from celeriac.worker.recorder import Recorder
-from celeriac.worker.recovery import Recovery, broker_id, stale_records, state_dir
+from celeriac.worker.outage import Notice, Outage
+from celeriac.worker.recorder import STOP, Recorder
+from celeriac.worker.recovery import Recovery, broker_id, state_dir
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -31,40 +32,56 @@ class SoloWorker:
         self.waker = Waker()
         conf = app.conf
         consumer = f"{options.hostname}/solo-{uuid.uuid4().hex[:12]}"
-        self.broker_id = broker_id(conf.broker_url or "")
-        self.directory = state_dir(conf.worker_state_dir)
+        directory, broker = state_dir(conf.worker_state_dir), broker_id(conf.broker_url or "")
         self.recorder = Recorder.create(
-            self.directory / f"{uuid.uuid4().hex}.flight",
-            consumer,
-            self.broker_id,
-            1 + conf.worker_async_concurrency,
+            directory / f"{uuid.uuid4().hex}.flight", consumer, broker, 1 + conf.worker_async_concurrency
         )
-        self.recovery = Recovery(app.broker, app.store, options.hostname, conf.task_max_deliveries)
+        recovery = Recovery(app.broker, app.store, options.hostname, conf.task_max_deliveries)
         self.own = f"{options.hostname}/caretaker-{uuid.uuid4().hex[:12]}"
+        self.caretaker = Caretaker(
+            app.broker,
+            app.store,
+            recovery,
+            (directory, broker),
+            self.own,
+            conf.worker_lease,
+            lambda: [consumer],
+        )
+        self.notice = Notice()
+        self.alarm = Waker()
         self.ready = threading.Event()
-        self._stopped = threading.Event()
+        self._stopped = False
 
     def run(self) -> int:
         """Work until stopped; return the exit status."""
-        broker, lease = self.app.broker, self.app.conf.worker_lease
-        broker.register(self.own, lease)
-        broker.register(self.recorder.consumer, lease)
-        if broker.shared:
-            for recorder in stale_records(self.directory, self.broker_id):
-                self.recovery.child(recorder, "the whole worker was killed")
+        if self.caretaker.arrive(self._keep_waiting):
+            self._work()
+        self.recorder.remove()
+        logger.info("%s has stopped.", self.options.hostname)
+        return 0
+
+    def _work(self) -> None:
+        broker = self.app.broker
+        broker.register(self.recorder.consumer, self.app.conf.worker_lease)
+        self.caretaker.turn()
         keeper = threading.Thread(target=self._keep_lease, name="celeriac-caretaker", daemon=True)
         keeper.start()
         self.ready.set()
         logger.info("%s ready.", self.options.hostname)
         try:
-            serve(self.app, ChildSetup(self.options, self.recorder, self.waker, Waker(), 1))
+            serve(self.app, ChildSetup(self.options, self.recorder, self.waker, self.alarm, self.notice, 1))
         finally:
-            self._stopped.set()
+            self._stopped = True
+            self.alarm.poke()
             keeper.join()
-        self.recorder.remove()
-        broker.unregister(self.own)
-        logger.info("%s has stopped.", self.options.hostname)
-        return 0
+        try:
+            broker.unregister(self.own)
+        except BrokerError as error:
+            logger.debug("Could not say good-bye to the broker: %s", error)
+
+    def _keep_waiting(self, seconds: float) -> bool:
+        self.waker.wait(seconds)
+        return self.recorder.control != STOP
 
     def stop(self) -> None:
         """Finish what runs, give back the rest, and return from `run`. May be called from any thread, twice too."""
@@ -84,12 +101,11 @@ class SoloWorker:
             signal.signal(number, handle)
 
     def _keep_lease(self) -> None:
-        caretaker = Caretaker(
-            self.app.broker, self.app.store, self.recovery, self.own, self.app.conf.worker_lease,
-            lambda: [self.recorder.consumer],
-        )  # fmt: skip
-        while not self._stopped.wait(max(0.0, caretaker.next - time.monotonic())):
-            try:
+        caretaker, outage = self.caretaker, Outage()
+        while not self._stopped:
+            if time.monotonic() >= caretaker.next:
                 caretaker.turn()
-            except CeleriacError as error:
-                logger.error("%s", error)
+            outage.look([caretaker.trouble, self.notice.read()])
+            due = min(moment for moment in (caretaker.next, outage.next) if moment is not None)
+            self.alarm.wait(max(0.0, due - time.monotonic()))
+            self.alarm.clear()

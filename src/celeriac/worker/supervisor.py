@@ -21,8 +21,9 @@ from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, run_child
 from celeriac.worker.options import WorkerOptions
+from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.recorder import Recorder
-from celeriac.worker.recovery import Recovery, broker_id, stale_records, state_dir
+from celeriac.worker.recovery import Recovery, broker_id, state_dir
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -34,13 +35,14 @@ _LONGEST_PAUSE = 30.0
 class Child:
     """A child as its supervisor sees it. `pid` is 0 once it is dead."""
 
-    __slots__ = ("born", "number", "pid", "recorder", "waker")
+    __slots__ = ("born", "notice", "number", "pid", "recorder", "waker")
 
-    def __init__(self, number: int, pid: int, recorder: Recorder, waker: Waker) -> None:
+    def __init__(self, number: int, pid: int, setup: ChildSetup) -> None:
         self.number = number
         self.pid = pid
-        self.recorder = recorder
-        self.waker = waker
+        self.recorder = setup.recorder
+        self.waker = setup.waker
+        self.notice = setup.notice
         self.born = time.monotonic()
 
 
@@ -58,9 +60,11 @@ class Supervisor:
         self.broker_id = broker_id(app.conf.broker_url or "")
         self.recovery = Recovery(app.broker, app.store, options.hostname, app.conf.task_max_deliveries)
         self.own = f"{options.hostname}/supervisor-{uuid.uuid4().hex[:12]}"
+        records = self.directory, self.broker_id
         self.caretaker = Caretaker(
-            app.broker, app.store, self.recovery, self.own, self.lease, self._consumers
+            app.broker, app.store, self.recovery, records, self.own, self.lease, self._consumers
         )
+        self.outage = Outage()
         self.children: list[Child] = []
         self.dead: list[tuple[Recorder, str, bool]] = []
         self.waker = Waker()
@@ -77,9 +81,9 @@ class Supervisor:
     def run(self) -> int:
         """Work until told to stop; return the exit status: 0 after a warm stop, 1 after a forced one."""
         self._catch_signals()
-        if not self._reach_broker():
+        if not self.caretaker.arrive(self._keep_waiting):
             return 0
-        self._recover_stale()
+        self.caretaker.turn()
         gc.collect()
         gc.freeze()
         for number in range(self.processes):
@@ -90,42 +94,22 @@ class Supervisor:
             self._handle_signals()
             self._bury()
             self._tend()
-        self._settle_the_dead()
+        if self.dead:
+            logger.warning(
+                "%d flight records are left for the next start: %s", len(self.dead), self.caretaker.trouble
+            )
         try:
             self.broker.unregister(self.own)
         except BrokerError as error:
-            logger.warning("%s", error)
+            logger.debug("Could not say good-bye to the broker: %s", error)
         logger.info("%s has stopped%s.", self.options.hostname, " by force" if self.forced else "")
         return 1 if self.forced else 0
 
-    def _reach_broker(self) -> bool:
-        """Register at the broker, waiting for it; False if told to stop meanwhile."""
-        pause, said = 0.2, False
-        while not self.stopping:
-            try:
-                self.broker.register(self.own, self.lease)
-                return True
-            except BrokerError as error:
-                if not said:
-                    logger.warning("%s The worker starts when it is there.", error)
-                said = True
-            self.waker.wait(pause)
-            pause = min(pause * 2, 2.0)
-            self._handle_signals()
-        return False
-
-    def _recover_stale(self) -> None:
-        for recorder in stale_records(self.directory, self.broker_id):
-            try:
-                counts = self.recovery.child(recorder, "the whole worker was killed")
-            except CeleriacError as error:
-                logger.warning("The flight record %s stays for the next start: %s", recorder.path.name, error)
-                recorder.close()
-                continue
-            logger.info(
-                "A worker that was killed on this host: %d finished tasks settled, %d run again, %d go back unstarted.",
-                counts.settled, counts.rerun, counts.returned,
-            )  # fmt: skip
+    def _keep_waiting(self, seconds: float) -> bool:
+        self.waker.wait(seconds)
+        self.waker.clear()
+        self._handle_signals()
+        return not self.stopping
 
     def _consumers(self) -> list[str]:
         return [child.recorder.consumer for child in self.children] + [
@@ -143,7 +127,7 @@ class Supervisor:
                 try:
                     self._fork(number)
                 except BrokerError as error:
-                    logger.debug("No child yet: %s", error)
+                    self.caretaker.met(error)
                     self.start_at[number] = now + 0.5
                     return
                 del self.start_at[number]
@@ -155,7 +139,7 @@ class Supervisor:
         path = self.directory / f"{uuid.uuid4().hex}.flight"
         slots = self.threads + conf.worker_async_concurrency
         recorder = Recorder.create(path, consumer, self.broker_id, slots)
-        setup = ChildSetup(self.options, recorder, Waker(), self.waker, self.threads)
+        setup = ChildSetup(self.options, recorder, Waker(), self.waker, Notice(), self.threads)
         if self.app.framework is not None:
             self.app.framework.before_fork()
         self._flush()
@@ -163,7 +147,7 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             self._be_child(setup, supervisor)
-        self.children.append(Child(number, pid, recorder, setup.waker))
+        self.children.append(Child(number, pid, setup))
 
     def _be_child(self, setup: ChildSetup, supervisor: int) -> None:
         status = 1
@@ -190,6 +174,7 @@ class Supervisor:
                 continue
             self.children.remove(child)
             child.waker.close()
+            child.notice.close()
             cause = describe_death(status)
             clean = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
             self.dead.append((child.recorder, cause, not self.forced))
@@ -215,7 +200,7 @@ class Supervisor:
             try:
                 self.recovery.child(recorder, cause, blame=blame)
             except CeleriacError as error:
-                logger.warning("What a dead child left is settled later: %s", error)
+                self.caretaker.met(error)
                 return
             self.dead.remove(entry)
 
@@ -228,6 +213,7 @@ class Supervisor:
             for child in self.children:
                 if child.recorder.consumer in lost:
                     child.waker.poke()
+        self.outage.look([self.caretaker.trouble, *(child.notice.read() for child in self.children)])
         if not self.announced and not self.start_at and all(child.recorder.ready for child in self.children):
             self.announced = True
             logger.info("%s ready.", self.options.hostname)
@@ -236,8 +222,7 @@ class Supervisor:
 
     def _sleep(self) -> None:
         times = [self.caretaker.next, *self.start_at.values()]
-        if self.kill_at is not None:
-            times.append(self.kill_at)
+        times += [moment for moment in (self.kill_at, self.outage.next) if moment is not None]
         if self.dead:
             times.append(time.monotonic() + 0.5)
         seconds = max(0.0, min(times) - time.monotonic())

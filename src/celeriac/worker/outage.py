@@ -1,0 +1,73 @@
+"""Saying once that the broker or the result store is away, however many processes of a worker notice it.
+
+A child writes what it met into its `Notice` and pokes its supervisor, which reads the notices of all, looks at its
+own, and has `Outage` say it: one line when the first of them is in trouble, one when none is any more.
+"""
+
+import logging
+import mmap
+import struct
+import time
+from collections.abc import Callable, Iterable
+
+logger = logging.getLogger("celeriac.worker")
+
+_SIZE = 1024
+_length = struct.Struct("<H")
+#: Seconds without trouble after which it is over: processes do not notice at the same moment.
+_CALM = 0.5
+
+
+class Notice:
+    """A short text that one process writes and another reads. Made before the fork."""
+
+    __slots__ = ("_memory",)
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _SIZE)
+
+    def write(self, text: str) -> None:
+        """Leave `text`, "" where all is well."""
+        data = text.encode(errors="replace")[: _SIZE - _length.size]
+        _length.pack_into(self._memory, 0, 0)
+        self._memory[_length.size : _length.size + len(data)] = data
+        _length.pack_into(self._memory, 0, len(data))
+
+    def read(self) -> str:
+        """Return the text, "" while it is being written."""
+        (size,) = _length.unpack_from(self._memory, 0)
+        return self._memory[_length.size : _length.size + size].decode(errors="ignore")
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.close()
+
+
+class Outage:
+    """Whether something is away, and since when. `look` is to be called after each change, and when `next` is due."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: float | None = None
+        self._over_since: float | None = None
+
+    def look(self, texts: Iterable[str]) -> None:
+        """Say what has changed, given what each process says of its trouble."""
+        text = next(filter(None, texts), "")
+        now = self._clock()
+        if text:
+            self._over_since = None
+            if self._since is None:
+                self._since = now
+                logger.warning("%s The worker waits and goes on when it is back.", text)
+        elif self._since is not None:
+            if self._over_since is None:
+                self._over_since = now
+            if now - self._over_since >= _CALM:
+                logger.info("Back after %.1f s: the worker goes on.", self._over_since - self._since)
+                self._since = self._over_since = None
+
+    @property
+    def next(self) -> float | None:
+        """When to look again even if nothing has changed, on the clock's time; None: not at all."""
+        return None if self._over_since is None else self._over_since + _CALM
