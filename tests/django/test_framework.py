@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 from celeriac import registry
 from celeriac.app import Celeriac
 from celeriac.broker import Publication
-from celeriac.django import framework
+from celeriac.django import around, framework
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.framework import DjangoFramework
 from celeriac.django.store import DatabaseStore
@@ -117,7 +117,10 @@ class TestHooks:
     @pytest.fixture
     def hooks(self) -> Hooks:
         hooks = Hooks()
-        framework.install_hooks(hooks)
+        connection.ensure_connection()
+        DjangoFramework().install_hooks(hooks)
+        for hook in hooks.before_task:
+            hook(REQUEST)
         return hooks
 
     def after(self, hooks: Hooks) -> None:
@@ -130,6 +133,24 @@ class TestHooks:
         self.after(hooks)
         assert translation.get_language() == "en-us"
         assert str(timezone.get_current_timezone()) == "Europe/Paris"
+
+    def test_a_connection_that_the_task_opened_is_seen(
+        self, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connection.close()
+        around._here.used.clear()
+        connection.ensure_connection()
+        monkeypatch.setattr(around, "KEEP", -1.0)
+        self.after(hooks)
+        assert connection.connection is None
+
+    def test_nothing_is_done_for_a_task_that_used_nothing(
+        self, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            translation, "deactivate", lambda: pytest.fail("a language that nobody activated")
+        )
+        self.after(hooks)
 
     def test_a_good_connection_is_kept(self, hooks: Hooks) -> None:
         connection.ensure_connection()
@@ -154,7 +175,7 @@ class TestHooks:
 
     def test_an_old_connection_is_closed(self, hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
         connection.ensure_connection()
-        monkeypatch.setattr(framework, "KEEP", -1.0)
+        monkeypatch.setattr(around, "KEEP", -1.0)
         self.after(hooks)
         assert connection.connection is None
 

@@ -4,7 +4,6 @@
 """
 
 import importlib.util
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,21 +11,15 @@ from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.utils import timezone, translation
 from django.utils.functional import Promise
 
 from celeriac import config, registry
 from celeriac.broker import Broker
-from celeriac.context import Request
+from celeriac.django import around
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.installed import missing_migrations
 from celeriac.hooks import Hooks
 from celeriac.message import serializers
-
-#: A worker keeps a connection that long where the project says CONN_MAX_AGE = 0, which is meant for web requests.
-KEEP = 60.0
-#: A connection that was idle that long is tried before a task gets it.
-STALE = 1.0
 
 
 class DjangoFramework:
@@ -70,6 +63,10 @@ class DjangoFramework:
     def before_fork(self) -> None:
         connections.close_all()
         caches.close_all()
+
+    def install_hooks(self, hooks: Hooks) -> None:
+        """Let each task of this worker begin and end as a request does. Not for eager ones, which are part of one."""
+        around.install(hooks)
 
     def check(self) -> None:
         config.refuse([f"In CELERIAC: {text}" for text in resolve_project_dict().errors])
@@ -116,49 +113,3 @@ def make_default_app() -> Any:
     app.config_from_object("django.conf:settings", namespace="CELERY")
     app.autodiscover_tasks()
     return app
-
-
-# -- around each task
-
-
-def install_hooks(hooks: Hooks) -> None:
-    """Let each task begin and end as a request does."""
-    hooks.before_task = (*hooks.before_task, before_task)
-    hooks.after_task = (*hooks.after_task, after_task)
-
-
-_used: dict[int, float] = {}
-
-
-def before_task(request: Request) -> None:
-    """See that the task gets no connection that died while nothing ran."""
-    for connection in connections.all(initialized_only=True):
-        if connection.connection is None or connection.in_atomic_block or connection.vendor == "sqlite":
-            continue
-        if time.monotonic() - _used.get(id(connection), 0.0) > STALE and not connection.is_usable():
-            connection.close()
-
-
-def after_task(request: Request) -> None:
-    """Undo what the task left behind: an open transaction, a broken or old connection, a language, a time zone."""
-    for connection in connections.all(initialized_only=True):
-        if connection.connection is None or connection.in_atomic_block:
-            continue
-        _used[id(connection)] = time.monotonic()
-        if connection.queries_logged:
-            connection.queries_log.clear()
-        if _is_spent(connection):
-            connection.close()
-        else:
-            connection.errors_occurred = False
-    translation.deactivate()
-    timezone.deactivate()
-
-
-def _is_spent(connection: Any) -> bool:
-    if connection.get_autocommit() != connection.settings_dict["AUTOCOMMIT"]:
-        return True
-    if connection.errors_occurred and not connection.is_usable():
-        return True
-    grace = 0.0 if connection.settings_dict["CONN_MAX_AGE"] else KEEP
-    return connection.close_at is not None and time.monotonic() >= connection.close_at + grace
