@@ -233,7 +233,7 @@ class MemoryBroker(Broker):
         with shelf.lock:
             taker = self._state(by)
             state = shelf.consumers.get(dead)
-            if state is None or (expired_only and state.deadline >= self._clock()):
+            if state is None or state is taker or (expired_only and state.deadline >= self._clock()):
                 return []
             del shelf.consumers[dead]
             taker.held.update(state.held)
@@ -275,5 +275,8 @@ class MemoryBroker(Broker):
         """Nothing is open."""
 
     def clear(self) -> None:
-        """Forget everything, for tests."""
-        _shelves[self.safe_url] = self._shelf = _Shelf()
+        """Forget everything, for tests; the other brokers of this URL forget it too."""
+        shelf = self._shelf
+        with shelf.lock:
+            for room in (shelf.ready, shelf.scheduled, shelf.consumers, shelf.dead):
+                room.clear()

@@ -285,7 +285,9 @@ class DatabaseBroker(Broker):
         session = self._session
         with self._writing() as raw:
             self._check_lease(raw, by)
-            if not session.count(raw, "take_over_lease" if expired_only else "unregister", dead):
+            if dead == by or not session.count(
+                raw, "take_over_lease" if expired_only else "unregister", dead
+            ):
                 return []
             moved = session.rows(raw, "held", self.max_message_bytes, dead)
             session.count(raw, "move_held", by, dead)

@@ -157,6 +157,14 @@ class LeaseChecks(Fixtures):
             broker.adopt(dead.name, "nobody", expired_only=False)
         assert len(dead.held_tags()) == 2
 
+    def test_adopting_oneself_loses_nothing(self, broker: Broker) -> None:
+        broker.publish(numbered(2), SOON)
+        consumer = Consumer(broker)
+        claimed = consumer.claim()
+        broker.adopt(consumer.name, consumer.name, expired_only=False)
+        assert consumer.settle(*claimed) == set()
+        assert broker.depths() == {}
+
     def test_an_heir_that_held_something_keeps_it(self, broker: Broker) -> None:
         broker.publish(numbered(4), SOON)
         dead, heir = Consumer(broker), Consumer(broker)
