@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 from msgspec import Struct, field
@@ -254,7 +254,7 @@ _OLD_BEGINNINGS = (
     ("", ("",)),
 )
 
-_HINTS = get_type_hints(Settings, include_extras=True)
+_HINTS: dict[str, Any] = Settings.__annotations__
 ROWS: dict[str, Row] = {
     name: next(extra for extra in get_args(hint) if isinstance(extra, Row))
     for name, hint in _HINTS.items()
