@@ -390,7 +390,7 @@ def test_a_claim_whose_reply_is_lost(broker: RedisBroker, redis_server: RedisSer
     broker.publish(publications(b"1", b"2", b"3"), 2.0)
     broker.register("c", 60)
     connection = broker._client.connection(1.0)
-    args = ("c", 1, 2, 10_000, 10_000, "q")
+    args = ("c", 1, 2, 10_000, 10_000, *broker._layout.reading(("q",)))
     script = broker._scripts["claim"]
     assert script.run(connection, args, 2.0)  # what was claimed never reaches the worker
     held = broker.held("c", 1)

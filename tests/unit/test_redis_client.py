@@ -1,6 +1,7 @@
 """What the Redis client and the Redis keepers decide without a server."""
 
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from celeriac.errors import ImproperlyConfigured
 from celeriac.redis_client.address import Place, parse
 from celeriac.redis_client.connection import Lost, ServerError, Unsent, reason_of
 from celeriac.redis_client.failures import explain, is_outage
-from celeriac.redis_client.scripts import literal
+from celeriac.redis_client.scripts import literal, load
 
 
 @pytest.mark.parametrize(
@@ -109,12 +110,38 @@ def test_impossible_priority_steps(steps: object) -> None:
 
 
 def test_reading_order_follows_the_mixed_fleet_option() -> None:
-    def order(**options: object) -> bytes:
-        text = Layout(options).scripts()["claim"]._text
-        return next(line for line in text.splitlines() if line.startswith(b"local STEPS"))
+    def order(**options: object) -> list[object]:
+        return list(Layout(options).reading(("a", "b"))[3::3])
 
-    assert order() == b"local STEPS = " + literal(b"09060300")
-    assert order(mixed_fleet=True) == b"local STEPS = " + literal(b"00030609")
+    assert Layout({}).reading(("a", "b"))[:6] == (2, "a", "b", b"a\x06\x169", 0, "09a")
+    highest_first = [b"a\x06\x169", b"b\x06\x169", b"a\x06\x166", b"b\x06\x166"]
+    highest_first += [b"a\x06\x163", b"b\x06\x163", b"a", b"b"]
+    assert order() == highest_first
+    lowest_first = [b"a", b"b", b"a\x06\x163", b"b\x06\x163", b"a\x06\x166", b"b\x06\x166"]
+    assert order(mixed_fleet=True) == [*lowest_first, b"a\x06\x169", b"b\x06\x169"]
+
+
+def test_a_script_gets_only_what_it_uses(tmp_path: Path) -> None:
+    shared = b"""\
+local call = redis.call
+
+-- Uses call.
+local function used()
+  return call('GET', KEY)
+end
+
+-- Says used.
+local function idle()
+  return used()
+end
+"""
+    (tmp_path / "one.lua").write_bytes(b"-- Not idle.\nreturn used()\n")
+    text = load(tmp_path, ["one"], {"KEY": b"k", "OTHER": b"o"}, shared)["one"]._text
+    assert b"local call" in text
+    assert b'local KEY = "k"' in text
+    assert b"function used" in text
+    for absent in (b"OTHER", b"idle", b"--"):
+        assert absent not in text
 
 
 def test_lua_strings() -> None:

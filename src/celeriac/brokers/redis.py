@@ -129,8 +129,8 @@ class RedisBroker(Broker):
         self._turns[consumer] += 1
         turn = self._turns[consumer] % len(queues)
         order = (*queues[turn:], *queues[:turn])
-        args: tuple[Argument, ...] = (consumer, seq, limit, self.max_message_bytes, _CLAIM_BYTES, *order)
-        reply = self._run_declared("claim", args, queues)
+        limits: tuple[Argument, ...] = (consumer, seq, limit, self.max_message_bytes, _CLAIM_BYTES)
+        reply = self._run_declared("claim", (*limits, *self._layout.reading(order)), queues)
         if not reply:
             return []
         if reply == -1:

@@ -44,14 +44,18 @@ class Layout:
         self.inflight = own + "inflight:"
         self._own = own
         self._lists: dict[tuple[str, int], bytes] = {}
+        self._readings: dict[tuple[str, ...], tuple[str | bytes | int, ...]] = {}
 
     def scripts(self) -> dict[str, Script]:
         """Return the broker's scripts for these names."""
-        order = self.steps if self.mixed else self.steps[::-1]
         names = "leases seqs tags lists queues dead deaths letters".split()
         texts = {name.upper(): self._own + name for name in names}
         texts |= {"INFLIGHT": self.inflight, "SCHEDULED": self.scheduled, "NUDGE": self.nudge}
-        texts |= {"PREFIX": self.prefix, "SEP": self.sep, "STEPS": "".join(f"{step:02}" for step in order)}
+        texts |= {
+            "PREFIX": self.prefix,
+            "SEP": self.sep,
+            "STEPS": "".join(f"{step:02}" for step in self.steps),
+        }
         shared = _RECORD.read_bytes() + (_FOLDER / "common.lua").read_bytes()
         return load(_FOLDER, _SCRIPTS, {name: text.encode() for name, text in texts.items()}, shared)
 
@@ -74,6 +78,21 @@ class Layout:
     def list_keys(self, queue: str) -> list[bytes]:
         """Return the keys of all lists of `queue`."""
         return [self._name(queue, step) for step in self.steps]
+
+    def reading(self, queues: tuple[str, ...]) -> tuple[str | bytes | int, ...]:
+        """Return what claim.lua is to know of `queues`: their names, and their lists in the order of reading."""
+        known = self._readings.get(queues)
+        if known is None:
+            if len(self._readings) > _MANY:
+                self._readings.clear()
+            lists = [
+                argument
+                for step in (self.steps if self.mixed else self.steps[::-1])
+                for place, queue in enumerate(queues)
+                for argument in (self._name(queue, step), place, f"{step:02}{queue}")
+            ]
+            known = self._readings[queues] = (len(queues), *queues, *lists)
+        return known
 
     def declare(self, queue: str) -> bytes:
         """Return DECLARE_COUNT commands, packed, that make `queue` known to Celery's clients and to us."""

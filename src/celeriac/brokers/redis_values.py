@@ -95,7 +95,7 @@ def claimed(reply: list[Any], queues: Sequence[str]) -> list[Delivery]:
     deliveries: list[Delivery] = []
     for run in range(0, len(runs), 4):
         place, digits, before, count = runs[run : run + 4]
-        queue = queues[place]
+        queue = queues[int(place)]
         tag = (before + 1) * _LIST + int(digits)
         some = payloads if len(runs) == 4 else payloads[len(deliveries) : len(deliveries) + count]
         tags = range(tag, tag + count * _LIST, _LIST)

@@ -3,7 +3,7 @@
 -- Returns -1 if the heir has no lease; {} if nothing was moved; else what was, see `held` in common.lua.
 
 local dead, heir = ARGV[1], ARGV[2]
-if not call('ZSCORE', LEASES, heir) then return -1 end
+if call('HEXISTS', SEQS, heir) == 0 then return -1 end
 local deadline = call('ZSCORE', LEASES, dead)
 if dead == heir or not deadline then return {} end
 if ARGV[3] == '1' and tonumber(deadline) >= tonumber(now()) then return {} end

@@ -1,17 +1,23 @@
 -- Hand out messages.
--- ARGV: consumer, number of the claim, how many at most, longest message to hand out whole, most bytes in all, queues...
+-- ARGV: consumer, number of the claim, how many at most, longest message to hand out whole, most bytes in all, how many
+-- queues, the queues..., then the lists in order of reading, each as its key, its queue's place from 0, its name in LISTS
 -- Returns -1 if the consumer has no lease; {} if the number is old or nothing is ready; else
 -- {{place of the queue, digits of the list, number before the first tag, how many, ...}, {messages...}, {place of a
 -- message that was cut, its size, ...}}.
 
 local consumer, left, longest, room = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-if not call('ZSCORE', LEASES, consumer) then return -1 end
+local lists = 7 + ARGV[6]
 local seen = call('HGET', SEQS, consumer)
-if seen and tonumber(ARGV[2]) <= tonumber(seen) then return {} end
+if not seen then return -1 end
+if tonumber(ARGV[2]) <= tonumber(seen) then return {} end
 call('HSET', SEQS, consumer, ARGV[2])
 
-local time = now()
-for place = 6, #ARGV do promote(ARGV[place], time) end
+local schedules = {}
+for i = 7, lists - 1 do schedules[i - 6] = SCHEDULED .. ARGV[i] end
+if call('EXISTS', unpack(schedules)) > 0 then
+  local time = now()
+  for i = 7, lists - 1 do promote(ARGV[i], time) end
+end
 
 local flight = INFLIGHT .. consumer
 local runs, messages, cuts, total = {}, {}, {}, 0
@@ -52,18 +58,14 @@ local function hold(popped, key, list)
   return before, count
 end
 
-for at = 1, #STEPS, 2 do
-  local step = sub(STEPS, at, at + 1)
-  for place = 6, #ARGV do
+for i = lists, #ARGV, 3 do
+  local popped = call('RPOP', ARGV[i], left)
+  if popped then
+    local list = digits(ARGV[i + 2])
+    local before, count = hold(popped, ARGV[i], list)
+    local run = #runs
+    runs[run + 1], runs[run + 2], runs[run + 3], runs[run + 4] = ARGV[i + 1], list, before, count
     if left < 1 then break end
-    local key = ready(ARGV[place], step)
-    local popped = call('RPOP', key, left)
-    if popped then
-      local list = digits(step .. ARGV[place])
-      local before, count = hold(popped, key, list)
-      local run = #runs
-      runs[run + 1], runs[run + 2], runs[run + 3], runs[run + 4] = place - 6, list, before, count
-    end
   end
 end
 if total == 0 then return {} end

@@ -1,7 +1,7 @@
--- Put before every script of the broker, behind the names of the keys (celeriac.brokers.redis_layout.Layout):
+-- What the scripts of the broker share; each gets what it uses (celeriac.redis_client.scripts.load), and of these names:
 --
 -- LEASES     sorted set: consumer -> end of its lease, seconds of the server's clock
--- SEQS       hash: consumer -> number of its last claim
+-- SEQS       hash: consumer -> number of its last claim, -1 before the first; has whoever LEASES has
 -- INFLIGHT   .. consumer, hash: tag -> message
 -- TAGS       counter; a tag is a number of it followed by the five digits of the message's list
 -- LISTS      hash: list -> its five digits, and '#' .. digits -> list; a list is two digits of priority, then the queue
@@ -10,10 +10,12 @@
 -- QUEUES     set of the queues that we know of
 -- DEAD       sorted set: key of a dead letter -> number of DEATHS, a counter
 -- LETTERS    hash: key of a dead letter -> lengths of queue and reason, time, queue, reason, message
--- PREFIX, SEP, STEPS: kombu's global prefix and separator; two digits for each priority step, in order of reading
+-- PREFIX, SEP, STEPS: kombu's global prefix and separator, two digits for each priority step
 
 local call = redis.call
+
 local sub = string.sub
+
 -- Lua's stack bounds how many arguments `unpack` can make.
 local MOST = 2000
 
@@ -74,7 +76,7 @@ end
 -- Make at most 500 messages of `queue` ready that are due at `time`; return how many.
 local function promote(queue, time)
   local due = call('ZRANGEBYSCORE', SCHEDULED .. queue, '-inf', time, 'LIMIT', 0, 500)
-  if #due == 0 then return 0 end
+  if not due[1] then return 0 end
   call('ZREMRANGEBYRANK', SCHEDULED .. queue, 0, #due - 1)
   local batches = {}
   for _, member in ipairs(due) do

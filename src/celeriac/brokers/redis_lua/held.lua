@@ -3,7 +3,7 @@
 -- Returns -1 if the consumer has no lease, else see `held` in common.lua.
 
 local consumer = ARGV[1]
-if not call('ZSCORE', LEASES, consumer) then return -1 end
 local seen = call('HGET', SEQS, consumer)
-if not seen or tonumber(ARGV[2]) > tonumber(seen) then call('HSET', SEQS, consumer, ARGV[2]) end
+if not seen then return -1 end
+if tonumber(ARGV[2]) > tonumber(seen) then call('HSET', SEQS, consumer, ARGV[2]) end
 return held(consumer, tonumber(ARGV[3]))

@@ -5,7 +5,7 @@
 local deadline = string.format('%.6f', tonumber(now()) + tonumber(ARGV[1]))
 local lost = {}
 for i = 2, #ARGV do
-  if call('ZSCORE', LEASES, ARGV[i]) then
+  if call('HEXISTS', SEQS, ARGV[i]) == 1 then
     call('ZADD', LEASES, deadline, ARGV[i])
   else
     lost[#lost + 1] = ARGV[i]
