@@ -12,6 +12,7 @@ _folder = Path(tempfile.gettempdir()) / f"celeriac-tests-{os.getuid()}"
 _folder.mkdir(mode=0o700, exist_ok=True)
 
 SECRET_KEY = "only for tests"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 USE_TZ = True
 TIME_ZONE = "Europe/Paris"
 ROOT_URLCONF = "tests.django.urls"

@@ -12,6 +12,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.views.debug import SafeExceptionReporterFilter
 
 from celeriac import states
 
@@ -118,11 +119,22 @@ def arguments(args: str, kwargs: str) -> str:
     inside = args[1:-1].rstrip(",") if args[:1] + args[-1:] in ("()", "[]") else args
     named = kwargs.strip()
     try:
-        pairs = ast.literal_eval(named) if named else {}
+        pairs = masked(ast.literal_eval(named) if named else {})
         named = ", ".join(f"{name}={value!r}" for name, value in pairs.items())
     except Exception:
         pass
     return ", ".join(part for part in (inside, named) if part)
+
+
+def masked(value: Any) -> Any:
+    """Return data with stars in place of what its names call secret, as Django's error pages do it."""
+    if isinstance(value, dict):
+        hidden = SafeExceptionReporterFilter.hidden_settings.search
+        return {
+            name: SafeExceptionReporterFilter.cleansed_substitute if hidden(str(name)) else masked(part)
+            for name, part in value.items()
+        }
+    return [masked(part) for part in value] if isinstance(value, list) else value
 
 
 def cut(text: str, length: int) -> str:
@@ -203,6 +215,6 @@ def raw_text(payload: bytes, length: int) -> str:
 def as_data(value: Any) -> str:
     """Return a decoded message's part as indented JSON, or its repr."""
     try:
-        return json.dumps(value, indent=2, ensure_ascii=False, default=repr)
+        return json.dumps(masked(value), indent=2, ensure_ascii=False, default=repr)
     except (TypeError, ValueError, RecursionError):
         return repr(value)

@@ -41,7 +41,7 @@ class StateFilter(ValueFilter):
     parameter_name = "state"
 
     def shown(self, value: str) -> str:
-        return _BADGES[State(int(value))][2]
+        return next((text for state, (_, _, text) in _BADGES.items() if str(int(state)) == value), value)
 
 
 class QueueFilter(ValueFilter):
@@ -218,9 +218,11 @@ def _headers_of(payload: bytes) -> str:
         message = protocol.decode(payload)
     except MessageError:
         return looks.NOTHING
+    # The call itself is shown beside it, with what is secret masked.
+    hidden = ("argsrepr", "kwargsrepr")
     headers = {
         name: value
         for name, value in msgspec.to_builtins(message.headers).items()
-        if value not in (None, {}, [])
+        if name not in hidden and value not in (None, {}, [])
     }
     return looks.as_data(headers | protocol.custom_headers(message))
