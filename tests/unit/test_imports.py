@@ -1,9 +1,9 @@
 """The core imports without Django, without any broker's library, and does nothing while it is imported."""
 
 import os
-import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +18,12 @@ OTHERS = (
     "celeriac.brokers.redis", "celeriac.cli", "celeriac.django", "celeriac.redis_client", "celeriac.stores.redis",
     "celeriac.testing",
 )  # fmt: skip
-CORE = [
-    module.name
-    for module in pkgutil.walk_packages(celeriac.__path__, "celeriac.")
-    if not module.name.startswith(OTHERS)
-]
+ROOT = Path(celeriac.__file__).parent
+NAMES = (
+    ".".join(("celeriac", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+    for path in sorted(ROOT.rglob("*.py"))
+)
+CORE = [name for name in NAMES if not name.startswith(OTHERS)]
 
 PROGRAM = """
 import sys

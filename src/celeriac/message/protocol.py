@@ -61,8 +61,10 @@ def encode(message: Message, queue: str) -> bytes:
     try:
         if not message.custom:
             return _encode(_Envelope(body, message.headers, properties, content_type, content_encoding))
-        headers = Raw(_encode({**message.custom, **msgspec.to_builtins(message.headers)}))
-        return _encode(_RawEnvelope(body, headers, properties, content_type, content_encoding))
+        headers = _encode({**message.custom, **msgspec.to_builtins(message.headers)})
+        if _may_be_deep(headers) and _deeper_than(message.custom, MAX_DEPTH):
+            raise ValueError("they are nested too deeply")
+        return _encode(_RawEnvelope(body, Raw(headers), properties, content_type, content_encoding))
     except (ValueError, TypeError, RecursionError) as error:
         raise EncodeError(
             f"The headers of {message.headers.task} cannot be written as JSON: {error}"
@@ -73,7 +75,7 @@ def decode(payload: bytes) -> Message:
     """Return the message in an envelope; raises MessageError with the reason if it is none."""
     try:
         try:
-            if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH:
+            if _may_be_deep(payload):
                 _refuse_depth(payload)
             envelope, custom = _decode_envelope(payload), None
         except msgspec.ValidationError:
@@ -110,8 +112,12 @@ def _refuse_depth(payload: bytes) -> None:
         raise MessageError("it is nested too deeply")
 
 
+def _may_be_deep(written: bytes) -> bool:
+    return written.count(b"[") + written.count(b"{") > MAX_DEPTH
+
+
 def _deeper_than(value: Any, levels: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     return any(levels == 0 or _deeper_than(each, levels - 1) for each in inner)
 
 
