@@ -508,6 +508,22 @@ def test_a_claim_hands_out_no_more_than_it_can_send(broker: RedisBroker) -> None
     assert broker.depths() == {}
 
 
+def test_a_table_of_bindings_that_is_none(broker: RedisBroker) -> None:
+    """What is only for Celery's clients decides nothing about the message."""
+    command(broker, "SET", "_kombu.binding.q", "somebody's")
+    broker.publish(publications(b"m"), 2.0)
+    broker.register("c", 60)
+    (delivery,) = broker.claim("c", ["q"], 1, 1)
+    assert broker.settle("c", [Settlement(delivery.tag)]) == set()
+
+
+def test_a_list_that_is_none(broker: RedisBroker) -> None:
+    command(broker, "SET", "q", "somebody's")
+    with pytest.raises(BrokerError, match=r"WRONGTYPE .* was NOT queued\.") as caught:
+        broker.publish(publications(b"m"), 2.0)
+    assert not isinstance(caught.value, BrokerDown)
+
+
 def test_a_batch_larger_than_a_portion(broker: RedisBroker) -> None:
     payloads = [b"%02d" % number + b"x" * 6 * 1024 * 1024 for number in range(6)]
     broker.publish(publications(*payloads), 10.0)

@@ -5,7 +5,7 @@ Used by the Redis broker and the Redis store. After a fork the child makes its o
 
 import threading
 import time
-from weakref import WeakSet
+from weakref import ref
 
 from celeriac.redis_client.address import Address
 from celeriac.redis_client.connection import Connection, Unsent
@@ -19,7 +19,8 @@ class Client:
         self._connect_timeout = connect_timeout
         self._opening = opening
         self._local = threading.local()
-        self._open: WeakSet[Connection] = WeakSet()
+        # References that go when a thread has ended. Its operations are atomic: a lock could be held at a fork.
+        self._open: set[ref[Connection]] = set()
 
     def connection(self, timeout: float, patience: float = 0.0) -> Connection:
         """Return a connection that a command can be sent on; raises Unsent or ServerError within `timeout` seconds.
@@ -35,7 +36,7 @@ class Client:
                 return connection
             connection.close()
         connection = self._local.connection = self._connect(timeout, patience)
-        self._open.add(connection)
+        self._open.add(ref(connection, self._open.discard))
         return connection
 
     def lasting(self, timeout: float) -> Connection:
@@ -63,6 +64,7 @@ class Client:
 
     def close(self) -> None:
         """Close all connections of this process. May be called twice; the next call opens anew."""
-        for connection in list(self._open):
-            connection.close()
-        self._open.clear()
+        for reference in self._open.copy():
+            connection = reference()
+            if connection is not None:
+                connection.close()

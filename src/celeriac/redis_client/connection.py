@@ -126,12 +126,15 @@ class Connection:
                 data += pack(command)
                 replies += 1
         try:
-            answer = self.exchange(data, replies, timeout)[0]
+            answers = self.exchange(data, replies, timeout)
+            for answer in answers:
+                if isinstance(answer, ServerError):
+                    raise answer
         except ServerError as error:
             if error.kind == "ERR" and "unknown command" in str(error).lower():
                 raise ServerError(f"TOOOLD it is older than Redis {OLDEST[0]}.{OLDEST[1]}") from None
             raise
-        version = answer[b"version"].decode()
+        version = answers[0][b"version"].decode()
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
             raise ServerError(f"TOOOLD it is Redis {version}, older than {OLDEST[0]}.{OLDEST[1]}")
         return str(version)
@@ -147,9 +150,10 @@ class Connection:
         return self._sock is not None and self._pid == os.getpid()
 
     def exchange(self, data: bytes, replies: int, timeout: float) -> list[Any]:
-        """Send packed commands and return their replies; raises Unsent, Lost, or the first ServerError.
+        """Send packed commands and return their replies; raises Unsent, Lost, or ServerError.
 
-        `timeout` bounds each wait for the server, and six times that the whole. Unsent speaks of the last command.
+        What counts is the last command: Unsent and ServerError say that this one was not executed, and refusals of
+        others are among the replies unless it was refused too. `timeout` bounds each wait, and six times that the whole.
         """
         sock = self._sock
         if sock is None:
@@ -162,11 +166,11 @@ class Connection:
         except BaseException:
             self.close()
             raise
-        for answer in answers:
-            if isinstance(answer, ServerError):
-                if answer.kind == "READONLY":
-                    self.close()  # a replica now: perhaps the name leads to the new master
-                raise answer
+        if isinstance(answers[-1], ServerError):
+            refusals = [answer for answer in answers if isinstance(answer, ServerError)]
+            if refusals[0].kind == "READONLY":
+                self.close()  # a replica now: perhaps the name leads to the new master
+            raise refusals[0]
         return answers
 
     def _set_timeout(self, sock: socket.socket, timeout: float) -> None:
