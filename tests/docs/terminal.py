@@ -4,13 +4,14 @@ A block holds commands after `$ ` and, below each, what it prints. A line of thr
 in a line for any text. Times of day, durations, ids and version numbers need not be the same.
 """
 
+import codecs
 import os
 import re
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ _VARYING = (
     (re.compile(r"\b\d\d:\d\d:\d\d(\.\d+)?"), "<time>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<id>"),
     (re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{8}\b|\b[a-f]{8}\b"), "<id>"),
-    (re.compile(r"\b\d+(\.\d+)? (ms|s)\b"), "<duration>"),
+    (re.compile(r"\b\d+(\.\d+)? ?(ms|s)\b"), "<duration>"),
     (re.compile(r"\b\d+ process(es)?\b"), "<processes>"),
     (re.compile(r"\bwatching \d+ files\b"), "watching <files>"),
     (re.compile(r"\b\d+\.\d+\.\d+\b(?!\.)"), "<version>"),
@@ -71,6 +72,12 @@ def missing(output: str, expected: tuple[str, ...]) -> str | None:
             return line
         at, anything = found + 1, False
     return None
+
+
+def has_line(output: str, line: str) -> bool:
+    """Return whether `output` has this line anywhere."""
+    wanted = _pattern(line)
+    return any(wanted.fullmatch(_plain(had)) for had in output.split("\n"))
 
 
 def _next(have: list[str], at: int) -> range:
@@ -130,16 +137,20 @@ class Terminal:
 
     def start(self, command: Command) -> "Running":
         """Start a command, wait until it has printed what it is to print, and leave it running."""
-        process = subprocess.Popen(
-            ["bash", "-c", self._script(f"exec {command.line}")],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        running = Running(command.line, process)
+        # A terminal, so that lines come whole and as a reader sees them.
+        output, far = os.openpty()
+        try:
+            process = subprocess.Popen(
+                ["bash", "-c", self._script(f"exec {command.line}")],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=far,
+                stderr=far,
+                start_new_session=True,
+            )
+        finally:
+            os.close(far)
+        running = Running(command.line, process, output)
         self.running.append(running)
         running.await_lines(command.output)
         return running
@@ -155,39 +166,57 @@ class Terminal:
 class Running:
     """A command in a terminal of its own."""
 
-    def __init__(self, line: str, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, line: str, process: "subprocess.Popen[bytes]", output: int) -> None:
         self.line = line
         self.process = process
-        self._text: list[str] = []
+        self._fd = output
+        self._text = ""
         self._changed = threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        while True:
+            try:
+                data = os.read(self._fd, 65536)
+            except OSError:  # the other end is closed
+                data = b""
+            if not data:
+                return
             with self._changed:
-                self._text.append(line)
+                self._text += decode(data).replace("\r", "")
                 self._changed.notify_all()
-        with self._changed:
-            self._changed.notify_all()
 
     @property
     def output(self) -> str:
         """What it has printed up to now."""
         with self._changed:
-            return "".join(self._text)
+            return self._text
 
-    def await_lines(self, expected: tuple[str, ...], within: float = PATIENCE) -> None:
-        """Return when it has printed `expected`; fail when it ends or the time is over before."""
-        deadline = time.monotonic() + within
-        while (lacking := missing(self.output, expected)) is not None:
-            left = deadline - time.monotonic()
-            told = f"$ {self.line}\n{self.output}\nlacks the line: {lacking}"
-            assert left > 0, told
+    def await_lines(self, expected: tuple[str, ...]) -> None:
+        """Return when it has printed `expected`, in this order."""
+        deadline = time.monotonic() + PATIENCE
+        self.await_that(
+            lambda output: missing(output, expected) is None,
+            lambda output: missing(output, expected),
+            deadline,
+        )
+
+    def await_that(
+        self, holds: Callable[[str], bool], what: str | Callable[[str], str | None], deadline: float
+    ) -> None:
+        """Return when `holds` is true of the output; fail when it ends before, or at `deadline`."""
+        while True:
             ended = self.process.poll() is not None
+            output = self.output
+            if holds(output):
+                return
+            lacking = what if isinstance(what, str) else what(output)
+            left = deadline - time.monotonic()
+            assert left > 0 and not ended, f"$ {self.line}\n{output}\nlacks the line: {lacking}"
             with self._changed:
                 self._changed.wait(min(left, 0.2))
-            assert not ended or missing(self.output, expected) is None, told
 
     def interrupt(self) -> int:
         """Press Ctrl-C and return the exit status."""
@@ -205,3 +234,5 @@ class Running:
             except ProcessLookupError:
                 pass
             self.process.wait(STOP_WITHIN)
+            self._reader.join(STOP_WITHIN)
+            os.close(self._fd)
