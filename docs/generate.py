@@ -5,6 +5,7 @@ comes from the code: the settings, the options, the errors and their chapters, t
 `tests/docs/test_reference.py` fails where a page is not up to date.
 """
 
+import ast
 import inspect
 import re
 import sys
@@ -328,6 +329,66 @@ def _signature(member: Any) -> str:
     return str(inspect.Signature(shown))
 
 
+#: The floors of the house, top first, and the rooms on each; a room that is not here is an error.
+FLOORS = {
+    "Faces: what people and frameworks touch": ("__main__", "cli", "testing", "django"),
+    "Services: what runs for long": ("worker",),
+    "The user's: what task code holds": ("app", "sending", "eager", "discovery", "execute", "task", "result"),
+    "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
+    "Contracts: what a keeper promises, and what floors agree on": (
+        "broker store hooks context retry registry arguments waker".split()
+    ),
+    "Values: plain data, its encoding, settings": (
+        "message",
+        "config",
+        "schemes",
+        "options",
+        "states",
+        "errors",
+    ),
+}
+
+
+def code_map() -> str:
+    """Each file with the first line of its docstring, or of its first comment."""
+    package = Path(str(inspect.getfile(errors))).parent
+    parts = []
+    named = set()
+    for title, rooms in FLOORS.items():
+        rows = []
+        for room in rooms:
+            files = sorted(source_files(package / room)) or [package / f"{room}.py"]
+            named.update(files)
+            rows += [(code(file.relative_to(package).as_posix()), _first_line(file)) for file in files]
+        parts.append(f"**{title}**\n\n" + table(("file", ""), rows))
+    left = sorted(set(source_files(package)) - named - {package / "__init__.py"})
+    if left:
+        raise SystemExit(f"docs/generate.py: FLOORS names no floor for {', '.join(map(str, left))}")
+    return "\n\n".join(parts)
+
+
+def source_files(folder: Path) -> list[Path]:
+    """Return the files below a folder that hold code of ours; none that are empty."""
+    found = (
+        path for ending in ("py", "lua", "sql", "html", "js", "css") for path in folder.rglob(f"*.{ending}")
+    )
+    return [path for path in found if path.stat().st_size and "__pycache__" not in path.parts]
+
+
+def _first_line(path: Path) -> str:
+    """Return what a file says of itself in its first sentence or line."""
+    text = path.read_text()
+    if path.suffix == ".py":
+        text = ast.get_docstring(ast.parse(text)) or ""
+    extended = re.match(r'{% extends "([^"]+)" %}', text)
+    if extended is not None:
+        return f"A page of the admin, on top of `{extended[1]}`."
+    line = text.lstrip().split("\n")[0]
+    for mark in ("--", "/*", "*/"):
+        line = line.replace(mark, "")
+    return line.strip()
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "settings-not-yet": settings_not_yet,
@@ -342,6 +403,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "celerys-commands": celerys_commands,
     "schemes": schemes,
     "api": api,
+    "code-map": code_map,
 }
 
 
