@@ -162,7 +162,7 @@ class TestFindingTheApp:
             ("three", {"three/__init__.py": "", "three/celery.py": APP.replace("queue", "app")}),
             ("four", {"four/__init__.py": "", "four/celeriac.py": APP}),
             ("five:queue", {"five.py": APP}),
-            ("six.queue", {"six.py": APP}),
+            ("sixth.queue", {"sixth.py": APP}),
             ("seven.work", {"seven/__init__.py": "", "seven/work.py": APP}),
             ("eight.work:queue", {"eight/__init__.py": "", "eight/work.py": APP}),
             ("nine", {"nine/__init__.py": "from .celery import queue\n", "nine/celery.py": APP}),
