@@ -87,28 +87,26 @@ class RedisBroker(Broker):
 
     def _push(self, connection: Connection, publications: Sequence[Publication], timeout: float) -> None:
         first = publications[0]
-        declaration, count = self._declaration(
-            connection, [publication.queue for publication in publications]
-        )
-        command: tuple[bytes, ...]
-        if len(publications) == 1 and (first.due is None or self._layout.mixed):
+        alone = len(publications) == 1 and (first.due is None or self._layout.mixed)
+        if alone and first.queue in connection.declared:
             command = (b"LPUSH", self._layout.list_key(first.queue, first.priority), first.payload)
-            connection.exchange(declaration + pack(command), count + 1, timeout)
+            connection.exchange(pack(command), 1, timeout)
+            return
+        queues = [publication.queue for publication in publications]
+        declaration, count = self._declaration(connection, queues)
+        groups = values.by_target(publications, self._layout)
+        (queue, step, due), payloads = next(iter(groups.items()))
+        if len(groups) == 1 and due is None:
+            push = pack((b"LPUSH", self._layout.list_key(queue, step), *payloads))
+            connection.exchange(declaration + push, count + 1, timeout)
         else:
-            groups = values.by_target(publications, self._layout)
-            (queue, step, due), payloads = next(iter(groups.items()))
-            if len(groups) == 1 and due is None:
-                command = (b"LPUSH", self._layout.list_key(queue, step), *payloads)
-                connection.exchange(declaration + pack(command), count + 1, timeout)
-            else:
-                args = [
-                    arg
-                    for target, group in groups.items()
-                    for arg in (*values.target_arguments(target), len(group), *group)
-                ]
-                self._scripts["publish"].run_after(connection, declaration, count, args, timeout)
-        if count:
-            connection.declared.update(publication.queue for publication in publications)
+            args = [
+                argument
+                for target, group in groups.items()
+                for argument in (*values.target_arguments(target), len(group), *group)
+            ]
+            self._scripts["publish"].run_after(connection, declaration, count, args, timeout)
+        connection.declared.update(queues)
 
     def _declaration(self, connection: Connection, queues: Iterable[str]) -> tuple[bytes, int]:
         """Return the commands, and how many, that declare what was not yet declared on this connection."""

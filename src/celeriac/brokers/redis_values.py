@@ -23,6 +23,8 @@ Target = tuple[str, int, float | None]
 
 def portions(publications: Sequence[Publication]) -> Iterable[Sequence[Publication]]:
     """Cut a very large batch into portions; any other stays whole."""
+    if len(publications) == 1:
+        return (publications,)
     if len(publications) <= PORTION and sum([len(p.payload) for p in publications]) <= PORTION_BYTES:
         return (publications,)
     cut: list[list[Publication]] = [[]]

@@ -153,7 +153,7 @@ class Connection:
         """Send packed commands and return their replies; raises Unsent, Lost, or ServerError.
 
         What counts is the last command: Unsent and ServerError say that this one was not executed, and refusals of
-        others are among the replies unless it was refused too. `timeout` bounds each wait, and six times that the whole.
+        others are among the replies unless it was refused too. `timeout` bounds each wait, six times that the whole.
         """
         sock = self._sock
         if sock is None:
