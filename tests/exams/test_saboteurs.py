@@ -41,7 +41,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """In memory and in one process nothing takes long."""
     for name, module in sys.modules.items():
         if name.startswith("celeriac.testing."):
-            for patience, seconds in (("SOON", 1.0), ("LONG", 4.0)):
+            for patience, seconds in (("SOON", 2.0), ("LONG", 5.0)):
                 monkeypatch.setattr(module, patience, seconds, raising=False)
 
 
