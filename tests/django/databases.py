@@ -26,9 +26,18 @@ def add(alias: str, entry: dict[str, Any]) -> None:
     call_command("migrate", "celeriac", database=alias, verbosity=0)
 
 
+def close(alias: str) -> None:
+    """Close this thread's connection, also to a database in memory, where Django's own `close` does nothing."""
+    connection: Any = connections[alias]
+    if connection.vendor == "sqlite" and connection.is_in_memory_db() and connection.connection is not None:
+        connection.connection.close()
+        connection.connection = None
+    connection.close()
+
+
 def remove(alias: str) -> None:
     """Take a database out again."""
-    connections[alias].close()
+    close(alias)
     del connections[alias]
     del connections.settings[alias]
 

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connections, transaction
+from django.db.models.functions import Substr
 
 from celeriac.broker import Publication, Settlement
+from celeriac.django.admin import paging
 from celeriac.django.broker import DatabaseBroker
+from celeriac.django.models import TaskResult
 from celeriac.django.store import DatabaseStore
 from celeriac.errors import BrokerDown, StoreError
 from celeriac.message.message import new_id
@@ -132,3 +135,26 @@ def test_two_that_take_each_other_over(fragile: DatabaseBroker) -> None:
             thread.join(10)
         assert len(results) == 2
         assert [] in results
+
+
+def test_the_admins_queries(fragile: DatabaseBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = (("SUCCESS", "shop.a", "celery"), ("FAILURE", "shop.b", "rare"), ("FAILURE", "news", "celery"))
+    DatabaseStore("django-db://fragile").store(
+        [
+            Record(f"{n}", state, name=name, queue=queue)
+            for n in range(10)
+            for state, name, queue in [kinds[n % 3]]
+        ]
+    )
+    found = paging.values_of(TaskResult, "fragile", ("name", "state"), ("queue",))
+    assert found == {
+        "name": ["news", "shop.a", "shop.b"],
+        "state": ["FAILURE", "SUCCESS"],
+        "queue": ["celery", "rare"],
+    }
+    rows = TaskResult.objects.using("fragile")
+    assert paging.newest_of_names(rows.all(), ["shop.a", "shop.b"]).count() == 7
+    monkeypatch.setattr(paging, "WINDOW", 2)
+    narrowed, partly = paging.narrow(rows.all(), ("state", "name"), {"state": "FAILURE", "queue": "rare"})
+    assert (narrowed.count(), partly) == (1, True)
+    assert rows.annotate(head=Substr("result", 1, 600)).first().head == "null"  # type: ignore[union-attr]

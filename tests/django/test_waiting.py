@@ -68,7 +68,7 @@ def later(alias: str, *publications: Publication, after: float = 0.1) -> threadi
     def publish() -> None:
         time.sleep(after)
         DatabaseBroker(f"django://{alias}").publish(publications, 2)
-        connections[alias].close()
+        databases.close(alias)
 
     thread = threading.Thread(target=publish)
     thread.start()

@@ -20,7 +20,6 @@ from celeriac import registry
 from celeriac.broker import DeadLetter as Letter
 from celeriac.django.admin import looks, paging
 from celeriac.django.admin.read_only import Before, ReadOnlyAdmin, ValueFilter
-from celeriac.django.broker import DatabaseBroker
 from celeriac.django.models import Message, State
 from celeriac.errors import CeleriacError, MessageError
 from celeriac.message import protocol, serializers
@@ -73,15 +72,12 @@ class MessageAdmin(ReadOnlyAdmin):
             rows = rows.filter(state=int(state))
         return paging.narrow(rows, (), wanted)
 
-    def find_values(self) -> dict[str, list[str]]:
-        found = paging.values_of(Message, (), ("queue",))
-        return {"state": [str(int(state)) for state in _BADGES], **found}
+    def keeper(self) -> Any:
+        return registry.current_app().broker
 
-    def note(self, request: HttpRequest) -> str:
-        broker, problem = _broker()
-        if broker is None or isinstance(broker, DatabaseBroker):
-            return problem
-        return f"The broker is {broker.safe_url}: what waits there is not listed here."
+    def find_values(self, alias: str) -> dict[str, list[str]]:
+        found = paging.values_of(Message, alias, (), ("queue",))
+        return {"state": [str(int(state)) for state in _BADGES], **found}
 
     @admin.display(description="state")
     def badge(self, row: Any) -> str:
@@ -138,14 +134,6 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/celeriac/dead_letters.html", context)
 
 
-def _broker() -> tuple[Any, str]:
-    """Return the current app's broker, or None and why there is none."""
-    try:
-        return registry.current_app().broker, ""
-    except CeleriacError as error:
-        return None, str(error)
-
-
 class _Letters:
     """The broker's dead letters, for a paginator: it asks for a page, not for all."""
 
@@ -167,11 +155,9 @@ class _Letters:
 
 
 def _letters(page: str) -> tuple[Any, str]:
-    broker, problem = _broker()
-    if broker is None:
-        return None, problem
     try:
-        return Paginator(_Letters(broker), LETTERS_PER_PAGE).get_page(page), ""  # type: ignore[arg-type]
+        letters: Any = _Letters(registry.current_app().broker)
+        return Paginator(letters, LETTERS_PER_PAGE).get_page(page), ""
     except CeleriacError as error:
         return None, str(error)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db import connections, router
+from django.db import connections
 from django.db.models import Model, QuerySet, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
@@ -61,9 +61,11 @@ def narrow(rows: QuerySet, indexed: tuple[str, ...], wanted: Mapping[str, str]) 
     return led, bool(edge)
 
 
-def values_of(model: type[Model], indexed: tuple[str, ...], recent: tuple[str, ...]) -> dict[str, list[str]]:
+def values_of(
+    model: type[Model], alias: str, indexed: tuple[str, ...], recent: tuple[str, ...]
+) -> dict[str, list[str]]:
     """Return the values of columns, in one query: of `indexed` ones all, of `recent` ones those of the newest rows."""
-    connection = connections[router.db_for_read(model)]
+    connection = connections[alias]
     table = connection.ops.quote_name(model._meta.db_table)
     parts = [_leaps(table, column, index) for index, column in enumerate(indexed)]
     for number, column in enumerate(recent):

@@ -7,11 +7,15 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.db import router
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 
 from celeriac.django.admin import looks, paging
+from celeriac.django.broker import DatabaseBroker
+from celeriac.django.store import DatabaseStore
+from celeriac.errors import CeleriacError
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -46,13 +50,13 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         """Return what the list shows of `rows`, and whether only the newest were looked at."""
         return rows, False
 
-    def find_values(self) -> dict[str, list[str]]:
-        """Return the values that the filters offer, by column."""
+    def find_values(self, alias: str) -> dict[str, list[str]]:
+        """Return the values that the filters offer, by column, in the database `alias`."""
         return {}
 
-    def note(self, request: HttpRequest) -> str:
-        """Return a sentence to stand above the list, or nothing."""
-        return ""
+    def keeper(self) -> Any:
+        """Return the broker or store that the rows are of; None if there is none. May raise CeleriacError."""
+        return None
 
     # -- for the admin
 
@@ -64,12 +68,26 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         """Return the values that filters offer, found once for each request."""
         found: dict[str, list[str]] | None = getattr(request, "_celeriac_values", None)
         if found is None:
-            found = self.find_values()
+            found = self.find_values(self._place()[0] or router.db_for_read(self.model))
             request._celeriac_values = found  # type: ignore[attr-defined]
         return found
 
+    def _place(self) -> tuple[str | None, str]:
+        """Return the database that the rows are in, and a sentence if they are somewhere else."""
+        try:
+            keeper = self.keeper()
+        except CeleriacError as error:
+            return None, str(error)
+        if isinstance(keeper, DatabaseBroker | DatabaseStore):
+            return keeper.alias, ""
+        if keeper is None:
+            return None, ""
+        where = getattr(keeper, "safe_url", "") or type(keeper).__name__
+        return None, f"{capfirst(self.opts.verbose_name_plural)} are kept by {where}, not in this database."
+
     def get_queryset(self, request: HttpRequest) -> QuerySet:
-        rows = super().get_queryset(request)
+        alias, request._celeriac_note = self._place()  # type: ignore[attr-defined]
+        rows = super().get_queryset(request).using(alias)
         if request.resolver_match is None or not str(request.resolver_match.url_name).endswith("_changelist"):
             return rows
         rows, partly = self.list_rows(request, rows)
@@ -83,7 +101,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         response = super().changelist_view(request, extra_context)
         context: dict[str, Any] | None = getattr(response, "context_data", None)
         if context is not None and "cl" in context:
-            notes = [self.note(request)]
+            notes = [getattr(request, "_celeriac_note", "")]
             if getattr(request, "_celeriac_partly", False):
                 notes.append(f"For these filters together, only the newest {paging.WINDOW:,} were looked at.")
             context["title"] = capfirst(self.opts.verbose_name_plural)

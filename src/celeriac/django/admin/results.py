@@ -3,6 +3,8 @@
 Registered by `celeriac.django.admin`. Reads the table alone: no broker is asked and no task imported.
 """
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.db.models.functions import Substr
@@ -11,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 
-from celeriac import states
+from celeriac import registry, states
 from celeriac.django.admin import looks, paging
 from celeriac.django.admin.read_only import Before, ReadOnlyAdmin, ValueFilter
 from celeriac.django.models import TaskResult
@@ -69,8 +71,11 @@ class TaskResultAdmin(ReadOnlyAdmin):
         rare = wanted.get("state") not in (None, states.SUCCESS)
         return paging.narrow(rows, ("state", "name") if rare else INDEXED, wanted)
 
-    def find_values(self) -> dict[str, list[str]]:
-        return paging.values_of(TaskResult, INDEXED, RECENT)
+    def keeper(self) -> Any:
+        return registry.current_app().store
+
+    def find_values(self, alias: str) -> dict[str, list[str]]:
+        return paging.values_of(TaskResult, alias, INDEXED, RECENT)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet, search_term: str
