@@ -23,7 +23,9 @@ class MemoryStore(ResultStore):
 
     schemes = ("memory", "cache+memory")
 
-    def __init__(self, url: str = "memory://", settings: Any = None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, url: str = "memory://", settings: Any = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._clock = clock
         self._expires: float | None = None if settings is None else settings.result_expires
         self._shelf = _shelves.setdefault(url, _Shelf())
