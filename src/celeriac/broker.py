@@ -138,7 +138,10 @@ class Broker(ABC):
 
     @abstractmethod
     def held(self, consumer: str, seq: int) -> list[Delivery]:
-        """Return all that `consumer` holds, after a reconnect; claims numbered up to `seq` are void from now on."""
+        """Return all that `consumer` holds, after a reconnect; claims numbered up to `seq` are void from now on.
+
+        Raises LeaseLost if `consumer` has no lease any more.
+        """
 
     @abstractmethod
     def settle(
@@ -180,7 +183,7 @@ class Broker(ABC):
         """Move all that `dead` holds to the consumer `by`, end the lease of `dead`, return what was moved.
 
         With `expired_only` nothing happens unless the lease of `dead` has run out; without it the caller
-        knows that the process is gone.
+        knows that the process is gone. Raises LeaseLost if `by` has no lease.
         """
 
     def maintain(self) -> None:
