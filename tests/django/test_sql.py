@@ -53,7 +53,7 @@ def test_both_databases_have_all_common_statements() -> None:
         "publish_messages",
         "publish_bodies",
         "claimable",
-        "last_message",
+        "next_message",
     }
     assert postgres.keys() - sqlite.keys() == {"publish", "notify", "hold_lease"}
     for statement in [*sqlite.values(), *postgres.values()]:

@@ -372,6 +372,8 @@ class DatabaseBroker(Broker):
         was = "was" if len(publications) == 1 else "were"
         fate = f"may have been queued (id {first.id})" if maybe else f"{was} NOT queued"
         text = f"Cannot write to {self._session.place}: {_one_line(error)}. {what} {fate}."
+        if not self._session.is_unreachable(error):
+            return BrokerError(text)
         if "locked" in text:
             text += (
                 " Something holds a write transaction open on it; keep those short (WAL and IMMEDIATE help)."
@@ -389,11 +391,12 @@ class SQLiteBroker(DatabaseBroker):
         if len(publications) == 1:
             (p,) = publications
             scheduled = p.due is not None and p.due > now
-            raw.execute(statements["publish_message"], (p.queue, p.priority, scheduled, p.due))
+            number = int(now * 1_000_000)
+            raw.execute(statements["publish_message"], (number, p.queue, p.priority, scheduled, p.due))
             raw.execute(statements["publish_body"], (p.id[:NAME], p.task[:NAME], now, p.payload))
             return
-        ((last,),) = session.rows(raw, "last_message") or ((0,),)
-        numbered = list(enumerate(publications, last + 1))
+        ((first,),) = session.rows(raw, "next_message", int(now * 1_000_000))
+        numbered = list(enumerate(publications, first))
         session.each(
             raw,
             "publish_messages",

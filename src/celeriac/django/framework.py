@@ -60,6 +60,12 @@ class DjangoFramework:
                 return True
         return False
 
+    def uncommitted(self, broker: Broker) -> Callable[[], bool] | None:
+        if isinstance(broker, DatabaseBroker) and connections[broker.alias].in_atomic_block:
+            alias = broker.alias
+            return lambda: connections[alias].in_atomic_block
+        return None
+
     def before_fork(self) -> None:
         connections.close_all()
         caches.close_all()

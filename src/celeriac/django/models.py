@@ -8,7 +8,7 @@ Changes to these tables are additive: one release's code works on the tables of 
 from django.db import models
 from django.db.models import Q
 
-from celeriac.django.fields import SameRowField, UnixTimeField
+from celeriac.django.fields import RowNumberField, SameRowField, UnixTimeField
 
 
 class State(models.IntegerChoices):
@@ -26,7 +26,7 @@ class Message(models.Model):
     `order` is 0, or -1 for what was given back, which is served first.
     """
 
-    id = models.BigAutoField(primary_key=True)
+    id = RowNumberField(primary_key=True)
     queue = models.CharField(max_length=255)
     priority = models.SmallIntegerField(default=0)
     state = models.SmallIntegerField(default=State.READY)

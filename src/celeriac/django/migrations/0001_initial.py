@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Message",
             fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("id", celeriac.django.fields.RowNumberField(primary_key=True, serialize=False)),
                 ("queue", models.CharField(max_length=255)),
                 ("priority", models.SmallIntegerField(default=0)),
                 ("state", models.SmallIntegerField(default=0)),

@@ -1,9 +1,13 @@
 -- Statements for SQLite. Columns are described in common.sql.
 -- A writing transaction begins IMMEDIATE: it waits for its turn at the start, where waiting works.
 
+-- The number of a message is the time in microseconds, or the next above the highest there is: it grows, and does
+-- not come twice when the last message is gone.
+
 -- name: publish_message
--- queue, priority, state, moment
-INSERT INTO celeriac_message (queue, priority, state, "order", moment) VALUES (%s, %s, %s, 0, %s)
+-- now in microseconds, queue, priority, state, moment
+INSERT INTO celeriac_message (id, queue, priority, state, "order", moment)
+VALUES (max(%s, coalesce((SELECT max(id) FROM celeriac_message), 0) + 1), %s, %s, %s, 0, %s)
 
 -- name: publish_body
 -- task_id, task, created, payload; follows publish_message at once
@@ -29,6 +33,6 @@ WHERE m.state = 0 AND m.queue = %s ORDER BY m.priority DESC, m."order", m.id LIM
 -- consumer, ids
 UPDATE celeriac_message SET state = 2, consumer = %s WHERE id {in_ids}
 
--- name: last_message
--- the number of the last message, deleted ones included; nothing before the first
-SELECT seq FROM sqlite_sequence WHERE name = 'celeriac_message'
+-- name: next_message
+-- now in microseconds: the number for the first of several
+SELECT max(%s, coalesce((SELECT max(id) FROM celeriac_message), 0) + 1)
