@@ -237,7 +237,8 @@ class Celeriac:
         if framework.defer(self.broker, publish_after_commit):
             return [AsyncResult(publication.id, self, lambda: not published) for publication in publications]
         self.publish(publications)
-        return [AsyncResult(publication.id, self) for publication in publications]
+        uncommitted = framework.uncommitted(self.broker)
+        return [AsyncResult(publication.id, self, uncommitted) for publication in publications]
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """Hand publications to the broker now; raises BrokerDown within `task_publish_timeout` seconds."""

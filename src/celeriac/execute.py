@@ -152,6 +152,8 @@ class Executor:
             )
         try:
             args, kwargs, embed = self._body(message)
+            if embed and any(embed.values()):
+                raise MessageError(_workflow_text(embed))
         except MessageError as error:
             return Outcome(states.FAILURE, failure_json(error), error=error, dead=str(error))
         run.request = Request(message, run.queue, self.hostname, args, kwargs, embed)
@@ -319,6 +321,15 @@ class Executor:
             headers.parent_id,
             headers.group,
         )
+
+
+def _workflow_text(embed: Mapping[str, Any]) -> str:
+    """Why a message with something to follow is not run: what follows would be lost in silence."""
+    parts = ", ".join(sorted(name for name, value in embed.items() if value))
+    return (
+        f"it carries {parts}, which this release of Celeriac does not send on; nothing was run. "
+        "Route workflows to queues that only Celery workers read"
+    )
 
 
 def is_past(moment: str) -> bool:

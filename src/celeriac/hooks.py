@@ -23,6 +23,9 @@ class Framework(Protocol):
     def defer(self, broker: Broker, publish: Callable[[], None]) -> bool:
         """Keep `publish` for after the commit of the open transaction; False where it is to be called now."""
 
+    def uncommitted(self, broker: Broker) -> Callable[[], bool] | None:
+        """Return what tells whether the transaction that `broker` takes part in is still open; None without one."""
+
     def before_fork(self) -> None:
         """Close what a forked child must not share."""
 

@@ -204,6 +204,9 @@ GARBAGE: dict[str, bytes] = {
         ),
         "celery",
     ),
+    "a chain": protocol.encode(
+        message("job", b'[[],{},{"chain":[{"task":"job"}],"callbacks":null}]'), "celery"
+    ),
     "unknown task": protocol.encode(message("nobody.knows"), "celery"),
     "huge": b"x" * 20_000,
     "eta of nonsense but fine": protocol.encode(message("job", eta="tomorrow"), "celery"),
@@ -235,6 +238,7 @@ def test_garbage_becomes_dead_letters_and_the_worker_goes_on(tmp_path: Path) -> 
     assert all(letter.reason for letter in letters)
     reasons = " | ".join(letter.reason for letter in letters)
     for word in (
+        "carries chain",
         "too large",
         "unknown task 'nobody.knows'",
         "protocol 2",

@@ -30,6 +30,8 @@ logger = logging.getLogger("celeriac.worker")
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _QUICK_DEATH = 1.0  # seconds; a child that dies sooner is replaced with growing pauses
 _LONGEST_PAUSE = 30.0
+# Seconds in which a second signal is the first once more: `timeout` and terminals signal the process and its group.
+_ONE_STOP = 0.3
 
 
 class Child:
@@ -70,6 +72,7 @@ class Supervisor:
         self.waker = Waker()
         self.signals: list[int] = []
         self.stopping = False
+        self.stopping_since = 0.0
         self.forced = False
         self.announced = False
         self.kill_at: float | None = None
@@ -242,15 +245,16 @@ class Supervisor:
             number = self.signals.pop(0)
             if number == signal.SIGCHLD:
                 continue
-            if number == signal.SIGQUIT or self.stopping:
+            if number != signal.SIGQUIT and not self.stopping:
+                self._stop(number)
+            elif number == signal.SIGQUIT or time.monotonic() - self.stopping_since > _ONE_STOP:
                 self.stopping = True
                 self._kill()
-            else:
-                self._stop(number)
 
     def _stop(self, number: int) -> None:
         """Warm: what runs is finished, what has not started goes back."""
         self.stopping = True
+        self.stopping_since = time.monotonic()
         grace = self.app.conf.worker_soft_shutdown_timeout
         logger.info(
             "%s: finishing what runs%s. Once more to interrupt it.",
