@@ -12,7 +12,8 @@ run_in() {
     shift
     about='import platform, django; print(f"Python {platform.python_version()}, Django {django.__version__}")'
     printf '\nThe whole suite on %s\n' "$("$folder/bin/python" -c "$about")"
-    "$folder/bin/python" -m pytest "$@"
+    # Three at a time: most of the tests wait for servers, leases and processes. A file stays together.
+    "$folder/bin/python" -m pytest -n 3 --dist loadfile "$@"
 }
 
 status=0
