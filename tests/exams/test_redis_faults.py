@@ -364,13 +364,17 @@ def test_cut_while_idle(broker: RedisBroker, redis_server: RedisServer) -> None:
 
 def test_cut_while_waiting(broker: RedisBroker, redis_server: RedisServer) -> None:
     read, write = os.pipe()
-    threading.Timer(0.2, cut_others, [redis_server]).start()
+    cutter = threading.Timer(0.2, cut_others, [redis_server])
+    cutter.start()
     start = time.monotonic()
     with pytest.raises(BrokerDown, match="connection reset"):
         broker.wait(["q"], 10, read)
     assert time.monotonic() - start < 5
-    threading.Timer(0.2, broker.publish, [publications(b"m"), 2.0]).start()
+    cutter.join()
+    publisher = threading.Timer(0.2, broker.publish, [publications(b"m"), 2.0])
+    publisher.start()
     broker.wait(["q"], 10, read)
+    publisher.join()
     assert time.monotonic() - start < 5
     os.close(read)
     os.close(write)

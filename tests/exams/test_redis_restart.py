@@ -164,10 +164,11 @@ def test_a_wait_survives_a_restart(server: RedisServer) -> None:
 def test_a_wait_says_when_the_server_is_gone(server: RedisServer) -> None:
     store = RedisStore(server.url, Settings())
     assert store.wait("id", 0.05) is None
-    later(0.1, server.kill)
+    killer = later(0.1, server.kill)
     start = time.monotonic()
     with pytest.raises(StoreError, match="connection refused"):
         store.wait("id", 1.0)
+    killer.join()
     assert 0.9 < time.monotonic() - start < 4
     store.close()
 
@@ -177,8 +178,9 @@ def test_waits_one_after_the_other(server: RedisServer) -> None:
     store, other = RedisStore(server.url, Settings()), RedisStore(server.url, Settings())
     assert store.wait("a", 0.05) is None
     other.store([Record("a", "SUCCESS", b'"a"')])
-    later(0.2, other.store, [Record("b", "STARTED"), Record("b", "FAILURE", b'"b"')])
+    timer = later(0.2, other.store, [Record("b", "STARTED"), Record("b", "FAILURE", b'"b"')])
     record = store.wait("b", 10)
+    timer.join()
     assert record is not None
     assert (record.id, record.state) == ("b", "FAILURE")
     record = store.wait("a", 10)
@@ -225,9 +227,10 @@ def test_tls(certificate: Path) -> None:
         (delivery,) = broker.claim("c", ["q"], 1, 1)
         assert delivery.size == 1_000_000
         assert broker.settle("c", [Settlement(delivery.tag)]) == set()
-        later(0.2, RedisBroker(url, Settings()).publish, [Publication("i", "t", "q", b"m")], 2.0)
+        timer = later(0.2, RedisBroker(url, Settings()).publish, [Publication("i", "t", "q", b"m")], 2.0)
         start = time.monotonic()
         broker.wait(["q"], 10, read)
+        timer.join()
         assert time.monotonic() - start < 5
         stranger = RedisBroker(f"rediss://127.0.0.1:{port}/0", Settings())
         with pytest.raises(BrokerDown, match="certificate verify failed"):
