@@ -5,8 +5,6 @@ connection in `celeriac.django.session`, waiting in `celeriac.django.wakeup`. A 
 it publishes and claims; everything else is the same. Never opens a transaction that outlives a call.
 """
 
-import os
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +13,10 @@ from typing import Any, ClassVar
 from django.db import connections
 
 from celeriac.broker import Action, Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
-from celeriac.django import wakeup
+from celeriac.django import failures, wakeup
 from celeriac.django.session import PATIENCE, Rows, Session, open_session
 from celeriac.django.store import DatabaseStore
-from celeriac.errors import BrokerDown, BrokerError, CeleriacError, LeaseLost
+from celeriac.errors import BrokerError, CeleriacError, LeaseLost
 from celeriac.store import ResultStore
 
 #: How many scheduled messages one claim makes ready at most, and how many one step of a purge deletes.
@@ -49,9 +47,7 @@ class DatabaseBroker(Broker):
         self.safe_url = url
         if settings is not None:
             self.max_message_bytes = settings.worker_max_message_bytes
-        self._thread = threading.local()
-        self._watches: list[wakeup.Watch] = []
-        self._pid = os.getpid()
+        self._watches = wakeup.Watches()
         self._turn = 0
         # Numbers of claims that found nothing and so were not written down.
         self._empty: dict[str, int] = {}
@@ -71,7 +67,7 @@ class DatabaseBroker(Broker):
             with session.write(timeout, once=True) as raw:
                 self._insert(raw, publications)
         except session.errors as error:
-            raise self._not_queued(error, publications) from error
+            raise failures.not_queued(session, error, publications) from error
 
     def _insert(self, raw: Any, publications: Sequence[Publication]) -> None:
         raise NotImplementedError
@@ -230,7 +226,7 @@ class DatabaseBroker(Broker):
         changed = True
         try:
             with self._reading() as raw:
-                watch = self._watch()
+                watch = self._watches.mine(connections[self.alias].connection, self._open_watch)
                 while changed:
                     watch.arm()
                     ((ready, due_in),) = session.rows(raw, "outlook", these)
@@ -241,27 +237,8 @@ class DatabaseBroker(Broker):
                         return
                     changed = watch.wait(left, interrupt)
         except CeleriacError:
-            self._drop_watch()
+            self._watches.drop_mine()
             raise
-
-    def _watch(self) -> wakeup.Watch:
-        """Return this thread's watch; another one where Django has made a new connection or this is a new process."""
-        owner = (os.getpid(), connections[self.alias].connection)
-        if getattr(self._thread, "owner", None) != owner:
-            self._drop_watch()
-            self._thread.watch = self._open_watch()
-            self._thread.owner = owner
-            self._watches.append(self._thread.watch)
-        watch: wakeup.Watch = self._thread.watch
-        return watch
-
-    def _drop_watch(self) -> None:
-        pid, _ = getattr(self._thread, "owner", None) or (0, None)
-        watch = getattr(self._thread, "watch", None)
-        self._thread.owner = self._thread.watch = None
-        if watch is not None:
-            self._watches.remove(watch)
-            wakeup.close_all([watch], pid)
 
     def _open_watch(self) -> wakeup.Watch:
         raise NotImplementedError
@@ -330,9 +307,7 @@ class DatabaseBroker(Broker):
             purged += len(ids)
 
     def close(self) -> None:
-        watches, self._watches[:] = list(self._watches), []
-        self._thread = threading.local()
-        wakeup.close_all(watches, self._pid)
+        self._watches.close()
         self._session.close()
 
     # -- errors
@@ -343,7 +318,7 @@ class DatabaseBroker(Broker):
             with self._session.write(PATIENCE) as raw:
                 yield raw
         except self._session.errors as error:
-            raise self._failed(error) from error
+            raise failures.failed(self._session, error) from error
 
     @contextmanager
     def _reading(self) -> Iterator[Any]:
@@ -351,34 +326,7 @@ class DatabaseBroker(Broker):
             with self._session.read() as raw:
                 yield raw
         except self._session.errors as error:
-            raise self._failed(error) from error
-
-    def _failed(self, error: Exception) -> CeleriacError:
-        lacking = self._session.explain(error)
-        if lacking is not None:
-            return lacking
-        text = f"{self._session.place}: {_one_line(error)}."
-        if self._session.is_unreachable(error):
-            return BrokerDown(f"Cannot reach {text}")
-        return BrokerError(f"Refused by {text}")
-
-    def _not_queued(self, error: Exception, publications: Sequence[Publication]) -> CeleriacError:
-        lacking = self._session.explain(error)
-        if lacking is not None:
-            return lacking
-        first = publications[0]
-        maybe = self._session.may_have_been_done(error)
-        what = f"The task {first.task}" if len(publications) == 1 else f"The {len(publications)} tasks"
-        was = "was" if len(publications) == 1 else "were"
-        fate = f"may have been queued (id {first.id})" if maybe else f"{was} NOT queued"
-        text = f"Cannot write to {self._session.place}: {_one_line(error)}. {what} {fate}."
-        if not self._session.is_unreachable(error):
-            return BrokerError(text)
-        if "locked" in text:
-            text += (
-                " Something holds a write transaction open on it; keep those short (WAL and IMMEDIATE help)."
-            )
-        return BrokerDown(text, maybe_queued=maybe, task_id=first.id)
+            raise failures.failed(self._session, error) from error
 
 
 class SQLiteBroker(DatabaseBroker):
@@ -459,7 +407,3 @@ _BROKERS: dict[str, type[DatabaseBroker]] = {"sqlite": SQLiteBroker, "postgresql
 
 def _deliveries(rows: Rows) -> list[Delivery]:
     return [Delivery(tag, queue, bytes(payload), size) for tag, queue, payload, size in rows]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")

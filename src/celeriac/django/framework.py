@@ -48,17 +48,12 @@ class DjangoFramework:
         return found
 
     def defer(self, broker: Broker, publish: Callable[[], None]) -> bool:
-        own = broker.alias if isinstance(broker, DatabaseBroker) else None
-        if own is not None and connections[own].in_atomic_block:
+        inside = {c.alias: c for c in connections.all(initialized_only=True) if c.in_atomic_block}
+        if not inside or (isinstance(broker, DatabaseBroker) and broker.alias in inside):
             return False
-        if connections[DEFAULT_DB_ALIAS].in_atomic_block:
-            connections[DEFAULT_DB_ALIAS].on_commit(publish)
-            return True
-        for connection in connections.all(initialized_only=True):
-            if connection.in_atomic_block:
-                connection.on_commit(publish)
-                return True
-        return False
+        followed = inside.get(DEFAULT_DB_ALIAS) or next(iter(inside.values()))
+        followed.on_commit(publish)
+        return True
 
     def uncommitted(self, broker: Broker) -> Callable[[], bool] | None:
         if isinstance(broker, DatabaseBroker) and connections[broker.alias].in_atomic_block:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from celeriac import states
+from celeriac.django.failures import one_line
 from celeriac.django.session import PATIENCE, open_session
 from celeriac.errors import StoreError
 from celeriac.store import Record, ResultStore
@@ -97,8 +98,8 @@ class DatabaseStore(ResultStore):
         try:
             yield
         except self._session.errors as error:
-            text = " ".join(str(error).split()).rstrip(".")
-            raise self._session.explain(error) or StoreError(f"{self._session.place}: {text}.") from error
+            text = f"{self._session.place}: {one_line(error)}."
+            raise self._session.explain(error) or StoreError(text) from error
 
 
 def _row(r: Record) -> tuple[Any, ...]:

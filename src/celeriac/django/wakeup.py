@@ -12,8 +12,9 @@ import ctypes
 import os
 import select
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 _POLL = 0.015
@@ -192,11 +193,46 @@ def watch_sqlite(raw: Any) -> Watch:
 _abandoned: list[Watch] = []
 
 
-def close_all(watches: Iterable[Watch], pid: int) -> None:
-    """Close watches that the process `pid` has opened, whatever their state."""
-    for watch in watches:
-        if pid != os.getpid() and isinstance(watch, Notices):
-            _abandoned.append(watch)
-            continue
-        with contextlib.suppress(Exception):
-            watch.close()
+class Watches:
+    """The watches of one broker: each thread has its own, bound to the connection that it looks with."""
+
+    def __init__(self) -> None:
+        self._thread = threading.local()
+        self._all: list[tuple[int, Watch]] = []
+
+    def __iter__(self) -> Iterator[Watch]:
+        return iter([watch for _, watch in self._all])
+
+    def mine(self, raw: Any, open_watch: Callable[[], Watch]) -> Watch:
+        """Return this thread's watch; a new one if the connection `raw` or the process is another than before."""
+        owner = (os.getpid(), raw)
+        if getattr(self._thread, "owner", None) != owner:
+            self.drop_mine()
+            self._thread.entry = (owner[0], open_watch())
+            self._thread.owner = owner
+            self._all.append(self._thread.entry)
+        watch: Watch = self._thread.entry[1]
+        return watch
+
+    def drop_mine(self) -> None:
+        """Close this thread's watch."""
+        entry = getattr(self._thread, "entry", None)
+        self._thread.owner = self._thread.entry = None
+        if entry is not None and entry in self._all:
+            self._all.remove(entry)
+            _close(*entry)
+
+    def close(self) -> None:
+        """Close the watches of all threads."""
+        entries, self._all = self._all, []
+        self._thread = threading.local()
+        for entry in entries:
+            _close(*entry)
+
+
+def _close(pid: int, watch: Watch) -> None:
+    if pid != os.getpid() and isinstance(watch, Notices):
+        _abandoned.append(watch)
+        return
+    with contextlib.suppress(Exception):
+        watch.close()
