@@ -31,7 +31,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a command on the shop in the test's folder; ends it with the test."""
     started: list[subprocess.Popen[str]] = []
     environment = {
-        name: value for name, value in os.environ.items() if name not in ("CELERY_BROKER_URL", "FORCE_COLOR")
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE", "FORCE_COLOR")
     }
 
     def begin(*command: str | Path, **extra: str) -> "subprocess.Popen[str]":
