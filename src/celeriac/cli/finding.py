@@ -86,8 +86,6 @@ def set_up_django(manage: Path | None) -> None:
         raise ImproperlyConfigured(
             f"Django cannot be set up: {explain_import_error(settings, error)}"
         ) from error
-    if registry.framework() is None:
-        raise NotInstalled('celeriac is not in INSTALLED_APPS; add "celeriac.django".')
 
 
 # -- without -A
@@ -100,6 +98,8 @@ def _project_app(manage: Path | None) -> Celeriac:
             f"Name it:  celeriac -A module:attribute.{_found_here('')}"
         )
     set_up_django(manage)
+    if registry.framework() is None:
+        raise NotInstalled('celeriac is not in INSTALLED_APPS; add "celeriac.django".')
     if not registry.has_app():
         _import_if_there(os.environ[SETTINGS].partition(".")[0] + ".celery")
     app: Celeriac = registry.current_app()
