@@ -145,7 +145,7 @@ class Lines(logging.Formatter):
                 self._id(facts),
             ]
         if kind in ("failed", "dead"):
-            return [shown_place(facts.get("place") or ""), str(facts.get("id") or "")]
+            return [escaped(shown_place(facts.get("place") or "")), escaped(str(facts.get("id") or ""))[:64]]
         waited = facts.get("waited")
         return [f"waited {duration(waited)}" if waited is not None else "", self._id(facts)]
 
