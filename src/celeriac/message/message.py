@@ -6,9 +6,12 @@ Made by `celeriac.app.App`, read by `celeriac.execute`; how they look as bytes i
 
 import os
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
+
+#: A number that fits everywhere: flight records, columns of databases.
+Small = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 
 
 class Headers(Struct, forbid_unknown_fields=True, gc=False):
@@ -24,8 +27,8 @@ class Headers(Struct, forbid_unknown_fields=True, gc=False):
     eta: str | None = None
     expires: str | None = None
     group: str | None = None
-    group_index: int | None = None
-    retries: int | None = 0
+    group_index: Small | None = None
+    retries: Small | None = 0
     timelimit: tuple[float | None, float | None] | None = (None, None)
     root_id: str | None = None
     parent_id: str | None = None
@@ -33,7 +36,7 @@ class Headers(Struct, forbid_unknown_fields=True, gc=False):
     kwargsrepr: str | None = None
     origin: str | None = None
     ignore_result: bool | None = None
-    replaced_task_nesting: int | None = 0
+    replaced_task_nesting: Small | None = 0
     stamped_headers: list[str] | None = None
     stamps: dict[str, Any] | None = field(default_factory=dict)
 
@@ -49,14 +52,14 @@ class Properties(Struct, omit_defaults=True, gc=False):
 
     correlation_id: str | None = None
     reply_to: str | None = None
-    delivery_mode: int | None = None
-    priority: int | None = None
+    delivery_mode: Small | None = None
+    priority: Small | None = None
     body_encoding: str | None = None
     delivery_tag: str | int | None = None
     delivery_info: dict[str, Any] | None = None
     expiration: str | None = None
     timestamp: float | None = None
-    celeriac_losses: int = 0
+    celeriac_losses: Small = 0
     celeriac_suspect: bool = False
     celeriac_scheduled: bool = False
 
