@@ -5,6 +5,7 @@ tests go through it; a coroutine task takes `aexecute`, which differs in the mid
 data (`Outcome`); who settles it with the broker is the caller's business, `settlement` says how.
 """
 
+import logging
 import time
 import traceback
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ from celeriac.message import protocol, serializers
 from celeriac.message.message import Message
 from celeriac.store import Record
 from celeriac.task import Task
+
+logger = logging.getLogger("celeriac")
 
 
 class Runs(Protocol):
@@ -108,15 +111,21 @@ class Executor:
             request: Request = run.request  # type: ignore[assignment]
             token = current.set(request)
             try:
-                for hook in self.before:
+                try:
+                    for hook in self.before:
+                        hook(request)
+                    value = run.task.call(*request.args, **request.kwargs)  # type: ignore[union-attr]
+                except BaseException as error:
+                    outcome = self.failed(run, error)
+                else:
+                    outcome = self.succeeded(run, value)
+            except Exception as error:
+                outcome = _inconclusive(error)
+            try:
+                for hook in self.after:
                     hook(request)
-                value = run.task.call(*request.args, **request.kwargs)  # type: ignore[union-attr]
-            except BaseException as error:
-                outcome = self.failed(run, error)
-            else:
-                outcome = self.succeeded(run, value)
-            for hook in self.after:
-                hook(request)
+            except Exception:
+                logger.exception("What follows each task failed after %s[%s].", request.task, request.id)
             current.reset(token)
         outcome.finished = time.time()
         return outcome
@@ -128,11 +137,14 @@ class Executor:
             request: Request = run.request  # type: ignore[assignment]
             token = current.set(request)
             try:
-                value = await run.task.call(*request.args, **request.kwargs)  # type: ignore[union-attr]
-            except BaseException as error:
-                outcome = self.failed(run, error)
-            else:
-                outcome = self.succeeded(run, value)
+                try:
+                    value = await run.task.call(*request.args, **request.kwargs)  # type: ignore[union-attr]
+                except BaseException as error:
+                    outcome = self.failed(run, error)
+                else:
+                    outcome = self.succeeded(run, value)
+            except Exception as error:
+                outcome = _inconclusive(error)
             current.reset(token)
         outcome.finished = time.time()
         return outcome
@@ -212,7 +224,9 @@ class Executor:
         if isinstance(error, Reject):
             if error.requeue:
                 return Outcome(states.IGNORED, requeue=True)
-            return Outcome(states.FAILURE, failure_json(error), error=error, dead=f"rejected: {error.reason}")
+            return Outcome(
+                states.FAILURE, failure_json(error), error=error, dead=f"rejected: {safe_text(error.reason)}"
+            )
         if (
             task.autoretry_for
             and isinstance(error, task.autoretry_for)
@@ -366,12 +380,22 @@ def failure_json(error: BaseException) -> bytes:
     return head[:-1] + b',"exc_message":' + told + b"}"
 
 
+def _inconclusive(error: Exception) -> Outcome:
+    """What a run comes to whose end cannot be worked out: a retry in the year 40,000, say."""
+    return Outcome(states.FAILURE, failure_json(error), format_traceback(error), error)
+
+
 def safe_text(value: Any) -> str:
-    """Return str(value) even where that raises."""
+    """Return str(value) even where that raises, and as text that can be encoded."""
     try:
-        return str(value)
+        return _encodable(str(value))
     except Exception:
         return f"<{type(value).__name__}>"
+
+
+def _encodable(text: str) -> str:
+    """Write lone surrogates, which names of files can bring along, as escapes."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def format_traceback(error: BaseException) -> str:
@@ -380,6 +404,6 @@ def format_traceback(error: BaseException) -> str:
         frames = error.__traceback__
         while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
             frames = frames.tb_next
-        return "".join(traceback.format_exception(type(error), error, frames))
+        return _encodable("".join(traceback.format_exception(type(error), error, frames)))
     except Exception:
         return f"{type(error).__name__}: {safe_text(error)}"

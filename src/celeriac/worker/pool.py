@@ -16,11 +16,13 @@ from queue import Empty, SimpleQueue
 from msgspec import Struct
 
 from celeriac import states
-from celeriac.broker import Settlement
+from celeriac.broker import Action, Settlement
 from celeriac.execute import Executor, Outcome, Run
 from celeriac.waker import Waker
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.report import report, task_logger
+
+logger = logging.getLogger("celeriac.worker")
 
 
 class Finished(Struct):
@@ -104,7 +106,12 @@ class Pool:
         """
         settlement = self.executor.settlement(run, outcome)
         with self._lock:
-            position = self.recorder.finish(slot, settlement)
+            try:
+                position = self.recorder.finish(slot, settlement)
+            except Exception as error:
+                logger.exception("The outcome of %s cannot be kept.", run.message.headers.id)
+                settlement = Settlement(run.tag, Action.DEAD, reason=f"its outcome cannot be kept: {error!r}")
+                position = self.recorder.finish(slot, settlement)
             accepted = None if position else threading.Event()
             self.outbox.append(Finished(settlement, position, accepted))
             self.count += 1

@@ -10,7 +10,7 @@ import traceback
 from typing import Any
 
 from celeriac import states
-from celeriac.execute import Outcome, Run
+from celeriac.execute import Outcome, Run, safe_text
 
 task_logger = logging.getLogger("celeriac.worker.task")
 
@@ -50,7 +50,7 @@ def report(run: Run, outcome: Outcome) -> None:
         "queue": run.queue,
         "ran": ran,
         "waited": max(0.0, run.started - sent) if sent is not None else None,
-        "error": outcome.dead or (f"{type(error).__name__}: {error}" if error is not None else ""),
+        "error": outcome.dead or (f"{type(error).__name__}: {safe_text(error)}" if error is not None else ""),
         "place": _place(error),
         "attempt": (headers.retries or 0) + 1,
         "of": run.task.max_retries + 1 if run.task is not None and run.task.max_retries is not None else None,
