@@ -137,7 +137,9 @@ class Caretaker:
             self._adopting = True
             counts = self.recovery.consumer(dead, self.own)
             self._adopting = False
-            logger.warning(
+            moved = counts.returned + counts.rerun
+            logger.log(
+                logging.WARNING if moved or counts.dead else logging.INFO,
                 "Consumer %s has not been heard of for %g s: %d messages go back to their queues, %d are dead letters.",
-                dead, self.lease, counts.returned + counts.rerun, counts.dead,
+                dead, self.lease, moved, counts.dead,
             )  # fmt: skip

@@ -4,6 +4,7 @@ The main thread runs the tasks; there is no supervisor, so nobody can end a task
 """
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -11,7 +12,7 @@ import uuid
 from types import FrameType
 
 from celeriac.app import Celeriac
-from celeriac.errors import BrokerError
+from celeriac.errors import BrokerError, CeleriacError
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, serve
@@ -36,12 +37,12 @@ class SoloWorker:
         self.recorder = Recorder.create(
             directory / f"{uuid.uuid4().hex}.flight", consumer, broker, 1 + conf.worker_async_concurrency
         )
-        recovery = Recovery(app.broker, app.store, options.hostname, conf.task_max_deliveries)
+        self.recovery = Recovery(app.broker, app.store, options.hostname, conf.task_max_deliveries)
         self.own = f"{options.hostname}/caretaker-{uuid.uuid4().hex[:12]}"
         self.caretaker = Caretaker(
             app.broker,
             app.store,
-            recovery,
+            self.recovery,
             (directory, broker),
             self.own,
             conf.worker_lease,
@@ -89,16 +90,29 @@ class SoloWorker:
         self.waker.poke()
 
     def stop_on_signals(self) -> None:
-        """Stop on SIGTERM and SIGINT; the second one ends the process at once."""
+        """Stop on SIGTERM and SIGINT; the second one interrupts what runs."""
 
         def handle(number: int, _frame: FrameType | None) -> None:
             for again in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(again, signal.SIG_DFL)
-            logger.info("%s: finishing what runs. Once more to end at once.", signal.Signals(number).name)
+                signal.signal(again, interrupt)
+            logger.info("%s: finishing what runs. Once more to interrupt it.", signal.Signals(number).name)
             self.stop()
+
+        def interrupt(_number: int, _frame: FrameType | None) -> None:
+            # In a thread of its own, for the task may have a transaction open on this one's connection.
+            threading.Thread(target=self._interrupt, name="celeriac-interrupt", daemon=True).start()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, handle)
+
+    def _interrupt(self) -> None:
+        """Put back what runs, counted against nobody, and end the process."""
+        try:
+            self.recovery.child(self.recorder, "interrupted", blame=False)
+        except CeleriacError as error:
+            logger.warning("The flight record is left for the next start: %s", error)
+        logger.info("%s has stopped by force.", self.options.hostname)
+        os._exit(1)
 
     def _keep_lease(self) -> None:
         caretaker, outage = self.caretaker, Outage()
