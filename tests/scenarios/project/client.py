@@ -16,6 +16,8 @@ import django
 
 django.setup()
 
+from django.db import connections
+
 from celeriac import registry
 from celeriac.broker import Publication
 from celeriac.errors import CeleriacError
@@ -56,7 +58,8 @@ class Stream(threading.Thread):
                 (self.maybe if getattr(error, "maybe_queued", False) else self.refused).append(key)
             self.longest = max(self.longest, time.monotonic() - start)
             if self.stopped.wait(self.pause):
-                return
+                break
+        connections.close_all()
 
 
 stream: Stream | None = None

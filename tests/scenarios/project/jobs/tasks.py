@@ -66,12 +66,10 @@ def large(self: Task, key: Any, size: int) -> str:
 
 @shared_task(bind=True)
 def hold(self: Task, key: Any, seconds: float) -> Any:
-    """Run in C for about `seconds` without once letting go of the GIL."""
+    """Be in C for `seconds` without once letting go of the interpreter's lock, so that no other thread can run."""
     with noted(self, key):
-        count = 2_000_000
-        start = time.monotonic()
-        sum(range(count))
-        sum(range(int(count * seconds / (time.monotonic() - start))))
+        # PyDLL, unlike CDLL, keeps the lock.
+        ctypes.PyDLL(None).usleep(int(seconds * 1e6))
     return key
 
 
@@ -83,14 +81,6 @@ def flaky(self: Task, key: Any, times: int) -> Any:
     if self.request.retries < times:
         raise self.retry(countdown=0)
     return key
-
-
-@shared_task(bind=True)
-def fail(self: Task, key: Any, text: str) -> None:
-    """Fail."""
-    with noted(self, key):
-        pass
-    raise ValueError(text)
 
 
 @shared_task(bind=True)
@@ -138,9 +128,60 @@ def run_program(self: Task, key: Any) -> int:
         return program.wait(20)
 
 
+class Unspeakable(Exception):
+    """Its own text cannot be had, and it cannot be made anew from its arguments."""
+
+    def __init__(self, *, needed: int) -> None:
+        super().__init__(object())
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
+
+
+def _deep(levels: int) -> Any:
+    return [] if not levels else [_deep(levels - 1)]
+
+
+def _circular() -> Any:
+    box: list[Any] = []
+    box.append(box)
+    return box
+
+
+def _endless() -> Any:
+    return _endless()
+
+
+_ODDITIES = {
+    "lone surrogate": lambda: _raise(ValueError("a file named \udcff\udcfe")),
+    "NUL": lambda: _raise(ValueError("a\0b")),
+    "unspeakable": lambda: _raise(Unspeakable(needed=1)),
+    "endless recursion": _endless,
+    "no memory": lambda: bytearray(1 << 60),
+    "MemoryError": lambda: _raise(MemoryError()),
+    "SystemExit": lambda: _raise(SystemExit(0)),
+    "KeyboardInterrupt": lambda: _raise(KeyboardInterrupt()),
+    "GeneratorExit": lambda: _raise(GeneratorExit()),
+    "StopIteration": lambda: _raise(StopIteration()),
+    "long text": lambda: _raise(ValueError("x" * 3_000_000)),
+    "result: an object": object,
+    "result: deep": lambda: _deep(900),
+    "result: circular": _circular,
+    "result: NaN": lambda: float("nan"),
+    "result: huge int": lambda: 10**5000,
+    "result: lone surrogate": lambda: "\udcff",
+}
+
+
 @shared_task(bind=True)
-def out_of_memory(self: Task, key: Any) -> None:
-    """Raise MemoryError as a real lack of memory does."""
+def odd(self: Task, key: Any, how: str) -> Any:
+    """End in an odd way, but end."""
     with noted(self, key):
         pass
-    bytearray(1 << 60)
+    return _ODDITIES[how]()

@@ -1,0 +1,190 @@
+"""Redis is killed, frozen, cut off, or not there yet, under load: the worker says so once and goes on.
+
+What `delay()` accepted is done once; what it refused never runs; what it could not tell of runs at most once.
+"""
+
+import itertools
+import time
+
+import pytest
+
+from tests.scenarios.conftest import MakeProject
+from tests.scenarios.harness import Project, Sent, account, until
+from tests.servers import RedisServer
+
+pytestmark = pytest.mark.redis
+
+LEASE = 4.0
+LONG = ["long-0", "long-1"]
+#: What the line of an outage ends with.
+AWAY = "The worker waits and goes on when it is back."
+
+
+@pytest.fixture
+def project(make_project: MakeProject) -> Project:
+    """A project on a Redis that keeps what it accepted."""
+    return make_project("redis", worker_lease=LEASE)
+
+
+def begin_load(project: Project, seconds: float) -> None:
+    """Two tasks of `seconds` that keep two of the worker's processes, and a stream of short ones."""
+    project.client.send("work", [[key, seconds] for key in LONG])
+    for key in LONG:
+        project.journal.wait_started(key)
+    project.client.begin("work", range(100_000), 0.001, pause=0.001)
+    project.journal.wait_count(50)
+
+
+def check(project: Project, sent: Sent, beside: int = 2) -> None:
+    """Account for everything once the queues are empty; `beside` are results beside the stream's."""
+    assert len(sent.accepted) > 100
+    done = project.journal.done()
+    account(project.journal, [*LONG, *sent.accepted])
+    assert not done & set(sent.refused), "refused by delay(), and yet run"
+    maybe = [key for key in sent.maybe if key in done]
+    account(project.journal, maybe)
+    assert project.client.ask("dead_letters") == []
+    print(
+        f"{len(sent.accepted)} accepted and done once, {len(sent.refused)} refused, "
+        f"{len(sent.maybe)} unsure of which {len(maybe)} ran; the longest delay() took {sent.longest:.2f} s"
+    )
+
+
+@pytest.mark.slow
+def test_redis_is_killed_and_restarted_under_load(project: Project, redis: RedisServer) -> None:
+    with project.working("-c", "4") as worker, project.working("-n", "second", "-c", "1") as second:
+        begin_load(project, 6.0)
+        for times in (1, 2, 3):
+            redis.restart(down=1.0)
+            up = time.monotonic()
+            count = len(project.journal.done())
+            project.journal.wait_count(count + 50)
+            resumed = min(run.start for run in project.journal.runs() if run.start > up)
+            print(f"resumed {resumed - up:.2f} s after the server")
+            assert resumed - up < 4
+            worker.wait_said("Back after", times=times)
+            second.wait_said("Back after", times=times)
+        sent = project.client.finish(stop=True)
+        project.client.wait_empty()
+        for one in (worker, second):
+            assert len(one.said(AWAY)) == len(one.said("Back after")) == 3, one.log
+            assert not one.said("Traceback")
+    assert sent.longest < 3.5
+    check(project, sent)
+
+
+@pytest.mark.slow
+def test_redis_is_frozen_for_longer_than_the_lease(project: Project, redis: RedisServer) -> None:
+    with project.working("-c", "4") as worker, project.working("-n", "second", "-c", "1") as second:
+        begin_load(project, 12.0)
+        redis.freeze()
+        frozen = time.monotonic()
+        worker.wait_said(AWAY)
+        second.wait_said(AWAY)
+        until(lambda: time.monotonic() - frozen > 2 * LEASE, "it is frozen for two leases")
+        redis.thaw()
+        thawed = time.monotonic()
+        project.journal.wait_count(len(project.journal.done()) + 50)
+        resumed = min(run.start for run in project.journal.runs() if run.start > thawed)
+        print(f"resumed {resumed - thawed:.2f} s after the thaw")
+        assert resumed - thawed < 5
+        worker.wait_said("Back after")
+        sent = project.client.finish(stop=True)
+        project.client.wait_empty()
+        for one in (worker, second):
+            assert len(one.said(AWAY)) == 1, one.log
+            assert not one.said("has not been heard of"), "nobody was dead"
+    assert sent.maybe
+    assert sent.longest < 3.5
+    check(project, sent)
+
+
+@pytest.mark.slow
+def test_all_connections_are_cut_again_and_again_under_load(project: Project, redis: RedisServer) -> None:
+    cuts = 10
+    with project.working("-c", "4") as worker, project.working("-n", "second", "-c", "1") as second:
+        begin_load(project, 4.0)
+        for _ in range(cuts):
+            count = len(project.journal.done())
+            cut = redis.command("CLIENT", "KILL", "TYPE", "normal")
+            assert cut.startswith(":") and cut != ":0"
+            project.journal.wait_count(count + 40)
+        sent = project.client.finish(stop=True)
+        project.client.wait_empty()
+        for one in (worker, second):
+            assert len(one.said(AWAY)) <= cuts, one.log
+            assert not one.said("Traceback")
+    check(project, sent)
+
+
+def test_a_worker_waits_for_a_redis_that_is_not_there_yet(project: Project, redis: RedisServer) -> None:
+    ids = project.client.send("work", [[1]])
+    redis.kill()
+    workers = [project.start("-P", pool, ready=False) for pool in ("prefork", "threads", "solo")]
+    for worker in workers:
+        worker.wait_said("Cannot reach redis://", "The worker starts when it is there.")
+    stopped = workers.pop()
+    assert stopped.stop() == 0, "a worker that waits can be stopped"
+    redis.start()
+    for worker in workers:
+        worker.wait_ready()
+    project.client.wait_empty()
+    account(project.journal, [1])
+    assert project.client.records(ids)[0]["state"] == "SUCCESS"
+    for worker in workers:
+        assert len(worker.said("Cannot reach")) == 1, worker.log
+        assert worker.stop() == 0
+
+
+def test_delay_says_within_two_seconds_that_redis_is_down(project: Project, redis: RedisServer) -> None:
+    project.client.delay("work", "before")
+    redis.kill()
+    for _ in range(3):
+        answer = project.client.delay("work", "lost")
+        assert answer["seconds"] < 2.5
+        error = answer["error"]
+        assert (error["type"], error["code"], error["maybe"]) == ("BrokerDown", "E109", False)
+        assert redis.url in error["text"]
+        assert "The task jobs.tasks.work was NOT queued" in error["text"]
+    redis.start()
+    project.client.delay("work", "after")
+    with project.working():
+        project.client.wait_empty()
+    assert project.journal.done() == {"before", "after"}
+
+
+def test_delay_says_within_its_deadline_that_it_cannot_tell(project: Project, redis: RedisServer) -> None:
+    project.client.delay("work", "before")
+    redis.freeze()
+    answer = project.client.delay("work", "unsure")
+    redis.thaw()
+    assert 1.5 < answer["seconds"] < 3.0
+    error = answer["error"]
+    assert (error["type"], error["code"], error["maybe"]) == ("BrokerDown", "E109", True)
+    assert redis.url in error["text"] and "may have been queued (id " in error["text"]
+    with project.working():
+        project.client.wait_empty()
+    account(project.journal, ["before"])
+    assert len(project.journal.of("unsure")) == 1  # it had been
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["sqlite", "redis"])
+def test_results_wait_for_a_store_that_is_away(make_project: MakeProject, place: str) -> None:
+    with RedisServer(appendonly="yes", appendfsync="always") as store:
+        project = make_project(place, result_backend=store.url)
+        with project.working() as worker:
+            ids: list[str] = []
+            for times in (1, 2):
+                ids += project.client.send("work", [[f"{times}-{n}", 0.002] for n in range(300)])
+                project.journal.wait_count((times - 1) * 300 + 50)
+                store.kill()
+                worker.wait_said(AWAY, times=times)
+                store.start()
+                worker.wait_said("Back after", times=times)
+                project.client.wait_empty()
+            assert len(worker.said(AWAY)) == 2, worker.log
+        records = project.client.records(ids)
+    assert {record["state"] for record in records} == {"SUCCESS"}
+    keys = [f"{times}-{n}" for times, n in itertools.product((1, 2), range(300))]
+    account(project.journal, keys)
