@@ -459,10 +459,16 @@ def test_a_success_of_celerys_is_not_overwritten(
     celery.backend.store_result(task_id, 1, "SUCCESS")
     store.store([Record(task_id, "FAILURE")])
     broker = make_broker()
-    broker.publish([ours(1)], 2.0)
+    broker.publish([ours(1), ours(2), ours(3)], 2.0)
     broker.register("c", 60)
-    (delivery,) = broker.claim("c", ["q"], 1, 1)
-    assert broker.settle("c", [Settlement(delivery.tag, record=Record(task_id, "RETRY"))], store) == set()
+    first, second, third = broker.claim("c", ["q"], 3, 1)
+    assert broker.settle("c", [Settlement(first.tag, record=Record(task_id, "RETRY"))], store) == set()
+    ends = [
+        Settlement(second.tag, Action.PUT_BACK, record=Record(task_id, "FAILURE")),
+        Settlement(third.tag, record=Record("other", "FAILURE")),
+    ]
+    assert broker.settle("c", ends, store) == set()
+    assert store.fetch(["other"])["other"].state == "FAILURE"
     assert store.fetch([task_id])[task_id].state == "SUCCESS"
 
 
@@ -478,7 +484,13 @@ def test_results_expire_as_set(server: RedisServer, make_broker: MakeBroker) -> 
         assert (
             broker.settle("c", [Settlement(delivery.tag, record=Record(settled, "SUCCESS"))], store) == set()
         )
-        for task_id in (stored, settled):
+        broker.publish([ours(1), ours(2)], 2.0)
+        more = broker.claim("c", ["q"], 2, 2)
+        with_more = [(more[0], Record(new_id(), "SUCCESS")), (more[1], Record(new_id(), "FAILURE"))]
+        ends = [Settlement(d.tag, publish=(ours(3),), record=record) for d, record in with_more]
+        assert broker.settle("c", ends, store) == set()
+        broker.purge(["q"])
+        for task_id in (stored, settled, *(record.id for _, record in with_more)):
             assert command(broker, "TTL", f"celery-task-meta-{task_id}") in (
                 ttl,
                 ttl - 1,

@@ -103,7 +103,8 @@ class Histories(RuleBasedStateMachine):
     )
     def settle(self, which: int, consumer: str, ends: list[tuple[int, Action, bool]]) -> None:
         tags = [tag for held in self.held.values() for tag in held] + [1]
-        settlements, expected = [], set()
+        settlements: list[Settlement] = []
+        expected: set[int] = set()
         for index, action, publishes in ends:
             tag = tags[index % len(tags)]
             message = self.held.get(consumer, {}).pop(tag, None)

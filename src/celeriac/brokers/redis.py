@@ -155,25 +155,33 @@ class RedisBroker(Broker):
             return set()
         keeper = store if store is not None and isinstance(store, KeepsOnRedis) else None
         for settlement in settlements:
-            if settlement.action or settlement.publish or (keeper and settlement.record):
+            if settlement.action or settlement.publish:
                 return self._settle_all(consumer, settlements, keeper)
-        return self._settle_done(consumer, [settlement.tag for settlement in settlements])
+        return self._settle_done(consumer, settlements, keeper)
 
-    def _settle_done(self, consumer: str, tags: list[int]) -> set[int]:
-        """Settle what is only done: one HDEL where its count is sure to tell which tags were refused.
+    def _settle_done(
+        self, consumer: str, settlements: Sequence[Settlement], keeper: KeepsOnRedis | None
+    ) -> set[int]:
+        """Settle what is only done, the short way: all at once, where all or none must be held.
 
-        That is so for distinct tags which this object handed out and did not settle: either the consumer still holds
-        all of them, or it has lost its lease and holds none.
+        That is so for distinct tags which this object handed out and did not settle: messages leave a consumer by its
+        own settlements or, all together, with its lease.
         """
-        held = self._held.get(consumer)
+        tags = [settlement.tag for settlement in settlements]
         distinct = set(tags)
+        held = self._held.get(consumer)
         if held is None or len(distinct) != len(tags) or not held.issuperset(distinct):
-            return self._settle_all(consumer, [Settlement(tag) for tag in tags], None)
+            return self._settle_all(consumer, settlements, keeper)
         del self._held[consumer]  # should no answer come, it is not sure any more
-        removed = self._exchange(pack((b"HDEL", self._layout.inflight + consumer, *tags)), 1)[0]
+        if keeper and any(settlement.record for settlement in settlements):
+            args = values.finish_arguments(settlements)
+            accepted = bool(self._run("finish", consumer, keeper.seconds, *args))
+        else:
+            command = pack((b"HDEL", self._layout.inflight + consumer, *tags))
+            accepted = self._exchange(command, 1)[0] > 0
         held -= distinct
         self._held[consumer] = held
-        return distinct if removed < len(tags) else set()
+        return set() if accepted else distinct
 
     def _settle_all(
         self, consumer: str, settlements: Sequence[Settlement], keeper: KeepsOnRedis | None

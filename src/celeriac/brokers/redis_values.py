@@ -68,9 +68,6 @@ def settlement_arguments(
     """Return what settle.lua is to read of `settlements`; their records only if there is a `keeper`."""
     args: list[Argument] = []
     for settlement in settlements:
-        if keeper and settlement.record and not settlement.action and not settlement.publish:
-            args += (settlement.tag, 8, *record_arguments(settlement.record))  # by far the most
-            continue
         code = int(settlement.action)
         more: list[Argument] = []
         if code > 1:
@@ -89,6 +86,19 @@ def settlement_arguments(
                     more += (*target_arguments(target), payload)
         args += (settlement.tag, code, *more)
     return args
+
+
+def finish_arguments(settlements: Sequence[Settlement]) -> list[Argument]:
+    """Return what finish.lua is to read of settlements that are only done."""
+    successes: list[Argument] = []
+    others: list[Argument] = []
+    for settlement in settlements:
+        if settlement.record is None:
+            others += (settlement.tag, "", "")
+        else:
+            key, json, success = record_arguments(settlement.record)
+            (successes if success else others).extend((settlement.tag, key, json))
+    return [len(successes) // 3, *successes, *others]
 
 
 def claimed(reply: list[Any], queues: Sequence[str]) -> list[Delivery]:
