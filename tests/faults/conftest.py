@@ -3,7 +3,7 @@
 from tests.scenarios.conftest import (
     _durable_redis,
     make_project,
-    postgres_template,
+    new_database,
     pytest_runtest_makereport,
     redis,
     sqlite_template,
@@ -12,7 +12,7 @@ from tests.scenarios.conftest import (
 __all__ = [
     "_durable_redis",
     "make_project",
-    "postgres_template",
+    "new_database",
     "pytest_runtest_makereport",
     "redis",
     "sqlite_template",

@@ -45,11 +45,20 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A database with our tables in it, to copy from."""
-    psql(postgres_server, "CREATE DATABASE scenario_template")
-    migrate(Project(tmp_path_factory.mktemp("template"), postgres_server.django("scenario_template")))
-    return "scenario_template"
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[PostgresServer], dict[str, Any]]:
+    """Make a database with our tables in it, a copy of the server's first; return its entry for DATABASES."""
+    ready: set[int] = set()
+
+    def make(server: PostgresServer) -> dict[str, Any]:
+        if server.port not in ready:
+            psql(server, "CREATE DATABASE scenario_template")
+            migrate(Project(tmp_path_factory.mktemp("template"), server.django("scenario_template")))
+            ready.add(server.port)
+        name = f"scenario_{uuid.uuid4().hex}"
+        psql(server, f"CREATE DATABASE {name} TEMPLATE scenario_template")
+        return server.django(name)
+
+    return make
 
 
 def psql(server: PostgresServer, statement: str) -> None:
@@ -79,10 +88,10 @@ def redis(_durable_redis: RedisServer) -> RedisServer:
 def make_project(
     request: pytest.FixtureRequest, tmp_path: Path, sqlite_template: Path
 ) -> Iterator[MakeProject]:
-    """Make a project on "sqlite", "redis" or "postgres"; keyword arguments are Celeriac's settings."""
+    """Make a project on "sqlite", "redis" or "postgres", of the test's own or a `server`; the rest are settings."""
     made: list[Project] = []
 
-    def make(place: str, **settings: Any) -> Project:
+    def make(place: str, server: PostgresServer | None = None, **settings: Any) -> Project:
         path = tmp_path / "db.sqlite3"
         shutil.copyfile(sqlite_template, path)
         database = sqlite(path)
@@ -90,11 +99,8 @@ def make_project(
             url = request.getfixturevalue("redis").url
             settings = {"broker_url": url, "result_backend": url} | settings
         elif place == "postgres":
-            server: PostgresServer = request.getfixturevalue("postgres_server")
-            template = request.getfixturevalue("postgres_template")
-            name = f"scenario_{uuid.uuid4().hex}"
-            psql(server, f"CREATE DATABASE {name} TEMPLATE {template}")
-            database = server.django(name)
+            server = server or request.getfixturevalue("postgres_server")
+            database = request.getfixturevalue("new_database")(server)
         made.append(Project(tmp_path, database, **settings))
         return made[-1]
 

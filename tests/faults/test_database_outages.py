@@ -1,0 +1,201 @@
+"""The database broker under faults: SQLite locked by another program, PostgreSQL killed, cut and frozen, under load."""
+
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.conftest import MakeProject, psql
+from tests.scenarios.harness import Project, Sent, account, until
+from tests.servers import PostgresServer
+from tests.servers import _running as running
+
+AWAY = "The worker waits and goes on when it is back."
+
+
+@contextmanager
+def locked(project: Project, seconds: float) -> Iterator[None]:
+    """Hold SQLite's lock for writers for `seconds`, from another process's point of view."""
+    lock = sqlite3.connect(
+        project.database["NAME"], isolation_level=None, check_same_thread=False, timeout=20
+    )
+    lock.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(seconds, lock.execute, ["COMMIT"])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+        lock.close()
+
+
+def test_delay_waits_for_a_locked_database(make_project: MakeProject) -> None:
+    project = make_project("sqlite", task_publish_timeout=10.0)
+    project.client.delay("work", "before")
+    with locked(project, 3.0):
+        answer = project.client.delay("work", "during")
+    assert 2.0 < answer["seconds"] < 5.0
+    assert answer["id"]
+    with project.working():
+        project.client.wait_empty()
+    assert account(project.journal, ["before", "during"]) == []
+
+
+def test_delay_does_not_wait_longer_than_it_may(make_project: MakeProject) -> None:
+    project = make_project("sqlite")
+    project.client.delay("work", "before")
+    with locked(project, 4.0):
+        answer = project.client.delay("work", "refused")
+    assert 1.9 < answer["seconds"] < 3.0
+    error = answer["error"]
+    assert (error["code"], error["maybe"]) == ("E109", False)
+    assert str(project.database["NAME"]) in error["text"] and "was NOT queued" in error["text"]
+    with project.working():
+        project.client.wait_empty()
+    assert project.journal.done() == {"before"}
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(3.0, 0), (9.0, 1)])
+def test_a_worker_waits_for_a_locked_database(make_project: MakeProject, seconds: float, said: int) -> None:
+    """For some seconds without a word, then with one."""
+    project = make_project("sqlite", worker_lease=6.0)
+    keys = list(range(400))
+    ids = project.client.send("work", [[key, 0.01] for key in keys])
+    with project.working() as worker, project.working("-n", "second", "-c", "1") as second:
+        project.journal.wait_count(100)
+        with locked(project, seconds):
+            pass
+        project.client.wait_empty()
+        for one in (worker, second):
+            assert len(one.said(AWAY)) == said, one.log
+            assert not one.said("has not been heard of")
+    assert account(project.journal, keys) == []
+    assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
+
+
+def test_a_worker_that_starts_waits_for_a_locked_database(make_project: MakeProject) -> None:
+    project = make_project("sqlite")
+    project.client.send("work", [["one"]])
+    with locked(project, 7.0):
+        worker = project.start(ready=False)
+        worker.wait_said("The worker starts when it is there.")
+    worker.wait_ready()
+    project.client.wait_empty()
+    assert len(worker.said("The worker starts when it is there.")) == 1
+    assert worker.stop() == 0
+    assert project.journal.done() == {"one"}
+
+
+# -- PostgreSQL
+
+LEASE = 4.0
+LONG = ["long-0", "long-1"]
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'scenario%'"
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[PostgresServer]:
+    """A server of these tests' own, whose commits are on disk."""
+    yield from running(lambda: PostgresServer(durable=True))
+
+
+@pytest.fixture
+def project(own_postgres: PostgresServer, make_project: MakeProject) -> Project:
+    """A project on it."""
+    return make_project("postgres", server=own_postgres, worker_lease=LEASE)
+
+
+def begin_load(project: Project, seconds: float) -> None:
+    """Two tasks of `seconds` that keep two of the worker's processes, and a stream of short ones."""
+    project.client.send("work", [[key, seconds] for key in LONG])
+    for key in LONG:
+        project.journal.wait_started(key)
+    project.client.begin("work", range(100_000), 0.001, pause=0.005)
+    project.journal.wait_count(50)
+
+
+def signal_all(server: PostgresServer, number: signal.Signals) -> None:
+    """Signal all processes of a server: each of its backends has a process group of its own."""
+    assert server._process is not None
+    postmaster = server._process.pid
+    backends = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    for pid in (postmaster, *map(int, backends)):
+        os.kill(pid, number)
+
+
+def check(project: Project, sent: Sent) -> None:
+    """Account for everything once the queues are empty."""
+    assert len(sent.accepted) > 50
+    done = project.journal.done()
+    account(project.journal, [*LONG, *sent.accepted])
+    assert not done & set(sent.refused), "refused by delay(), and yet run"
+    maybe = [key for key in sent.maybe if key in done]
+    account(project.journal, maybe)
+    assert project.client.ask("dead_letters") == []
+    print(
+        f"{len(sent.accepted)} accepted and done once, {len(sent.refused)} refused, "
+        f"{len(sent.maybe)} unsure of which {len(maybe)} ran; the longest delay() took {sent.longest:.2f} s"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_postgres_is_killed_and_restarted_under_load(project: Project, own_postgres: PostgresServer) -> None:
+    with project.working("-c", "4") as worker:
+        begin_load(project, 8.0)
+        for times in (1, 2):
+            own_postgres.restart(down=1.0)
+            up = time.monotonic()
+            project.journal.wait_count(len(project.journal.done()) + 50)
+            resumed = min(run.start for run in project.journal.runs() if run.start > up)
+            print(f"resumed {resumed - up:.2f} s after the server")
+            assert resumed - up < 5
+            worker.wait_said("Back after", times=times)
+        sent = project.client.finish(stop=True)
+        project.client.wait_empty()
+        assert len(worker.said(AWAY)) == 2, worker.log
+        assert not worker.said("Traceback")
+    check(project, sent)
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_all_connections_to_postgres_are_cut_under_load(
+    project: Project, own_postgres: PostgresServer
+) -> None:
+    cuts = 5
+    with project.working("-c", "4") as worker:
+        begin_load(project, 3.0)
+        for _ in range(cuts):
+            count = len(project.journal.done())
+            psql(own_postgres, CUT)
+            project.journal.wait_count(count + 40)
+        sent = project.client.finish(stop=True)
+        project.client.wait_empty()
+        assert len(worker.said(AWAY)) <= cuts, worker.log
+        assert not worker.said("Traceback")
+    check(project, sent)
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_postgres_is_frozen_for_longer_than_the_lease(project: Project, own_postgres: PostgresServer) -> None:
+    with project.working("-c", "3") as worker, project.working("-n", "second", "-c", "1") as second:
+        begin_load(project, 10.0)
+        signal_all(own_postgres, signal.SIGSTOP)
+        frozen = time.monotonic()
+        until(lambda: time.monotonic() - frozen > 1.5 * LEASE, "it is frozen for longer than a lease")
+        signal_all(own_postgres, signal.SIGCONT)
+        project.journal.wait_count(len(project.journal.done()) + 50)
+        sent = project.client.finish(stop=True)
+        project.client.wait_empty()
+        for one in (worker, second):
+            assert len(one.said(AWAY)) <= 1, one.log
+            assert not one.said("has not been heard of"), "nobody was dead"
+    check(project, sent)
