@@ -32,7 +32,9 @@ class Fleet:
         self.journal = folder / "journal"
         self.journal.touch()
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("CELERY", "DJANGO"))},
+            **{
+                name: value for name, value in os.environ.items() if not name.startswith(("CELERY", "DJANGO"))
+            },
             "REDIS": url,
             "JOURNAL": str(self.journal),
             "PYTHONPATH": str(PROJECT),
