@@ -9,7 +9,7 @@ import pytest
 from django.db import connections, transaction
 from django.db.models.functions import Substr
 
-from celeriac.broker import Publication, Settlement
+from celeriac.broker import Action, Publication, Settlement
 from celeriac.django.admin import paging
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.models import TaskResult
@@ -160,3 +160,24 @@ def test_the_admins_queries(fragile: DatabaseBroker, monkeypatch: pytest.MonkeyP
     narrowed, partly = paging.narrow(rows.all(), ("state", "name"), {"state": "FAILURE", "queue": "rare"})
     assert (narrowed.count(), partly) == (1, True)
     assert rows.annotate(head=Substr("result", 1, 600)).first().head == "null"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("odd", ["nul \0", "lone \udc80", "x" * 300, "ünï"])
+@pytest.mark.parametrize("alias", ["default", "fragile"])
+def test_odd_names_stop_nothing(fragile: DatabaseBroker, alias: str, odd: str) -> None:
+    broker = DatabaseBroker(f"django://{alias}")
+    broker.publish([Publication(odd, odd, "celery", b"1"), message()], 2)
+    broker.register("me", 60)
+    first, second = broker.claim("me", ["celery"], 10, 1)
+    retry = Publication(odd, odd, "celery", b"2")
+    settlements = [
+        Settlement(first.tag, Action.DEAD, reason=odd),
+        Settlement(
+            second.tag, Action.DONE, publish=(retry,), record=Record(odd, odd, name=odd, queue=odd, args=odd)
+        ),
+    ]
+    assert broker.settle("me", settlements, DatabaseStore(f"django-db://{alias}")) == set()
+    assert broker.count_dead_letters() == 1
+    assert [delivery.payload for delivery in broker.claim("me", ["celery"], 10, 2)] == [b"2"]
+    assert DatabaseStore(f"django-db://{alias}").fetch([odd])[odd].id == odd
+    broker.close()

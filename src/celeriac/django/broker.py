@@ -15,14 +15,13 @@ from django.db import connections
 from celeriac.broker import Action, Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
 from celeriac.django import failures, wakeup
 from celeriac.django.session import PATIENCE, Rows, Session, open_session
+from celeriac.django.storable import name, text
 from celeriac.django.store import DatabaseStore
 from celeriac.errors import BrokerError, CeleriacError, LeaseLost
 from celeriac.store import ResultStore
 
 #: How many scheduled messages one claim makes ready at most, and how many one step of a purge deletes.
 BATCH = 5000
-#: The length of the columns for names.
-NAME = 255
 
 _NOT_WAL = (
     "{place} has journal_mode {mode!r}, in which readers and writers block each other. Set OPTIONS['init_command'] to "
@@ -207,7 +206,7 @@ class DatabaseBroker(Broker):
             self._wake(raw)
         else:
             session.count(raw, "set_aside", tag)
-            session.count(raw, "set_reason", settlement.reason, tag)
+            session.count(raw, "set_reason", text(settlement.reason), tag)
 
     def shares(self, store: ResultStore) -> bool:
         return isinstance(store, DatabaseStore) and store.alias == self.alias
@@ -340,18 +339,18 @@ class SQLiteBroker(DatabaseBroker):
             (p,) = publications
             scheduled = p.due is not None and p.due > now
             number = int(now * 1_000_000)
-            raw.execute(statements["publish_message"], (number, p.queue, p.priority, scheduled, p.due))
-            raw.execute(statements["publish_body"], (p.id[:NAME], p.task[:NAME], now, p.payload))
+            raw.execute(statements["publish_message"], (number, name(p.queue), p.priority, scheduled, p.due))
+            raw.execute(statements["publish_body"], (name(p.id), name(p.task), now, p.payload))
             return
         ((first,),) = session.rows(raw, "next_message", int(now * 1_000_000))
         numbered = list(enumerate(publications, first))
         session.each(
             raw,
             "publish_messages",
-            [(n, p.queue, p.priority, p.due is not None and p.due > now, p.due) for n, p in numbered],
+            [(n, name(p.queue), p.priority, p.due is not None and p.due > now, p.due) for n, p in numbered],
         )
         session.each(
-            raw, "publish_bodies", [(n, p.id[:NAME], p.task[:NAME], now, p.payload) for n, p in numbered]
+            raw, "publish_bodies", [(n, name(p.id), name(p.task), now, p.payload) for n, p in numbered]
         )
 
     def _claim(self, raw: Any, consumer: str, queue: str, limit: int) -> Rows:
@@ -378,7 +377,10 @@ class PostgresBroker(DatabaseBroker):
     def _insert(self, raw: Any, publications: Sequence[Publication]) -> None:
         now = time.time()
         columns = zip(
-            *((p.queue, p.priority, p.due, p.id[:NAME], p.task[:NAME], now, p.payload) for p in publications),
+            *(
+                (name(p.queue), p.priority, p.due, name(p.id), name(p.task), now, p.payload)
+                for p in publications
+            ),
             strict=True,
         )
         self._session.rows(raw, "publish", *map(list, columns))

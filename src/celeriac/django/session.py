@@ -20,6 +20,7 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connec
 from django.db import Error as DjangoError
 from django.utils.connection import ConnectionDoesNotExist
 
+from celeriac import states
 from celeriac.django import sql
 from celeriac.django.installed import missing_migrations
 from celeriac.django.wakeup import readable
@@ -117,6 +118,10 @@ class Session:
     def each(self, raw: Any, name: str, parameters: Sequence[Sequence[Any]]) -> None:
         """Run a statement for each of `parameters`."""
         raw.executemany(self.sql[name], parameters)
+
+    def upsert(self, raw: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write results, one row each, in order."""
+        self.each(raw, "store", rows)
 
     def these(self, values: Sequence[Any]) -> Any:
         """Return a set of values as the one parameter that `{in_ids}` or `{in_names}` takes."""
@@ -249,6 +254,11 @@ class PostgresSession(Session):
 
     vendor = "postgresql"
 
+    def __init__(self, alias: str, refusal: type[CeleriacError]) -> None:
+        super().__init__(alias, refusal)
+        if not _is_psycopg3(alias):
+            self.sql = {name: statement.replace("%b", "%s") for name, statement in self.sql.items()}
+
     def connect(self) -> Any:
         connection = super().connect()
         if not self.inside(connection) and _has_ended(connection.connection):
@@ -262,7 +272,7 @@ class PostgresSession(Session):
         connection = self.connect()
         own = not once and not self.inside(connection)
         try:
-            with connection.connection.cursor() as raw:
+            with _cursor(connection.connection) as raw:
                 if own:
                     raw.execute("BEGIN")
                 yield raw
@@ -284,12 +294,21 @@ class PostgresSession(Session):
     def read(self) -> Iterator[Any]:
         connection = self.connect()
         try:
-            with connection.connection.cursor() as raw:
+            with _cursor(connection.connection) as raw:
                 yield raw
         except connection.Database.OperationalError:
             if not self.inside(connection):
                 connection.close()
             raise
+
+    def upsert(self, raw: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+        # One statement must not touch a row twice; the last one wins, but for a SUCCESS.
+        last: dict[str, tuple[Any, ...]] = {}
+        for row in rows:
+            task_id, state, *_ = row
+            if task_id not in last or last[task_id][1] != states.SUCCESS or state == states.SUCCESS:
+                last[task_id] = row
+        raw.execute(self.sql["store"], [list(column) for column in zip(*last.values(), strict=True)])
 
     def may_have_been_done(self, error: Exception) -> bool:
         # An error that the server reports has undone the statement; one that the driver reports is about the line.
@@ -311,6 +330,24 @@ class PostgresSession(Session):
     def _lacks_table(self, error: Exception) -> bool:
         # undefined_table, undefined_column
         return getattr(error, "sqlstate", None) in ("42P01", "42703")
+
+
+def _cursor(raw: Any) -> Any:
+    """Return a cursor that sends parameters apart from the statement, and many rows in one go.
+
+    Django's own writes them into the statement's text, which doubles the bytes of a message.
+    """
+    if not hasattr(raw, "pgconn"):  # psycopg 2 knows no other way
+        return raw.cursor()
+    import psycopg  # noqa: PLC0415 - only where PostgreSQL is the database
+
+    cursor = psycopg.Cursor(raw)
+    cursor.format = psycopg.pq.Format.BINARY
+    return cursor
+
+
+def _is_psycopg3(alias: str) -> bool:
+    return hasattr(_driver(alias), "pq")
 
 
 def _has_ended(raw: Any) -> bool:

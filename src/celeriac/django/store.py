@@ -12,11 +12,10 @@ from typing import Any, ClassVar
 from celeriac import states
 from celeriac.django.failures import one_line
 from celeriac.django.session import PATIENCE, open_session
+from celeriac.django.storable import name, text
 from celeriac.errors import StoreError
 from celeriac.store import Record, ResultStore
 
-#: The length of the columns for names and ids.
-NAME = 255
 _MOST = 2**31 - 1
 
 
@@ -48,18 +47,16 @@ class DatabaseStore(ResultStore):
     def write(self, raw: Any, rows: Sequence[tuple[Any, ...]]) -> None:
         """Keep `rows` in the transaction that is open on `raw`; its errors are the caller's."""
         if rows:
-            self._session.each(raw, "store", rows)
+            self._session.upsert(raw, rows)
 
     def fetch(self, ids: Sequence[str]) -> dict[str, Record]:
         if not ids:
             return {}
         session = self._session
         with self._errors(), session.read() as raw:
-            rows = session.rows(raw, "fetch", session.these([_name(task_id) for task_id in ids]))
+            rows = session.rows(raw, "fetch", session.these([name(task_id) for task_id in ids]))
         found = {row[0]: row for row in rows}
-        return {
-            task_id: _record(task_id, found[_name(task_id)]) for task_id in ids if _name(task_id) in found
-        }
+        return {task_id: _record(task_id, found[name(task_id)]) for task_id in ids if name(task_id) in found}
 
     def wait(self, task_id: str, timeout: float | None) -> Record | None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -74,7 +71,7 @@ class DatabaseStore(ResultStore):
 
     def _is_ready(self, task_id: str) -> bool:
         with self._errors(), self._session.read() as raw:
-            rows = self._session.rows(raw, "state_of", _name(task_id))
+            rows = self._session.rows(raw, "state_of", name(task_id))
         return bool(rows) and rows[0][0] in states.READY_STATES
 
     def forget(self, ids: Collection[str]) -> None:
@@ -82,7 +79,7 @@ class DatabaseStore(ResultStore):
             return
         session = self._session
         with self._errors(), session.write(PATIENCE) as raw:
-            session.count(raw, "forget", session.these([_name(task_id) for task_id in ids]))
+            session.count(raw, "forget", session.these([name(task_id) for task_id in ids]))
 
     def expire(self, limit: int) -> int:
         if self._expires is None:
@@ -104,23 +101,23 @@ class DatabaseStore(ResultStore):
 
 def _row(r: Record) -> tuple[Any, ...]:
     return (
-        _name(r.id),
-        _name(r.state)[:50],
-        _name(r.name),
-        _name(r.queue),
-        _name(r.worker),
-        _text(r.args),
-        _text(r.kwargs),
+        name(r.id),
+        name(r.state)[:50],
+        name(r.name),
+        name(r.queue),
+        name(r.worker),
+        text(r.args),
+        text(r.kwargs),
         min(r.retries, _MOST),
         r.losses,
         r.enqueued,
         r.started,
         r.finished,
-        r.root_id and _name(r.root_id),
-        r.parent_id and _name(r.parent_id),
-        r.group_id and _name(r.group_id),
+        r.root_id and name(r.root_id),
+        r.parent_id and name(r.parent_id),
+        r.group_id and name(r.group_id),
         r.result.decode("utf-8", "replace"),
-        r.traceback and _text(r.traceback),
+        r.traceback and text(r.traceback),
     )
 
 
@@ -146,16 +143,3 @@ def _record(task_id: str, row: tuple[Any, ...]) -> Record:
         parent_id,
         group_id,
     )
-
-
-def _text(value: str) -> str:
-    """Return text that every database can hold: no NUL, no lone surrogates. One bad task must not stop a batch."""
-    if value.isascii() and "\0" not in value:
-        return value
-    return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
-def _name(value: str) -> str:
-    if len(value) <= NAME and value.isascii() and "\0" not in value:
-        return value
-    return _text(value[:NAME])

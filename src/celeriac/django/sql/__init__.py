@@ -19,8 +19,8 @@ _MACROS = {
     },
     "postgresql": {
         "now": "extract(epoch FROM clock_timestamp())::float8",
-        "in_ids": "= ANY(%s::bigint[])",
-        "in_names": "= ANY(%s::text[])",
+        "in_ids": "= ANY(%b::bigint[])",
+        "in_names": "= ANY(%b::text[])",
         "length": "octet_length",
         "begin_of": "substring",
     },

@@ -1,12 +1,13 @@
--- Statements for PostgreSQL. Columns are described in common.sql.
+-- Statements for PostgreSQL. Columns are described in common.sql. %b is a parameter sent as bytes, not as text: half the
+-- work for arrays and messages.
 
 -- name: publish
 -- queues, priorities, moments, task ids, tasks, created, payloads: arrays of equal length, in order.
 -- The numbers are drawn first, so that both rows of a message have the same one. The last value wakes who waits,
 -- at commit.
 WITH new AS MATERIALIZED (
-    SELECT nextval(pg_get_serial_sequence('celeriac_message', 'id')) AS id, given.* FROM (
-        SELECT * FROM unnest(%s::text[], %s::int[], %s::float8[], %s::text[], %s::text[], %s::float8[], %s::bytea[])
+    SELECT nextval((SELECT pg_get_serial_sequence('celeriac_message', 'id')::regclass)) AS id, given.* FROM (
+        SELECT * FROM unnest(%b::text[], %b::int[], %b::float8[], %b::text[], %b::text[], %b::float8[], %b::bytea[])
             WITH ORDINALITY AS t (queue, priority, moment, task_id, task, created, payload, place) ORDER BY place
     ) AS given
 ), messages AS (
@@ -38,3 +39,16 @@ FROM claimed c JOIN celeriac_body b ON b.message_id = c.id ORDER BY c.priority D
 -- name: hold_lease
 -- name; whoever takes over the lease waits until this transaction is over
 SELECT 1 FROM celeriac_consumer WHERE name = %s FOR SHARE
+
+-- name: store
+-- the columns of store.COLUMNS, each an array; no task id twice
+INSERT INTO celeriac_taskresult (task_id, state, name, queue, worker, args, kwargs, retries, losses,
+    enqueued_at, started_at, finished_at, root_id, parent_id, group_id, result, traceback)
+SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[],
+    %b::int[], %b::float8[], %b::float8[], %b::float8[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[])
+ON CONFLICT (task_id) DO UPDATE SET state = excluded.state, name = excluded.name, queue = excluded.queue,
+    worker = excluded.worker, args = excluded.args, kwargs = excluded.kwargs, retries = excluded.retries,
+    losses = excluded.losses, enqueued_at = excluded.enqueued_at, started_at = excluded.started_at,
+    finished_at = excluded.finished_at, root_id = excluded.root_id, parent_id = excluded.parent_id,
+    group_id = excluded.group_id, result = excluded.result, traceback = excluded.traceback
+WHERE celeriac_taskresult.state <> 'SUCCESS' OR excluded.state = 'SUCCESS'
