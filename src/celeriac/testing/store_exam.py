@@ -129,7 +129,7 @@ class KeepChecks(_Fixtures):
         assert_same(fetched[meant.id], meant)
 
     @pytest.mark.parametrize(
-        "state", [*states.UNREADY_STATES, *states.READY_STATES, states.IGNORED, "PROGRESS"]
+        "state", sorted({*states.UNREADY_STATES, *states.READY_STATES, states.IGNORED, "PROGRESS"})
     )
     def test_every_state_with_nothing_else(self, store: ResultStore, state: str) -> None:
         meant = record(state)
