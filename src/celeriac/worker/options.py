@@ -7,6 +7,9 @@ from msgspec import Struct
 
 from celeriac.config import Settings
 
+#: Seconds in which a second signal is the first once more: `timeout` and terminals signal the process and its group.
+ONE_STOP = 0.3
+
 
 class WorkerOptions(Struct):
     """Options of one worker. None stands for "as the settings say"."""

@@ -16,7 +16,7 @@ from celeriac.errors import BrokerError, CeleriacError
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, serve
-from celeriac.worker.options import WorkerOptions
+from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.recorder import STOP, Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
@@ -92,13 +92,19 @@ class SoloWorker:
     def stop_on_signals(self) -> None:
         """Stop on SIGTERM and SIGINT; the second one interrupts what runs."""
 
+        begun = 0.0
+
         def handle(number: int, _frame: FrameType | None) -> None:
+            nonlocal begun
+            begun = time.monotonic()
             for again in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(again, interrupt)
             logger.info("%s: finishing what runs. Once more to interrupt it.", signal.Signals(number).name)
             self.stop()
 
         def interrupt(_number: int, _frame: FrameType | None) -> None:
+            if time.monotonic() - begun < ONE_STOP:
+                return
             # In a thread of its own, for the task may have a transaction open on this one's connection.
             threading.Thread(target=self._interrupt, name="celeriac-interrupt", daemon=True).start()
 

@@ -20,7 +20,7 @@ from celeriac.errors import BrokerError, CeleriacError
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, run_child
-from celeriac.worker.options import WorkerOptions
+from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
@@ -30,8 +30,6 @@ logger = logging.getLogger("celeriac.worker")
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _QUICK_DEATH = 1.0  # seconds; a child that dies sooner is replaced with growing pauses
 _LONGEST_PAUSE = 30.0
-# Seconds in which a second signal is the first once more: `timeout` and terminals signal the process and its group.
-_ONE_STOP = 0.3
 
 
 class Child:
@@ -247,7 +245,7 @@ class Supervisor:
                 continue
             if number != signal.SIGQUIT and not self.stopping:
                 self._stop(number)
-            elif number == signal.SIGQUIT or time.monotonic() - self.stopping_since > _ONE_STOP:
+            elif number == signal.SIGQUIT or time.monotonic() - self.stopping_since > ONE_STOP:
                 self.stopping = True
                 self._kill()
 
