@@ -47,13 +47,11 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[PostgresServer], dict[str, Any]]:
     """Make a database with our tables in it, a copy of the server's first; return its entry for DATABASES."""
-    ready: set[int] = set()
 
     def make(server: PostgresServer) -> dict[str, Any]:
-        if server.port not in ready:
+        if psql(server, "SELECT 1 FROM pg_database WHERE datname = 'scenario_template'") == 0:
             psql(server, "CREATE DATABASE scenario_template")
             migrate(Project(tmp_path_factory.mktemp("template"), server.django("scenario_template")))
-            ready.add(server.port)
         name = f"scenario_{uuid.uuid4().hex}"
         psql(server, f"CREATE DATABASE {name} TEMPLATE scenario_template")
         return server.django(name)
@@ -61,12 +59,12 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Postgres
     return make
 
 
-def psql(server: PostgresServer, statement: str) -> None:
-    """Run one statement outside of a transaction."""
+def psql(server: PostgresServer, statement: str) -> int:
+    """Run one statement outside of a transaction; return how many rows it found or changed."""
     import psycopg
 
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(statement)  # type: ignore[arg-type]
+        return connection.execute(statement).rowcount  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
