@@ -1,5 +1,6 @@
--- Statements for PostgreSQL. Columns are described in common.sql. %b is a parameter sent as bytes, not as text: half the
--- work for arrays and messages.
+-- Statements for PostgreSQL. Columns are described in common.sql.
+--
+-- %b is a parameter sent as bytes, not as text: half the work for arrays and messages.
 
 -- name: publish
 -- queues, priorities, moments, task ids, tasks, created, payloads: arrays of equal length, in order.
