@@ -11,6 +11,17 @@ from celeriac.broker import Broker
 from celeriac.context import Request
 
 
+class Hooks:
+    """Callables that run around each task and in each new child process."""
+
+    __slots__ = ("after_task", "before_task", "child_started")
+
+    def __init__(self) -> None:
+        self.before_task: tuple[Callable[[Request], None], ...] = ()
+        self.after_task: tuple[Callable[[Request], None], ...] = ()
+        self.child_started: tuple[Callable[[], None], ...] = ()
+
+
 class Framework(Protocol):
     """What the framework that the project is written in does for Celeriac."""
 
@@ -29,16 +40,8 @@ class Framework(Protocol):
     def before_fork(self) -> None:
         """Close what a forked child must not share."""
 
+    def install_hooks(self, hooks: Hooks) -> None:
+        """Add what a worker is to do around each task. May be called again."""
+
     def check(self) -> None:
         """Raise ImproperlyConfigured where a worker could not work (missing tables, say)."""
-
-
-class Hooks:
-    """Callables that run around each task and in each new child process."""
-
-    __slots__ = ("after_task", "before_task", "child_started")
-
-    def __init__(self) -> None:
-        self.before_task: tuple[Callable[[Request], None], ...] = ()
-        self.after_task: tuple[Callable[[Request], None], ...] = ()
-        self.child_started: tuple[Callable[[], None], ...] = ()

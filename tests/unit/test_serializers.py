@@ -102,7 +102,7 @@ def test_a_date_may_be_written_with_a_time() -> None:
         (Size.BIG, 3),
         (Mood.GOOD, "good"),
         (Point(1, Point(2, b"\xff")), {"x": 1, "y": {"x": 2, "y": b"\xff"}}),
-        (Money(5), {"cents": 5}),
+        pytest.param(Money(5), {"cents": 5}, id="money"),
         ((1, (2, 3)), [1, [2, 3]]),
         (bytearray(b"a"), b"a"),
         pytest.param(memoryview(b"a"), b"a", id="memoryview"),

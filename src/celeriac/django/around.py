@@ -34,7 +34,9 @@ _here = _Here()
 
 
 def install(hooks: Hooks) -> None:
-    """Run `before_task` and `after_task` around each task."""
+    """Run `before_task` and `after_task` around each task; once, however often it is called."""
+    if before_task in hooks.before_task:
+        return
     for connection in connections.all(initialized_only=True):
         _here.used[connection] = 0.0
     connection_created.connect(_opened, dispatch_uid="celeriac")

@@ -66,6 +66,8 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
     """Fetch and run tasks on this thread and `setup.threads` - 1 others until the record says stop."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
     options, conf = setup.options, app.conf
+    if app.framework is not None:
+        app.framework.install_hooks(app.hooks)
     executor = Executor(app, options.hostname)
     pool = Pool(executor, setup.recorder, setup.waker, setup.threads, conf.worker_async_concurrency)
     fetcher = Fetcher(
