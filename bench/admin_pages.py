@@ -1,0 +1,126 @@
+"""How long the admin's task list takes at 1,000,000 results on SQLite: `python -m bench.admin_pages [ROWS]`.
+
+Fills a database in a temporary folder through the result store, asks for each kind of page through Django's test
+client, and prints the 50th and 95th percentile in milliseconds beside the goal: 150, for a search 300.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import django
+from django.conf import settings
+
+ROUNDS = 20
+PAGES = (
+    "",
+    "state=FAILURE",
+    "name=shop.tasks.task_1",
+    "state=FAILURE&name=shop.tasks.task_1",
+    "worker=w3",
+    "p=200",
+    "q=id-4711",
+    "q=shop.tasks.task_7",
+    "q=nowhere",
+)
+
+
+def configure(folder: Path) -> None:
+    """Set up a project with nothing but the admin and Celeriac."""
+    apps = ("admin", "auth", "contenttypes", "sessions", "messages")
+    settings.configure(
+        SECRET_KEY="bench",
+        ALLOWED_HOSTS=["testserver"],
+        INSTALLED_APPS=[*(f"django.contrib.{app}" for app in apps), "celeriac.django"],
+        MIDDLEWARE=[
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "django.contrib.messages.middleware.MessageMiddleware",
+        ],
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "APP_DIRS": True,
+                "OPTIONS": {
+                    "context_processors": [
+                        "django.template.context_processors.request",
+                        "django.contrib.auth.context_processors.auth",
+                        "django.contrib.messages.context_processors.messages",
+                    ]
+                },
+            }
+        ],
+        ROOT_URLCONF="bench.admin_urls",
+        STATIC_URL="/static/",
+        USE_TZ=True,
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        DATABASES={
+            "default": {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": folder / "db.sqlite3",
+                "OPTIONS": {
+                    "transaction_mode": "IMMEDIATE",
+                    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+                },
+            }
+        },
+    )
+    django.setup()
+
+
+def fill(rows: int) -> None:
+    """Store `rows` results of 61 tasks, 4 % of them failed."""
+    from celeriac.django.store import DatabaseStore
+    from celeriac.store import Record
+
+    store, now = DatabaseStore("django-db", None), time.time()
+    for first in range(0, rows, 10_000):
+        store.store(
+            [
+                Record(
+                    f"id-{n}", "FAILURE" if n % 25 == 0 else "SUCCESS", name=f"shop.tasks.task_{n % 61}",
+                    args=f"({n},)", queue="celery", worker=f"w{n % 7}", enqueued=now - n - 2, started=now - n - 1,
+                    finished=now - n,
+                )
+                for n in range(first, min(first + 10_000, rows))
+            ]
+        )  # fmt: skip
+
+
+def main() -> int:
+    """Measure and print; return 1 if a goal is missed."""
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    with tempfile.TemporaryDirectory() as folder:
+        configure(Path(folder))
+        from django.contrib.auth.models import User
+        from django.core.management import call_command
+        from django.test import Client
+
+        call_command("migrate", verbosity=0)
+        began = time.monotonic()
+        fill(rows)
+        print(f"{rows:,} results stored in {time.monotonic() - began:.0f} s")
+        client = Client()
+        client.force_login(User.objects.create_superuser("admin", password="admin"))
+        missed = 0
+        for page in PAGES:
+            times = []
+            for _ in range(ROUNDS):
+                start = time.perf_counter()
+                response = client.get(f"/admin/celeriac/taskresult/?{page}")
+                times.append((time.perf_counter() - start) * 1000)
+                if response.status_code != 200:
+                    raise SystemExit(f"{page}: {response.status_code}")
+            p95 = statistics.quantiles(times, n=20)[-1]
+            goal = 300 if page.startswith("q=") else 150
+            missed += p95 > goal
+            print(
+                f"{page or 'all':40} p50 {statistics.median(times):6.0f} ms  p95 {p95:6.0f} ms  goal {goal} ms"
+            )
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
