@@ -1,13 +1,9 @@
 """Deaths of processes that run several tasks at a time: threads, coroutines, and a worker without a supervisor."""
 
-import os
-import signal
-import time
-
 import pytest
 
 from tests.scenarios.conftest import MakeProject
-from tests.scenarios.harness import Project, account, until
+from tests.scenarios.harness import Project, account, kill, until
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -25,8 +21,7 @@ def test_all_that_ran_on_a_killed_process_s_threads_runs_again_and_nothing_else(
         for key in running:
             project.journal.wait_started(key)
         (child,) = worker.children()
-        killed = time.monotonic()
-        os.kill(child, signal.SIGKILL)
+        killed = kill(child)
         project.client.wait_empty()
     hit = account(project.journal, running + rest, [killed], 3)
     assert {run.key for run in hit} == set(running)
@@ -83,4 +78,4 @@ def test_at_most_once_loses_what_ran_and_runs_nothing_twice(project: Project) ->
     lost = set(map(str, keys)) - set(runs)
     # Settled and not begun is a matter of microseconds; each process may have had one in either state.
     assert len(cut) + len(lost) <= 2 * len(kills)
-    assert all(any(run.was_on(kill) for kill in kills) for run in cut)
+    assert all(any(kill.hit(run, 0) for kill in kills) for run in cut)

@@ -55,9 +55,23 @@ class Run(Struct):
     start: float
     end: float | None = None
 
-    def was_on(self, moment: float, slack: float = 0.0) -> bool:
-        """Whether it ran at `moment`; `slack` is the time between its last line and being noted as done."""
-        return self.start <= moment and (self.end is None or self.end + slack >= moment)
+
+class Kill(Struct):
+    """A SIGKILL: it fell between these two moments."""
+
+    before: float
+    after: float
+
+    def hit(self, run: Run, slack: float) -> bool:
+        """Whether it may have hit `run`; `slack` is the time between its last line and its being noted as done."""
+        return run.start <= self.after and (run.end is None or run.end + slack >= self.before)
+
+
+def kill(pid: int) -> Kill:
+    """SIGKILL to one process."""
+    before = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    return Kill(before, time.monotonic())
 
 
 class Journal:
@@ -75,7 +89,8 @@ class Journal:
         with self.path.open() as file:
             file.seek(self._read)
             text = file.read()
-        self._read += len(text)  # it is ASCII, and lines are written whole
+        text = text[: text.rfind("\n") + 1]  # the last line may be on its way
+        self._read += len(text)  # it is ASCII
         for line in text.splitlines():
             moment, event, *words = line.split()
             if event == "start":
@@ -139,7 +154,7 @@ SLACK = 0.05
 def account(
     journal: Journal,
     keys: Iterable[Any],
-    kills: Sequence[float] = (),
+    kills: Sequence[Kill] = (),
     slots: int = 2,
     slack: float = SLACK,
 ) -> list[Run]:
@@ -156,7 +171,7 @@ def account(
     victims = [0] * len(kills)
     for key in wanted:
         for run, again in pairwise(by_key[key]):
-            causes = [n for n, kill in enumerate(kills) if run.was_on(kill, slack) and kill < again.start]
+            causes = [n for n, kill in enumerate(kills) if kill.hit(run, slack) and kill.before < again.start]
             assert causes, f"{key} ran twice without a cause: {by_key[key]}, kills {kills}"
             victims[causes[0]] += 1
             hit.append(run)
@@ -228,12 +243,12 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
-    def kill_tree(self) -> float:
-        """SIGKILL to all at once; return when that was. They are gone afterwards."""
-        moment = time.monotonic()
+    def kill_tree(self) -> Kill:
+        """SIGKILL to all at once. They are gone afterwards."""
+        before = time.monotonic()
         self.signal_group(signal.SIGKILL)
         self.process.wait(PATIENCE)
-        return moment
+        return Kill(before, time.monotonic())
 
     def wait_end(self, seconds: float = PATIENCE) -> int:
         """Return the exit status."""
