@@ -239,8 +239,9 @@ class Worker:
         self.process.send_signal(number)
 
     def signal_group(self, number: int) -> None:
-        """Send a signal to all of the worker's processes, as a terminal does."""
-        with contextlib.suppress(ProcessLookupError):
+        """Send a signal to all of the worker's processes, as a terminal does; nothing where it has ended."""
+        # Once it is waited for, its number may be somebody else's.
+        if self.process.poll() is None:
             os.killpg(self.pid, number)
 
     def kill_tree(self) -> Kill:
