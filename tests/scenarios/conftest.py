@@ -108,7 +108,8 @@ def make_project(
         project.close()
         if failed:
             for worker in project.workers:
-                print(f"--- {worker.log_path.name}\n{worker.log[-6000:]}", file=sys.stderr)
+                lines = [line for line in worker.log.splitlines() if " ✓ " not in line]
+                print(f"--- {worker.log_path.name}", *lines[-60:], sep="\n", file=sys.stderr)
 
 
 @pytest.hookimpl(wrapper=True)
