@@ -333,7 +333,7 @@ def _signature(member: Any) -> str:
 FLOORS = {
     "Faces: what people and frameworks touch": ("__main__", "cli", "testing", "django"),
     "Services: what runs for long": ("worker",),
-    "The user's: what task code holds": ("app", "sending", "eager", "discovery", "execute", "task", "result"),
+    "The user's: what task code holds": ("app sending eager discovery naming execute task result".split()),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (
         "broker store hooks context retry registry arguments waker".split()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from celeriac import brokers, config, discovery, registry, stores
+from celeriac import brokers, config, discovery, naming, registry, stores
 from celeriac.arguments import Arity
 from celeriac.broker import Broker, Publication
 from celeriac.eager import run_eagerly
@@ -22,7 +22,7 @@ from celeriac.hooks import Framework, Hooks
 from celeriac.result import AsyncResult, EagerResult
 from celeriac.sending import Sender, origin
 from celeriac.store import ResultStore
-from celeriac.task import Call, bind, make_task
+from celeriac.task import Call, bind, check_call, make_task
 from celeriac.task import Task as BaseTask
 
 logger = logging.getLogger("celeriac")
@@ -32,8 +32,8 @@ _batch: contextvars.ContextVar[list[Publication] | None] = contextvars.ContextVa
 )
 
 
-class DuplicateTaskNameWarning(UserWarning):
-    """Two functions with one task name: the first is kept."""
+class AlwaysEagerIgnored(UserWarning):
+    """A task was sent by its name while `task_always_eager` is on: it goes to the broker, as in Celery."""
 
 
 class Celeriac:
@@ -65,6 +65,8 @@ class Celeriac:
         self._sources: list[tuple[Any, str | None]] = []
         self._resolved: config.Resolved | None = None
         self._tasks: dict[str, BaseTask] = {}
+        # Tasks that were sent by name and are not known here.
+        self._elsewhere: dict[str, BaseTask] = {}
         self._discover: list[tuple[list[str] | None, str | None]] = []
         self._loaded = False
         self._sender: Sender | None = None
@@ -124,13 +126,13 @@ class Celeriac:
         return lambda function: self._register_function(function, options)
 
     def _register_function(self, function: Callable[..., Any], options: Mapping[str, Any]) -> BaseTask:
-        name = options.get("name") or task_name(function, self.main)
+        name = options.get("name") or naming.task_name(function, self.main)
         known = self._tasks.get(name)
         made = make_task(
             function, self, name, options if "base" in options else {**options, "base": self.Task}
         )
-        if known is not None and not _same_function(known, made):
-            _warn_duplicate(name)
+        if known is not None and not naming.same_function(known, made):
+            naming.warn_duplicate(name)
             return known
         self._tasks[name] = made
         return made
@@ -186,7 +188,10 @@ class Celeriac:
             sender = self._sender = Sender(self.conf)
         if sender.conf.task_always_eager:
             return self.apply(task, args, kwargs, options)
-        publication = sender.publication(task, args, kwargs, options)
+        return self._send_out(sender.publication(task, args, kwargs, options))
+
+    def _send_out(self, publication: Publication) -> AsyncResult:
+        """Publish one call, now, with its batch, or after the commit of the open transaction; return the handle."""
         batch = _batch.get()
         if batch is not None:
             batch.append(publication)
@@ -207,6 +212,39 @@ class Celeriac:
         if self._sender is None:
             self._sender = Sender(self.conf)
         return self._publish_soon((self._sender.publication(task, args, kwargs, options),), on_commit=True)[0]
+
+    def send_task(
+        self,
+        name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """Send a task by its name, for a worker that knows it; this process need not.
+
+        Takes the options of `apply_async` and raises as it does. A task that is registered here gives its options and
+        has its arguments checked. A name close to that of a registered task is told once (E105), and sent.
+        """
+        check_call(args, kwargs, options, "send_task()")
+        args, kwargs = args or (), kwargs or {}
+        task = self._tasks.get(name) or registry.shared_tasks.get(name) or self._task_elsewhere(name)
+        if task.arity is not None and not task.arity.fits(args, kwargs):
+            task.arity.explain(task.name, args, kwargs)
+        if self._sender is None:
+            self._sender = Sender(self.conf)
+        if self.conf.task_always_eager:
+            warnings.warn("task_always_eager has no effect on send_task().", AlwaysEagerIgnored, stacklevel=2)
+        return self._send_out(self._sender.publication(task, args, kwargs, options))
+
+    def _task_elsewhere(self, name: str) -> BaseTask:
+        task = self._elsewhere.get(name)
+        if task is None:
+            warning = naming.likely_misspelt(name, self.tasks)
+            if warning:
+                logger.warning("%s", warning)
+            task = self._elsewhere[name] = BaseTask()
+            task.name = name
+        return task
 
     def _publish_soon(
         self, publications: Sequence[Publication], *, on_commit: bool | None = None
@@ -337,41 +375,17 @@ def shared_task(*functions: Callable[..., Any], **options: Any) -> Any:
     """
 
     def register(function: Callable[..., Any]) -> BaseTask:
-        name = options.get("name") or task_name(function, None)
+        name = options.get("name") or naming.task_name(function, None)
         known = registry.shared_tasks.get(name)
         made = make_task(function, None, name, options)
-        if known is not None and not _same_function(known, made):
-            _warn_duplicate(name)
+        if known is not None and not naming.same_function(known, made):
+            naming.warn_duplicate(name)
             kept: BaseTask = known
             return kept
         registry.shared_tasks[name] = made
         return made
 
     return register(functions[0]) if functions else register
-
-
-def task_name(function: Callable[..., Any], main: str | None) -> str:
-    """Return the default name of a task: module and function; `main` stands for `__main__`."""
-    module = function.__module__
-    if module == "__main__" and main:
-        module = main
-    return f"{module}.{function.__name__}"
-
-
-def _same_function(one: BaseTask, other: BaseTask) -> bool:
-    mine, others = (getattr(task, "__wrapped__", task) for task in (one, other))
-    return (mine.__module__, getattr(mine, "__qualname__", "")) == (
-        others.__module__,
-        getattr(others, "__qualname__", ""),
-    )
-
-
-def _warn_duplicate(name: str) -> None:
-    warnings.warn(
-        f"There are two tasks named {name!r}; the first is kept. Give one another name: @task(name=...).",
-        DuplicateTaskNameWarning,
-        stacklevel=4,
-    )
 
 
 def _as_mapping(source: Any, namespace: str | None) -> Mapping[str, Any]:

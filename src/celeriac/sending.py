@@ -51,13 +51,14 @@ class Sender:
 
     def __init__(self, conf: Settings) -> None:
         self.conf = conf
-        self._routes: dict[str, tuple[str, int]] = {}
+        # By task, not by name: one that was sent by its name may be registered later, with a queue of its own.
+        self._routes: dict[Task, tuple[str, int]] = {}
 
     def publication(
         self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> Publication:
         """Return the message of a call, encoded, and where it goes; raises CallError or EncodeError."""
-        queue, priority = self._routes.get(task.name) or self._route(task)
+        queue, priority = self._routes.get(task) or self._route(task)
         body, content_type, encoding = self._body(task, args, kwargs, options)
         size = len(body)
         task_id = options.get("task_id") if options else None
@@ -121,7 +122,7 @@ class Sender:
         priority = task.priority
         if priority is None:
             priority = found.get("priority", conf.task_default_priority)
-        route = self._routes[task.name] = (queue, _check_priority(priority))
+        route = self._routes[task] = (queue, _check_priority(priority))
         return route
 
     def _apply_options(

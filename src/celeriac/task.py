@@ -129,7 +129,7 @@ class Task:
         when; `queue`, `priority` (0 to 9, higher first), `task_id`, `headers`, `ignore_result`, `serializer`, `shadow`.
         Raises as `delay` does, and UnknownOption for an option that there is not.
         """
-        _check_call(args, kwargs, options)
+        check_call(args, kwargs, options)
         return self.app.send(self, args or (), kwargs or {}, options)
 
     def delay_on_commit(self, *args: Any, **kwargs: Any) -> AsyncResult:
@@ -144,7 +144,7 @@ class Task:
         self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> AsyncResult:
         """`apply_async` when the open transaction commits; see `delay_on_commit`."""
-        _check_call(args, kwargs, options)
+        check_call(args, kwargs, options)
         return self.app.send_on_commit(self, args or (), kwargs or {}, options)
 
     async def adelay(self, *args: Any, **kwargs: Any) -> AsyncResult:
@@ -247,15 +247,14 @@ class Task:
 _NO_OPTIONS: Mapping[str, Any] = {}
 
 
-def _check_call(args: Any, kwargs: Any, options: Mapping[str, Any]) -> None:
+def check_call(args: Any, kwargs: Any, options: Mapping[str, Any], what: str = "apply_async()") -> None:
+    """Raise TypeError or UnknownOption for what no call can have; `what` is the method that was called."""
     if args is not None and not isinstance(args, list | tuple):
-        raise TypeError(f"args must be a list or tuple, not {type(args).__name__}: apply_async(args=[...])")
+        raise TypeError(f"args must be a list or tuple, not {type(args).__name__}: args=[...]")
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise TypeError(f"kwargs must be a dict, not {type(kwargs).__name__}")
     if options:
-        option_table.refuse_unknown(
-            options, option_table.CALL, option_table.CALL_NOT_YET, "apply_async()", caller_place
-        )
+        option_table.refuse_unknown(options, option_table.CALL, option_table.CALL_NOT_YET, what, caller_place)
 
 
 async def _in_thread(function: Callable[..., AsyncResult], *args: Any, **kwargs: Any) -> AsyncResult:

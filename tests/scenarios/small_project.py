@@ -1,8 +1,10 @@
 """A small Django project in a folder, and the command line run in it as a process of its own."""
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 MANAGE = """\
@@ -85,19 +87,35 @@ class Project:
         """Run manage.py."""
         return self.run(sys.executable, "manage.py", *words, **environment)
 
-    def python(self, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def python(self, code: str, *, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a script with Django set up."""
         script = self.write("script.py", "import django\n\ndjango.setup()\n\n" + code)
         settings = {"DJANGO_SETTINGS_MODULE": "proj.settings"}
-        return self.run(sys.executable, script.name, **{**settings, **environment})
+        return self.run(sys.executable, script.name, stdin=stdin, **{**settings, **environment})
 
-    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    @contextlib.contextmanager
+    def worker(self) -> Iterator[None]:
+        """Have a worker of one process within a block; at the block's end it must stop with status 0."""
+        command = [sys.executable, "manage.py", "celeriac", "worker", "-c", "1"]
+        with (self.folder / "worker.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=clean_environment({}), stdin=subprocess.DEVNULL, stderr=log
+            )
+            try:
+                yield
+                process.terminate()
+                assert process.wait(30) == 0, (self.folder / "worker.log").read_text()
+            finally:
+                process.kill()
+                process.wait(30)
+
+    def run(self, *command: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project's folder."""
         return subprocess.run(
             command,
             cwd=self.folder,
             env=clean_environment(environment),
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=60,

@@ -12,10 +12,6 @@ from typing import Any
 
 import pytest
 
-from celeriac import Celeriac, errors
-from celeriac.broker import Publication
-from celeriac.execute import Executor, Run
-from celeriac.message import protocol
 from tests.scenarios.small_project import TASKS, Project
 
 CALLS = """
@@ -153,19 +149,6 @@ class TestCalls:
         )
         assert "was called with (1, 2, 3): too many positional arguments." in met["too many"]["text"]
 
-    def test_e105_unknown_name(self) -> None:
-        app = Celeriac("shop", broker="memory://", set_as_current=False)
-        known = app.task(name="shop.add")(lambda x: x)
-        sent: list[Publication] = []
-        app.publish = lambda publications: sent.extend(publications)  # type: ignore[method-assign]
-        known.delay(1)
-        executor = Executor(app, "celery@host")
-        outcome = executor.execute(Run(1, "celery", protocol.decode(sent[0].payload), None))
-        assert isinstance(outcome.error, errors.NotRegistered)
-        assert outcome.error.code == "E105"
-        assert str(outcome.error).startswith("Task 'shop.add' is not known to this worker.")
-        assert "kept as a dead letter" in str(outcome.error)
-
     def test_e108_option(self, met: dict[str, Any]) -> None:
         found = met["unknown option"]
         assert found["code"] == "E108"
@@ -185,6 +168,45 @@ class TestCalls:
         assert "The task shop.tasks.add was NOT queued." in found["text"]
         assert "Is Redis running?" in found["text"]
         assert "secret" not in found["text"]
+
+
+SEND = """
+import shop.tasks
+from celeriac import current_app
+
+print(current_app().send_task("shop.tasks.ad", [1, 2]).id, current_app().send_task("shop.tasks.add", [1, 2]).id)
+"""
+WAIT = """
+import sys
+
+from celeriac import current_app
+
+misspelt, right = map(current_app().AsyncResult, sys.stdin.read().split())
+assert right.get(timeout=30) == 3
+try:
+    misspelt.get(timeout=30)
+except Exception as error:
+    print(error.code, error)
+(kept,) = current_app().broker.dead_letters()
+print(misspelt.state, misspelt.id in str(kept.payload), kept.reason)
+"""
+
+
+def test_e105_unknown_name(project: Project) -> None:
+    sent = project.python(SEND)
+    assert sent.returncode == 0, sent.stderr
+    (told,) = sent.stderr.splitlines()
+    assert told.startswith(
+        'E105: there is no task "shop.tasks.ad" in this process. Did you mean "shop.tasks.add"? It is sent all the same'
+    )
+    assert re.search(r"At script\.py:\d+$", told)
+    with project.worker():
+        seen = project.python(WAIT, stdin=sent.stdout)
+    assert seen.returncode == 0, seen.stderr
+    error, state = seen.stdout.splitlines()
+    assert error.startswith("E105 Task 'shop.tasks.ad' is not known to this worker.")
+    assert "kept as a dead letter" in error
+    assert state == "FAILURE True unknown task 'shop.tasks.ad'"
 
 
 class TestWorkerDoesNotStart:

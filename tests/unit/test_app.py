@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from celeriac import AsyncResult, Celeriac, registry, shared_task
-from celeriac.app import DuplicateTaskNameWarning
+from celeriac.app import AlwaysEagerIgnored
 from celeriac.brokers.memory import MemoryBroker
 from celeriac.context import current
 from celeriac.errors import (
@@ -26,6 +26,7 @@ from celeriac.errors import (
 )
 from celeriac.message import protocol
 from celeriac.message.message import Message
+from celeriac.naming import DuplicateTaskNameWarning
 from celeriac.task import Task
 
 
@@ -300,6 +301,85 @@ def test_two_functions_with_one_name_warn_and_the_first_stays(app: Celeriac) -> 
     with pytest.warns(DuplicateTaskNameWarning, match="same"):
         app.task(name="same")(other)
     assert app.tasks["same"] is first
+
+
+class TestSendTask:
+    """Sending by name."""
+
+    def test_no_task_of_the_name_need_be_there(self, app: Celeriac, caplog: pytest.LogCaptureFixture) -> None:
+        app.task(name="shop.add")(lambda x: x)
+        app.conf.update(task_routes={"mails.*": "mails"})
+        result = app.send_task("mails.send", (1,), {"to": "a@b"}, task_id="my-id", priority=4, countdown=60)
+        assert isinstance(result, AsyncResult) and result.id == "my-id"
+        app.send_task("mails.send", ["now"], queue="other")
+        assert waiting(app, "mails") == []  # due in a minute
+        assert app.broker.depths()["mails"].scheduled == 1
+        (message,) = waiting(app, "other")
+        assert message.headers.task == "mails.send"
+        assert message.headers.ignore_result is None
+        assert message.headers.argsrepr == "('now',)"
+        assert not caplog.records
+
+    def test_a_registered_task_gives_its_options_and_its_signature(self, app: Celeriac) -> None:
+        @app.task(name="shop.send", queue="mails", priority=3, ignore_result=True)
+        def send(x: int) -> None: ...
+
+        @shared_task(name="unit.shared", queue="mails")
+        def shared() -> None: ...
+
+        try:
+            app.send_task("shop.send", kwargs={"x": 1})
+            app.send_task("unit.shared")
+            app.send_task("shop.send", [2], queue="other")
+        finally:
+            del registry.shared_tasks["unit.shared"]
+        first, second = waiting(app, "mails")
+        assert first.headers.ignore_result is True
+        assert first.properties.priority == 3
+        assert second.headers.task == "unit.shared"
+        assert len(waiting(app, "other")) == 1
+        with pytest.raises(CallError, match="missing a required argument: 'x'"):
+            app.send_task("shop.send")
+
+    def test_what_a_task_says_holds_from_its_registration_on(self, app: Celeriac) -> None:
+        app.send_task("shop.late")
+        app.task(name="shop.late", queue="mails")(lambda: None)
+        app.send_task("shop.late")
+        assert [len(waiting(app, queue)) for queue in ("celery", "mails")] == [1, 1]
+
+    def test_calls_are_checked_as_far_as_a_name_tells(self, app: Celeriac) -> None:
+        with pytest.raises(UnknownOption, match=r"send_task\(\) has no option 'que'. Did you mean 'queue'"):
+            app.send_task("else.where", que="mails")
+        with pytest.raises(TypeError, match="args must be a list or tuple, not str"):
+            app.send_task("else.where", "ab")  # type: ignore[arg-type]
+        with pytest.raises(EncodeError, match=r'Argument "#1" of else\.where is a set'):
+            app.send_task("else.where", [{1}])
+        assert app.broker.depths() == {}
+
+    def test_e105_a_near_miss_is_told_once_and_sent(
+        self, app: Celeriac, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app.task(name="shop.tasks.send_report")(lambda: None)
+        for _ in range(2):
+            app.send_task("shop.tasks.sned_report")
+        (record,) = caplog.records
+        assert record.levelname == "WARNING" and record.name == "celeriac"
+        assert record.getMessage().startswith(
+            'E105: there is no task "shop.tasks.sned_report" in this process. '
+            'Did you mean "shop.tasks.send_report"? It is sent all the same'
+        )
+        assert "test_app.py:" in record.getMessage()
+        assert [message.headers.task for message in waiting(app)] == ["shop.tasks.sned_report"] * 2
+
+    def test_batches_take_it_and_eager_mode_does_not(self, app: Celeriac) -> None:
+        with app.batch():
+            app.send_task("else.where")
+            assert app.broker.depths() == {}
+        assert len(waiting(app)) == 1
+        app.conf.update(task_always_eager=True)
+        with pytest.warns(AlwaysEagerIgnored):
+            app.send_task("else.where")
+        assert len(waiting(app)) == 1
 
 
 def test_what_is_no_task_is_refused_where_it_is_defined(app: Celeriac) -> None:

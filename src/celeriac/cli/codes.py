@@ -70,15 +70,19 @@ add.apply_async(args=[1, 2])      # a list, also for one argument: args=[1]
     ),
     "E105": Chapter(
         "A task name that is not known",
-        "A name was looked up that no task of this process has. A worker that gets such a message keeps "
-        "it as a dead letter, with the state FAILURE.",
+        "A worker got a message with a name that none of its tasks has: it keeps it as a dead letter, with the "
+        "state FAILURE. Or send_task() was given a name that no task of the sending process has, but that is "
+        "close to one's: this is told once, and the message is sent.",
         "The module of the task was not imported here, the name is misspelt, or the worker runs older "
-        "code than the sender.",
+        "code than the sender. send_task() is for tasks of other projects as well, so it sends any name.",
         "A task's name is its module and function (shop.tasks.add) unless name= says otherwise. See that "
         "its module is imported: tasks.py of an app in INSTALLED_APPS, or a module that CELERY_IMPORTS "
         "names. Restart workers when the code is newer than they are, or start them with --reload.",
         """
 CELERY_IMPORTS = ["shop.jobs"]
+
+current_app().send_task("shop.tasks.sned_receipt", [7])   # E105: did you mean "shop.tasks.send_receipt"?
+send_receipt.delay(7)                                     # a name that Python checks
 """,
     ),
     "E108": Chapter(
