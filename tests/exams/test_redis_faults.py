@@ -21,6 +21,7 @@ from celeriac.errors import BrokerDown, BrokerError, LeaseLost, StoreError
 from celeriac.redis_client.connection import pack
 from celeriac.store import Record
 from celeriac.stores.redis import RedisStore
+from tests.proxy import Proxy
 from tests.servers import RedisServer, ServerMissing, free_port
 
 pytestmark = pytest.mark.redis
@@ -360,6 +361,29 @@ def test_cut_while_idle(broker: RedisBroker, redis_server: RedisServer) -> None:
     cut_others(redis_server)
     assert set(store.fetch(["id"])) == {"id"}
     store.close()
+
+
+def test_connections_that_were_forgotten_while_idle(redis_server: RedisServer) -> None:
+    """They are tried before anything is sent on them, so nothing is uncertain; a second is all that it costs."""
+    redis_server.flush()
+    with Proxy(redis_server.port) as proxy, opened(f"redis://127.0.0.1:{proxy.port}/0") as broker:
+        read, write = os.pipe()
+        broker.publish(publications(b"1"), 2.0)
+        broker.register("c", 60)
+        broker.wait(["other"], 0.05, read)
+        assert proxy.fail("half-open") == 2
+        proxy.heal()
+        for client in (broker._client, broker._waiting):
+            client.connection(1.0)._used -= 60  # as if so much time had passed
+        start = time.monotonic()
+        broker.publish(publications(b"2"), 2.0)
+        assert time.monotonic() - start < 1.9
+        assert len(broker.claim("c", ["q"], 10, 1)) == 2
+        start = time.monotonic()
+        broker.wait(["other"], 0.05, read)
+        assert time.monotonic() - start < 1.9
+        os.close(read)
+        os.close(write)
 
 
 def test_cut_while_waiting(broker: RedisBroker, redis_server: RedisServer) -> None:

@@ -10,6 +10,9 @@ from weakref import ref
 from celeriac.redis_client.address import Address
 from celeriac.redis_client.connection import Connection, Unsent
 
+#: How long a server may take to say that a connection still leads to it.
+_CHECK = 1.0
+
 
 class Client:
     """Hands each thread its connection to `address`. `opening` is a command that each begins with."""
@@ -32,7 +35,7 @@ class Client:
         except AttributeError:
             pass  # this thread's first
         else:
-            if connection.usable:
+            if connection.usable and connection.answers(min(_CHECK, timeout / 2)):
                 return connection
             connection.close()
         connection = self._local.connection = self._connect(timeout, patience)
@@ -42,7 +45,7 @@ class Client:
     def lasting(self, timeout: float) -> Connection:
         """`connection` for one that receives pushes: what waits to be read on it is no sign of its end."""
         connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is not None and connection.mine:
+        if connection is not None and connection.mine and connection.answers(min(_CHECK, timeout / 2)):
             return connection
         return self.connection(timeout)
 

@@ -22,10 +22,14 @@ from celeriac.redis_client.address import Address
 #: The oldest server that has all we need: RPOP with a count, ZRANGE BYSCORE REV, client-side tracking.
 OLDEST = (6, 2)
 
+#: Seconds without an answer after which a connection is asked whether it still leads anywhere.
+_FRESH = 2.0
+
 _MORE: Any = object()
 _RECEIVE = 128 * 1024
 #: A command as it is sent; its stub knows of tuples of one only.
 pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
+_PING = pack(("PING",))
 
 
 class Unsent(Exception):
@@ -83,6 +87,7 @@ class Connection:
         "_sock",
         "_timeout",
         "_tls",
+        "_used",
         "_view",
         "declared",
         "version",
@@ -96,6 +101,7 @@ class Connection:
         self._view = memoryview(self._buffer)
         self._reader = hiredis.Reader(notEnoughData=_MORE, replyError=ServerError)
         self._timeout = -1.0
+        self._used = 0.0
         #: Queues that were declared through this connection; a new one, perhaps to an emptied server, does it again.
         self.declared: set[str] = set()
         deadline = time.monotonic() + timeout
@@ -144,6 +150,22 @@ class Connection:
         """Whether a command can be sent: open, this process's own, and not closed by the server meanwhile."""
         return self._sock is not None and self._pid == os.getpid() and not self._poll.poll(0)
 
+    def answers(self, timeout: float) -> bool:
+        """Whether it still leads to the server, as far as is known; asks where the last answer is some seconds old.
+
+        What lies between may have forgotten a connection that was idle and tell nobody. It is better to notice that
+        now than to send something and not to know what became of it.
+        """
+        if time.monotonic() - self._used < _FRESH:
+            return True
+        try:
+            self.exchange(_PING, 1, timeout)
+        except (Unsent, Lost):
+            return False
+        except ServerError:
+            pass
+        return True
+
     @property
     def mine(self) -> bool:
         """Whether it is open and was opened by this process."""
@@ -166,6 +188,7 @@ class Connection:
         except BaseException:
             self.close()
             raise
+        self._used = time.monotonic()
         if isinstance(answers[-1], ServerError):
             refusals = [answer for answer in answers if isinstance(answer, ServerError)]
             if refusals[0].kind == "READONLY":
@@ -245,6 +268,7 @@ class Connection:
                     if not any(fd == sock.fileno() for fd, _ in ready):
                         return None
                 self._feed(sock)
+                self._used = time.monotonic()
         except OSError as error:
             self.close()
             raise Lost(reason_of(error, timeout)) from None
