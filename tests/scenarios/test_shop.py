@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def asked(orders: int) -> int:
 
 
 def states(folder: Path) -> dict[str, int]:
-    with sqlite3.connect(folder / "db.sqlite3") as database:
+    with closing(sqlite3.connect(folder / "db.sqlite3")) as database:
         return dict(database.execute("SELECT state, count(*) FROM celeriac_taskresult GROUP BY state"))
 
 
