@@ -124,6 +124,16 @@ def plain_type(hint: Any) -> str:
     )
 
 
+def _range(hint: Any) -> str:
+    """Return a value's least and largest, where it has them. That times are not for ever needs no words."""
+    for part in getattr(hint, "__metadata__", ()):
+        if isinstance(part, msgspec.Meta):
+            if part.gt is not None:
+                return f", more than {part.gt}"
+            return f", from {part.ge}" if part.le in (None, 1e9) else f", {part.ge} to {part.le}"
+    return "".join(_range(part) for part in get_args(hint))
+
+
 def _default(field: Any) -> str:
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
     if isinstance(value, float) and value.is_integer():
@@ -150,7 +160,7 @@ def settings() -> str:
             rows.append(
                 (
                     code(f"CELERY_{name.upper()}"),
-                    plain_type(config._HINTS[name]),
+                    plain_type(config._HINTS[name]) + _range(config._HINTS[name]),
                     _default(field),
                     row.help,
                     old,

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from celeriac.errors import ImproperlyConfigured, UnknownSetting
 
@@ -27,6 +27,13 @@ class Row:
     def __init__(self, help: str, *old: str) -> None:
         self.help = help
         self.old = old
+
+
+_Count = Annotated[int, Meta(ge=1)]
+_CountOr0 = Annotated[int, Meta(ge=0)]
+_Priority = Annotated[int, Meta(ge=0, le=9)]
+_Time = Annotated[float, Meta(gt=0, le=1e9)]  # not for ever: arithmetic is done with it
+_TimeOr0 = Annotated[float, Meta(ge=0, le=1e9)]
 
 
 class Settings(Struct, kw_only=True):
@@ -49,9 +56,9 @@ class Settings(Struct, kw_only=True):
         ),
     ] = field(default_factory=dict)
     broker_connection_timeout: Annotated[
-        float, Row("How long a connection attempt may take.", "BROKER_CONNECTION_TIMEOUT")
+        _Time, Row("How long a connection attempt may take.", "BROKER_CONNECTION_TIMEOUT")
     ] = 2.0
-    task_publish_timeout: Annotated[float, Row("How long delay() may take before it raises BrokerDown.")] = (
+    task_publish_timeout: Annotated[_Time, Row("How long delay() may take before it raises BrokerDown.")] = (
         2.0
     )
     task_publish_on_commit: Annotated[
@@ -80,7 +87,7 @@ class Settings(Struct, kw_only=True):
         "celery"
     )
     task_default_priority: Annotated[
-        int | None,
+        _Priority | None,
         Row("Priority of tasks that name none, 0 to 9, higher first.", "CELERY_TASK_DEFAULT_PRIORITY"),
     ] = None
     task_routes: Annotated[
@@ -104,7 +111,7 @@ class Settings(Struct, kw_only=True):
         bool | None, Row("Accepted: a task whose process died always runs again, task_max_deliveries times.")
     ] = None
     task_max_deliveries: Annotated[
-        int, Row("How many processes may die while they run a task before it becomes a dead letter.")
+        _Count, Row("How many processes may die while they run a task before it becomes a dead letter.")
     ] = 3
     task_always_eager: Annotated[
         bool, Row("Run tasks in delay(), in this process, for tests.", "CELERY_ALWAYS_EAGER")
@@ -133,7 +140,7 @@ class Settings(Struct, kw_only=True):
         ),
     ] = None
     result_expires: Annotated[
-        float | None, Row("How long results are kept; None or 0: for ever.", "CELERY_TASK_RESULT_EXPIRES")
+        _TimeOr0 | None, Row("How long results are kept; None or 0: for ever.", "CELERY_TASK_RESULT_EXPIRES")
     ] = 7 * 86400.0
     result_extended: Annotated[
         bool, Row("Accepted: name, arguments, queue and worker are always stored.", "CELERY_RESULT_EXTENDED")
@@ -141,25 +148,27 @@ class Settings(Struct, kw_only=True):
 
     # -- worker
     worker_concurrency: Annotated[
-        int | None, Row("Child processes or threads; None: one for each CPU.", "CELERYD_CONCURRENCY")
+        _CountOr0 | None,
+        Row("Child processes or threads; None or 0: one for each CPU.", "CELERYD_CONCURRENCY"),
     ] = None
     worker_pool: Annotated[str, Row("prefork, threads or solo.", "CELERYD_POOL")] = "prefork"
     worker_prefetch_multiplier: Annotated[
-        int | None,
+        _CountOr0 | None,
         Row(
             "Messages that a child holds at most for each slot; None: about 50 ms of work.",
             "CELERYD_PREFETCH_MULTIPLIER",
         ),
     ] = None
-    worker_async_concurrency: Annotated[int, Row("Coroutine tasks that one child runs at a time.")] = 200
+    worker_async_concurrency: Annotated[_Count, Row("Coroutine tasks that one child runs at a time.")] = 200
     worker_lease: Annotated[
-        float,
+        _Time,
         Row("A worker not heard of for this long is taken for dead, and its tasks are given to others."),
     ] = 15.0
     worker_soft_shutdown_timeout: Annotated[
-        float, Row("How long a warm shutdown waits before running tasks are interrupted; 0: without limit.")
+        _TimeOr0,
+        Row("How long a warm shutdown waits before running tasks are interrupted; 0: without limit."),
     ] = 0.0
-    worker_max_message_bytes: Annotated[int, Row("Longer messages become dead letters unread.")] = (
+    worker_max_message_bytes: Annotated[_Count, Row("Longer messages become dead letters unread.")] = (
         8 * 1024 * 1024
     )
     worker_state_dir: Annotated[
@@ -178,7 +187,7 @@ class Settings(Struct, kw_only=True):
         for name, value in {**(given[0] if given else {}), **more}.items():
             if name not in ROWS:
                 raise UnknownSetting(_unknown(name, name, None)[0])
-            setattr(self, name, msgspec.convert(_seconds(value), _HINTS[name], strict=False))
+            setattr(self, name, _convert(name, _seconds(value), name))
 
 
 #: Of Celery's, known, and without effect in this release.
@@ -287,7 +296,7 @@ def resolve(
     `given` are names and values; with `namespace` only names that begin with it count. `defaults` hold where
     nothing is given; `before` is what an earlier source gave, which this one overrides. A name close to a known
     one is an error, another unknown one a warning; which of both stops what is the caller's decision.
-    Raises ImproperlyConfigured for a value of the wrong type.
+    Raises ImproperlyConfigured for a value of the wrong type or out of its range.
     """
     values: dict[str, Any] = dict(defaults or {})
     sources = dict.fromkeys(values, "default of the framework")
@@ -318,7 +327,7 @@ def resolve(
         if os.environ.get(variable):
             values[name] = os.environ[variable]
             sources[name] = f"environment variable {variable}"
-    return Resolved(_convert(values, sources), sources, warnings, errors)
+    return Resolved(_made(values, sources), sources, warnings, errors)
 
 
 def canonical(written: str, namespace: str | None) -> str | None:
@@ -367,20 +376,21 @@ def _unknown(written: str, name: str, namespace: str | None) -> tuple[str, bool]
     return f"{written} is not a setting. Did you mean {_written(near[0], namespace)}?", True
 
 
-def _convert(values: dict[str, Any], sources: dict[str, str]) -> Settings:
-    for name, value in values.items():
-        try:
-            values[name] = msgspec.convert(value, _HINTS[name], strict=False)
-        except msgspec.ValidationError as error:
-            # Where several URLs stand instead of one, their passwords are not for logs.
-            shown = re.sub(r"(://[^:@/\s]*:)[^@\s]*@", r"\1***@", repr(value))
-            raise ImproperlyConfigured(f"{sources[name]} = {shown}: {error}.") from None
-    settings = Settings(**values)
+def _made(values: dict[str, Any], sources: dict[str, str]) -> Settings:
+    settings = Settings(**{name: _convert(name, value, sources[name]) for name, value in values.items()})
     if not settings.result_expires:
         settings.result_expires = None
-    if settings.task_default_priority is not None and not 0 <= settings.task_default_priority <= 9:
-        raise ImproperlyConfigured("task_default_priority must be from 0 to 9.")
     return settings
+
+
+def _convert(name: str, value: Any, source: str) -> Any:
+    """Return a setting's value in its type; raises ImproperlyConfigured, also for one out of its range."""
+    try:
+        return msgspec.convert(value, _HINTS[name], strict=False)
+    except msgspec.ValidationError as error:
+        # Where several URLs stand instead of one, their passwords are not for logs.
+        shown = re.sub(r"(://[^:@/\s]*:)[^@\s]*@", r"\1***@", repr(value))
+        raise ImproperlyConfigured(f"{source} = {shown}: {error}.") from None
 
 
 def refuse(errors: list[str]) -> None:

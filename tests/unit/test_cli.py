@@ -76,6 +76,8 @@ class TestProgram:
             (["worker", "--concurency", "2"], "Did you mean '--concurrency'?"),
             (["worker", "-c", "many"], "'many' is not a number of processes"),
             (["worker", "-c", "0"], "'0' is not a number of processes"),
+            (["worker", "-c", "-1"], "'-1' is not a number of processes"),
+            (["worker", "--prefetch-multiplier", "-1"], "-1 is not in the range x>=0."),
             (["worker", "-l", "loud"], "Levels: debug, info, warning, error, critical."),
             (["worker", "-P", "gevent"], "write `async def` tasks"),
             (["worker", "-P", "forks"], "Pools: prefork, threads, solo."),

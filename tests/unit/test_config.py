@@ -173,6 +173,31 @@ class TestValues:
     def test_refused_by_name(self, name: str, given: Any) -> None:
         with pytest.raises(ImproperlyConfigured, match=name):
             resolve({name: given})
+
+    @pytest.mark.parametrize(
+        ("name", "given", "said"),
+        [
+            ("worker_concurrency", -1, "-1: Expected `int` >= 0."),
+            ("worker_prefetch_multiplier", -1, "-1: Expected `int` >= 0."),
+            ("worker_async_concurrency", 0, "0: Expected `int` >= 1."),
+            ("worker_max_message_bytes", 0, "0: Expected `int` >= 1."),
+            ("task_max_deliveries", -2, "-2: Expected `int` >= 1."),
+            ("worker_lease", 0, "0: Expected `float` > 0.0."),
+            ("worker_lease", "nan", "'nan': Expected `float` > 0.0."),
+            ("worker_lease", float("inf"), "inf: Expected `float` <= 1000000000.0."),
+            ("task_publish_timeout", timedelta(seconds=-1), "-1.0: Expected `float` > 0.0."),
+            ("broker_connection_timeout", 0.0, "0.0: Expected `float` > 0.0."),
+            ("worker_soft_shutdown_timeout", -1, "-1: Expected `float` >= 0.0."),
+            ("result_expires", -60, "-60: Expected `float` >= 0.0."),
+        ],
+    )
+    def test_out_of_range(self, name: str, given: Any, said: str) -> None:
+        written = f"CELERY_{name.upper()}"
+        with pytest.raises(ImproperlyConfigured) as raised:
+            resolve({written: given}, namespace="CELERY")
+        assert str(raised.value) == f"{written} = {said}"
+        with pytest.raises(ImproperlyConfigured, match=f"^{name} = "):
+            Settings().update({name: given})
         with pytest.raises(
             ImproperlyConfigured, match=name if "priority" in name else f"CELERY_{name.upper()}"
         ):

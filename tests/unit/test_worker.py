@@ -15,7 +15,15 @@ import pytest
 from celeriac import Celeriac, Ignore, Reject, Task
 from celeriac.broker import Broker, Delivery, Publication, Settlement
 from celeriac.brokers.memory import MemoryBroker
-from celeriac.errors import BrokerDown, EncodeError, NotRegistered, StoreError, TaskError, TaskRevokedError
+from celeriac.errors import (
+    BrokerDown,
+    EncodeError,
+    ImproperlyConfigured,
+    NotRegistered,
+    StoreError,
+    TaskError,
+    TaskRevokedError,
+)
 from celeriac.message import protocol
 from celeriac.message.message import Headers, Message, Properties
 from celeriac.store import Record, ResultStore
@@ -298,6 +306,25 @@ def test_coroutines_run_side_by_side(app: Celeriac) -> None:
         with pytest.raises(ValueError, match="in a coroutine"):
             broken.delay().get(5)
     assert most > 10
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (WorkerOptions(concurrency=-2), "concurrency is -2: it is a number of processes or threads, from 1."),
+        (WorkerOptions(pool="forks"), "There is no pool 'forks'. Pools: prefork, threads, solo."),
+        (
+            WorkerOptions(loglevel="loud"),
+            "'LOUD' is not a log level. Levels: debug, info, warning, error, critical.",
+        ),
+    ],
+)
+def test_options_that_no_worker_can_have_are_refused(
+    app: Celeriac, options: WorkerOptions, said: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured) as raised:
+        options.resolve(app.conf)
+    assert str(raised.value) == said
 
 
 def test_stopping_finishes_what_runs_and_gives_back_the_rest(app: Celeriac) -> None:

@@ -8,10 +8,7 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from celeriac.worker.options import WorkerOptions
-
-POOLS = ("prefork", "threads", "solo")
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+from celeriac.worker.options import LEVELS, POOLS, WorkerOptions
 
 #: Options of Celery's that are accepted: what is said about each. The second word: whether it takes a value.
 IGNORED: dict[tuple[str, ...], tuple[bool, str]] = {
@@ -176,7 +173,7 @@ def own_options() -> list[click.Option]:
         option("--reload", is_flag=True, help="Start anew when the project's code changes."),
         option(
             "--prefetch-multiplier",
-            type=int,
+            type=click.IntRange(0),
             metavar="N",
             help="Messages held at most for each slot.",
         ),

@@ -6,9 +6,12 @@ import socket
 from msgspec import Struct
 
 from celeriac.config import Settings
+from celeriac.errors import ImproperlyConfigured
 
 #: Seconds in which a second signal is the first once more: `timeout` and terminals signal the process and its group.
 ONE_STOP = 0.3
+POOLS = ("prefork", "threads", "solo")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class WorkerOptions(Struct):
@@ -21,15 +24,32 @@ class WorkerOptions(Struct):
     loglevel: str = "INFO"
 
     def resolve(self, conf: Settings) -> "WorkerOptions":
-        """Return the options with every gap filled from the settings. `%h` in the name is the host's name."""
+        """Return the options with every gap filled from the settings. `%h` in the name is the host's name.
+
+        Raises ImproperlyConfigured for a value that there is not.
+        """
         host = socket.gethostname()
         name = self.hostname or "celery@%h"
         for short, value in (("%h", host), ("%n", host.partition(".")[0]), ("%d", host.partition(".")[2])):
             name = name.replace(short, value)
-        return WorkerOptions(
+        made = WorkerOptions(
             hostname=name if "@" in name else f"{name}@{host}",
             queues=self.queues or (conf.task_default_queue,),
             concurrency=self.concurrency or conf.worker_concurrency or os.cpu_count() or 1,
             pool=self.pool or conf.worker_pool,
             loglevel=self.loglevel.upper(),
         )
+        made._check()
+        return made
+
+    def _check(self) -> None:
+        if (self.concurrency or 0) < 1:
+            raise ImproperlyConfigured(
+                f"concurrency is {self.concurrency}: it is a number of processes or threads, from 1."
+            )
+        if self.pool not in POOLS:
+            raise ImproperlyConfigured(f"There is no pool {self.pool!r}. Pools: {', '.join(POOLS)}.")
+        if self.loglevel not in LEVELS:
+            raise ImproperlyConfigured(
+                f"{self.loglevel!r} is not a log level. Levels: {', '.join(LEVELS).lower()}."
+            )

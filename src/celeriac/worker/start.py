@@ -6,8 +6,6 @@ from celeriac.worker.options import WorkerOptions
 from celeriac.worker.solo import SoloWorker
 from celeriac.worker.supervisor import Supervisor
 
-POOLS = ("prefork", "threads", "solo")
-
 
 def run_worker(app: Celeriac, options: WorkerOptions) -> int:
     """Run a worker until it is told to stop; return the exit status.
@@ -25,8 +23,5 @@ def run_worker(app: Celeriac, options: WorkerOptions) -> int:
             f"The broker {app.broker.safe_url} is in this process's memory, where no other process can reach it: "
             "use --pool solo, or another broker_url."
         )
-    if options.pool == "prefork":
-        return Supervisor(app, options, concurrency, 1).run()
-    if options.pool == "threads":
-        return Supervisor(app, options, 1, concurrency).run()
-    raise ImproperlyConfigured(f"There is no pool {options.pool!r}. Known: {', '.join(POOLS)}.")
+    processes, threads = (1, concurrency) if options.pool == "threads" else (concurrency, 1)
+    return Supervisor(app, options, processes, threads).run()
