@@ -394,6 +394,9 @@ def test_an_outage_is_told_once_and_its_end_when_all_are_back(caplog: pytest.Log
     now = 3.5
     assert look("", "") == ["Back after 3.0 s: the worker goes on."]
     assert look("", "") == [] and outage.next is None
+    assert look("It is away. Is it running?  ping")[0].endswith(
+        "running?  ping. The worker waits and goes on when it is back."
+    )
 
 
 def test_a_notice_holds_any_text() -> None:

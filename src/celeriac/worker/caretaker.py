@@ -11,6 +11,7 @@ from pathlib import Path
 from celeriac.broker import Broker
 from celeriac.errors import BrokerError, CeleriacError
 from celeriac.store import ResultStore
+from celeriac.worker.outage import sentences
 from celeriac.worker.recovery import Recovery, stale_records
 
 logger = logging.getLogger("celeriac.worker")
@@ -68,7 +69,7 @@ class Caretaker:
                 self.broker.register(self.own, self.lease)
             except BrokerError as error:
                 if not self.trouble:
-                    logger.warning("%s The worker starts when it is there.", error)
+                    logger.warning("%s", sentences(error, "The worker starts when it is there."))
                 self.trouble = str(error)
             else:
                 self.trouble = ""

@@ -18,6 +18,12 @@ _length = struct.Struct("<H")
 _CALM = 0.5
 
 
+def sentences(trouble: object, more: str) -> str:
+    """Return what an error says and `more` after it, as sentences: its text may end with a command, without a stop."""
+    text = str(trouble)
+    return f"{text} {more}" if text.endswith((".", "!", "?")) else f"{text}. {more}"
+
+
 class Notice:
     """A short text that one process writes and another reads. Made before the fork."""
 
@@ -59,7 +65,7 @@ class Outage:
             self._over_since = None
             if self._since is None:
                 self._since = now
-                logger.warning("%s The worker waits and goes on when it is back.", text)
+                logger.warning("%s", sentences(text, "The worker waits and goes on when it is back."))
         elif self._since is not None:
             if self._over_since is None:
                 self._over_since = now
