@@ -20,16 +20,14 @@ from celeriac.errors import ImproperlyConfigured
 from celeriac.execute import Executor
 from celeriac.hooks import Framework, Hooks
 from celeriac.result import AsyncResult, EagerResult
-from celeriac.sending import Sender, origin
+from celeriac.sending import Batch, Sender, origin
 from celeriac.store import ResultStore
 from celeriac.task import Call, bind, check_call, make_task
 from celeriac.task import Task as BaseTask
 
 logger = logging.getLogger("celeriac")
 
-_batch: contextvars.ContextVar[list[Publication] | None] = contextvars.ContextVar(
-    "celeriac_batch", default=None
-)
+_batch: contextvars.ContextVar[Batch | None] = contextvars.ContextVar("celeriac_batch", default=None)
 
 
 class AlwaysEagerIgnored(UserWarning):
@@ -67,8 +65,7 @@ class Celeriac:
         self._tasks: dict[str, BaseTask] = {}
         # Tasks that were sent by name and are not known here.
         self._elsewhere: dict[str, BaseTask] = {}
-        self._discover: list[tuple[list[str] | None, str | None]] = []
-        self._loaded = False
+        self._discover: list[tuple[Iterable[str] | Callable[[], Iterable[str]] | None, str | None]] = []
         self._sender: Sender | None = None
         self._broker: Broker | None = None
         self._store: tuple[ResultStore | None] | None = None
@@ -122,7 +119,7 @@ class Celeriac:
     def task(self, *functions: Callable[..., Any], **options: Any) -> Any:
         """Make a task of a function: `@app.task` or `@app.task(bind=True, max_retries=5)`."""
         if functions:
-            return self._register_function(functions[0], {})
+            return self._register_function(functions[0], options)
         return lambda function: self._register_function(function, options)
 
     def _register_function(self, function: Callable[..., Any], options: Mapping[str, Any]) -> BaseTask:
@@ -150,14 +147,17 @@ class Celeriac:
         return {**registry.shared_tasks, **self._tasks}
 
     def autodiscover_tasks(
-        self, packages: list[str] | None = None, related_name: str | None = "tasks", force: bool = False
+        self,
+        packages: Iterable[str] | Callable[[], Iterable[str]] | None = None,
+        related_name: str | None = "tasks",
+        force: bool = False,
     ) -> None:
         """Import `<package>.tasks` of each package; of every installed Django app if `packages` is None.
 
-        Happens when a worker starts or tasks are looked up by name, at once with `force`.
+        `packages` may be a function that returns them. Happens when a worker starts or tasks are looked up by name,
+        at once with `force`.
         """
         self._discover.append((packages, related_name))
-        self._loaded = False
         if force:
             self.load_tasks()
 
@@ -166,12 +166,12 @@ class Celeriac:
         names = [*self.conf.imports, *self.conf.include]
         for packages, related_name in self._discover:
             if packages is not None:
-                names += discovery.modules_of(packages, related_name)
+                listed = packages() if callable(packages) else packages
+                names += discovery.modules_of(list(listed), related_name)
             elif self.framework is not None:
                 names += self.framework.task_modules(related_name or "")
         for name in dict.fromkeys(names):
             discovery.import_tasks(name)
-        self._loaded = True
         return names
 
     # -- sending
@@ -188,18 +188,20 @@ class Celeriac:
             sender = self._sender = Sender(self.conf)
         if sender.conf.task_always_eager:
             return self.apply(task, args, kwargs, options)
-        return self._send_out(sender.publication(task, args, kwargs, options))
+        return self._send_out(sender.publication(task, args, kwargs, options), sender.ignores(task, options))
 
-    def _send_out(self, publication: Publication) -> AsyncResult:
+    def _send_out(self, publication: Publication, ignored: bool) -> AsyncResult:
         """Publish one call, now, with its batch, or after the commit of the open transaction; return the handle."""
+        unpublished = None
         batch = _batch.get()
-        if batch is not None:
-            batch.append(publication)
-            return AsyncResult(publication.id, self)
-        if registry.framework() is None:
+        if batch is not None and batch.app is self:
+            batch.publications.append(publication)
+            unpublished = batch.unpublished
+        elif registry.framework() is None:
             self.publish((publication,))
-            return AsyncResult(publication.id, self)
-        return self._publish_soon((publication,))[0]
+        else:
+            unpublished = self._publish_soon((publication,))
+        return AsyncResult(publication.id, self, unpublished=unpublished, ignored=ignored)
 
     def send_on_commit(
         self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
@@ -211,7 +213,10 @@ class Celeriac:
             return self.apply(task, args, kwargs, options)
         if self._sender is None:
             self._sender = Sender(self.conf)
-        return self._publish_soon((self._sender.publication(task, args, kwargs, options),), on_commit=True)[0]
+        publication = self._sender.publication(task, args, kwargs, options)
+        unpublished = self._publish_soon((publication,), on_commit=True)
+        ignored = self._sender.ignores(task, options)
+        return AsyncResult(publication.id, self, unpublished=unpublished, ignored=ignored)
 
     def send_task(
         self,
@@ -234,7 +239,8 @@ class Celeriac:
             self._sender = Sender(self.conf)
         if self.conf.task_always_eager:
             warnings.warn("task_always_eager has no effect on send_task().", AlwaysEagerIgnored, stacklevel=2)
-        return self._send_out(self._sender.publication(task, args, kwargs, options))
+        publication = self._sender.publication(task, args, kwargs, options)
+        return self._send_out(publication, self._sender.ignores(task, options))
 
     def _task_elsewhere(self, name: str) -> BaseTask:
         task = self._elsewhere.get(name)
@@ -248,14 +254,14 @@ class Celeriac:
 
     def _publish_soon(
         self, publications: Sequence[Publication], *, on_commit: bool | None = None
-    ) -> list[AsyncResult]:
-        """Publish now, or after the commit of the open transaction; return the handles."""
+    ) -> Callable[[], bool] | None:
+        """Publish now, or after the commit of the open transaction; return what tells whether that is still to come."""
         framework = registry.framework()
         if on_commit is None:
             on_commit = self.conf.task_publish_on_commit
         if framework is None or not on_commit:
             self.publish(publications)
-            return [AsyncResult(publication.id, self) for publication in publications]
+            return None
         published: list[bool] = []
 
         def publish_after_commit() -> None:
@@ -273,10 +279,9 @@ class Celeriac:
             published.append(True)
 
         if framework.defer(self.broker, publish_after_commit):
-            return [AsyncResult(publication.id, self, lambda: not published) for publication in publications]
+            return lambda: not published
         self.publish(publications)
-        uncommitted = framework.uncommitted(self.broker)
-        return [AsyncResult(publication.id, self, uncommitted) for publication in publications]
+        return framework.uncommitted(self.broker)
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """Hand publications to the broker now; raises BrokerDown within `task_publish_timeout` seconds."""
@@ -293,24 +298,26 @@ class Celeriac:
 
     def _send_call(self, call: Call | tuple[Any, ...]) -> AsyncResult:
         if isinstance(call, Call):
-            return self.send(call.task, call.args, call.kwargs, call.options)
-        task, args, *rest = call
-        return self.send(task, args, rest[0] if rest else {}, rest[1] if len(rest) > 1 else {})
+            task, args, kwargs, options = call.task, call.args, call.kwargs, call.options
+        else:
+            task, args, kwargs, options = (*call, {}, {})[:4]
+        check_call(args, kwargs, options, "send_many()")
+        return self.send(task, args, kwargs, options)
 
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Collect what is sent inside the block and publish it at its end, all at once; nothing if it raises."""
-        if _batch.get() is not None:
+        outer = _batch.get()
+        if outer is not None and outer.app is self:
             yield
             return
-        collected: list[Publication] = []
-        token = _batch.set(collected)
+        batch = Batch(self)
+        token = _batch.set(batch)
         try:
             yield
         finally:
             _batch.reset(token)
-        if collected:
-            self._publish_soon(collected)
+        batch.close(self._publish_soon(batch.publications) if batch.publications else None)
 
     def apply(
         self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]

@@ -55,6 +55,9 @@ CALL_NOT_YET = frozenset(
     "chord chain group_id group_index root_id parent_id reply_to stamped_headers".split()
 )
 
+#: Options of `retry()`, besides its own parameters. What is sent again keeps the first call's other options.
+RETRY = frozenset("queue priority retry retry_policy delivery_mode add_to_parent".split())
+
 
 def refuse_unknown(
     given: Iterable[str],

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from celeriac import errors, states
+from celeriac import errors, registry, states
 from celeriac.context import current
 from celeriac.errors import (
     ImproperlyConfigured,
@@ -76,17 +76,32 @@ def _allowed(name: str, module: str | None) -> type[BaseException]:
     )
 
 
+_SLICE = 0.5
+
+
 class AsyncResult:
-    """A handle on one task, by id. Equal to another with the same id; `str()` is the id."""
+    """A handle on one task, by id. Equal to another with the same id; `str()` is the id.
 
-    __slots__ = ("_in_transaction", "_record", "app", "id")
+    Without `app` the result is looked for where the current app keeps its results.
+    """
 
-    def __init__(self, task_id: str, app: HasStore, in_transaction: Callable[[], bool] | None = None) -> None:
+    __slots__ = ("_record", "_unpublished", "app", "id", "ignored")
+
+    def __init__(
+        self,
+        task_id: str,
+        app: HasStore | None = None,
+        *,
+        unpublished: Callable[[], bool] | None = None,
+        ignored: bool = False,
+    ) -> None:
         self.id = task_id
-        self.app = app
+        self.app: HasStore = registry.current_app() if app is None else app
+        #: Whether the task was sent with `ignore_result`: then there is nothing to wait for.
+        self.ignored = ignored
         self._record: Record | None = None
-        # Set where the task is published after the commit: tells whether that is still to come.
-        self._in_transaction = in_transaction
+        # Set where the task is published by a commit or at a batch's end: tells whether that is still to come.
+        self._unpublished = unpublished
 
     @property
     def task_id(self) -> str:
@@ -174,37 +189,62 @@ class AsyncResult:
         """Wait for the end of the task and return its value.
 
         `timeout` is in seconds, None waits for ever. A failed task's exception is raised, or returned with
-        `propagate=False`. `interval` and Celery's other options are accepted and not needed. Raises TaskTimeout
-        when the time is over (the task goes on), WaitInTask inside a task, WaitInTransaction where the task
-        is only published by the commit that comes after.
+        `propagate=False`. `interval` and Celery's other options are accepted and not needed. Of a task sent with
+        `ignore_result` it is None, at once. Raises TaskTimeout when the time is over (the task goes on), WaitInTask
+        inside a task, WaitInTransaction where the task is only published by a commit, or a batch's end, that comes
+        after.
         """
+        if self.ignored:
+            return None
+        self._refuse_endless_wait()
+        if not self._wait(timeout):
+            raise TaskTimeout(f"Task {self.id} has not ended within {timeout or 0:g} s. It goes on.")
+        return self._conclude(propagate)
+
+    wait = get
+
+    async def aget(self, timeout: float | None = None, propagate: bool = True) -> Any:  # noqa: ASYNC109 - as in get()
+        """`get` for coroutines: the store is waited for on another thread."""
+        import asyncio  # noqa: PLC0415 - slow to import, and whoever awaits has it already
+
+        if self.ignored:
+            return None
+        self._refuse_endless_wait()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            # In slices, so that the thread of a wait that was cancelled ends soon.
+            left = _SLICE if deadline is None else min(_SLICE, max(0.0, deadline - time.monotonic()))
+            if await asyncio.to_thread(self._wait, left):
+                return self._conclude(propagate)
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TaskTimeout(f"Task {self.id} has not ended within {timeout or 0:g} s. It goes on.")
+
+    def _refuse_endless_wait(self) -> None:
         if current.get() is not None:
             raise WaitInTask(
                 f"Task {self.id} is waited for inside a task: with all slots waiting, nothing could run. "
                 "Let the first task send the second, or return and look at the result later."
             )
-        if self._in_transaction is not None and self._in_transaction():
+        if self._unpublished is not None and self._unpublished():
             raise WaitInTransaction(
-                f"Task {self.id} is published when the open transaction commits, so that waiting for it here "
-                "would never end. Call get() after the atomic block."
+                f"Task {self.id} is published when the open transaction commits or the batch ends, so that waiting for "
+                "it here would never end. Call get() after the block. If that was undone, the task was not sent."
             )
+
+    def _wait(self, timeout: float | None) -> bool:
+        """Return whether the task has ended within `timeout` seconds."""
+        if self._record is None or not self._record.ready:
+            self._record = self._store().wait(self.id, timeout)
+        return self._record is not None
+
+    def _conclude(self, propagate: bool) -> Any:
         record = self._record
-        if record is None or not record.ready:
-            record = self._record = self._store().wait(self.id, timeout)
-        if record is None:
-            raise TaskTimeout(
-                f"Task {self.id} has not ended within {timeout:g} s. It goes on."
-                if timeout is not None
-                else ""
-            )
-        if record.state == states.SUCCESS:
+        if record is not None and record.state == states.SUCCESS:
             return json_loads(record.result)
-        error = rebuild_exception(record)
+        error = self.result
         if propagate:
             raise error
         return error
-
-    wait = get
 
     def forget(self) -> None:
         """Delete what is stored of the task; its state is PENDING again."""
@@ -255,3 +295,7 @@ class EagerResult(AsyncResult):
         if propagate:
             raise self._error
         return self._error
+
+    async def aget(self, timeout: float | None = None, propagate: bool = True) -> Any:  # noqa: ASYNC109 - as in get()
+        """Return the value, or raise (or return) the exception of the run."""
+        return self.get(timeout, propagate)

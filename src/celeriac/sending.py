@@ -7,13 +7,14 @@ routes, never a broker.
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from celeriac.arguments import bounded_repr, explain_unencodable
+from celeriac.arguments import bounded_repr, caller_place, explain_unencodable
 from celeriac.broker import Publication
 from celeriac.config import Settings
 from celeriac.context import current
@@ -46,6 +47,27 @@ def _forget_origin() -> None:
 os.register_at_fork(after_in_child=_forget_origin)
 
 
+class Batch:
+    """What is sent inside `with app.batch()`, until it is published at the end of the block."""
+
+    __slots__ = ("_open", "_uncommitted", "app", "publications")
+
+    def __init__(self, app: object) -> None:
+        self.app = app
+        self.publications: list[Publication] = []
+        self._open = True
+        self._uncommitted: Callable[[], bool] | None = None
+
+    def close(self, uncommitted: Callable[[], bool] | None) -> None:
+        """Note that all is published, or will be as soon as `uncommitted` returns False."""
+        self._open = False
+        self._uncommitted = uncommitted
+
+    def unpublished(self) -> bool:
+        """Return whether the batch is still to be published; for ever, if its block raised."""
+        return self._open or (self._uncommitted is not None and self._uncommitted())
+
+
 class Sender:
     """Makes messages for one app under its settings."""
 
@@ -62,8 +84,7 @@ class Sender:
         body, content_type, encoding = self._body(task, args, kwargs, options)
         size = len(body)
         task_id = options.get("task_id") if options else None
-        if task_id is None:
-            task_id = new_id()
+        task_id = new_id() if task_id is None else _check_id(task_id)
         request = current.get()
         headers = Headers(task.name, task_id)
         headers.argsrepr = bounded_repr(tuple(args), size)
@@ -92,9 +113,16 @@ class Sender:
             raise EncodeError(
                 f"The arguments of {task.name} make a message of {len(payload):,} bytes; "
                 f"worker_max_message_bytes allows {self.conf.worker_max_message_bytes:,}. Store them (a file, a row) "
-                "and pass where they are."
+                f"and pass where they are.{caller_place()}"
             )
         return Publication(task_id, task.name, queue, payload, message.properties.priority or 0, due)
+
+    def ignores(self, task: Task, options: Mapping[str, Any]) -> bool:
+        """Return whether the call's result will not be stored."""
+        ignored = options.get("ignore_result") if options else None
+        if ignored is None:
+            ignored = task.ignore_result
+        return bool(self.conf.task_ignore_result if ignored is None else ignored)
 
     def _body(
         self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
@@ -129,26 +157,26 @@ class Sender:
         self, task: Task, message: Message, queue: str, options: Mapping[str, Any]
     ) -> tuple[str, float | None]:
         headers, properties = message.headers, message.properties
-        queue = options.get("queue") or queue
+        queue = _check_queue(options.get("queue")) or queue
         if options.get("priority") is not None:
             properties.priority = _check_priority(options["priority"])
         if options.get("ignore_result") is not None:
             headers.ignore_result = bool(options["ignore_result"])
         headers.shadow = options.get("shadow")
         if options.get("headers"):
-            message.custom = dict(options["headers"])
+            message.custom = _check_headers(options["headers"])
         limits = options.get("time_limit"), options.get("soft_time_limit")
         if limits != _NO_LIMITS:
             headers.timelimit = limits
         due = self._due(options.get("countdown"), options.get("eta"))
         if due is not None:
-            headers.eta = datetime.fromtimestamp(due, UTC).isoformat()
+            headers.eta = _iso(due, "eta" if options.get("countdown") is None else "countdown")
         expires = options.get("expires")
         if expires is None:
             expires = task.expires
         if expires is not None:
             until = self._moment(expires, "expires")
-            headers.expires = datetime.fromtimestamp(until, UTC).isoformat()
+            headers.expires = _iso(until, "expires")
             properties.expiration = str(max(0, int((until - time.time()) * 1000)))
         return queue, due
 
@@ -164,7 +192,7 @@ class Sender:
                 value = datetime.fromisoformat(value)
             except ValueError:
                 raise CallError(
-                    f"{option} is not a time: {value!r}. Pass a datetime or ISO 8601 text."
+                    f"{option} is not a time: {value!r}. Pass a datetime or ISO 8601 text.{caller_place()}"
                 ) from None
         if isinstance(value, datetime):
             if value.tzinfo is None:
@@ -176,15 +204,45 @@ class Sender:
 
 def _number(value: Any, option: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CallError(f"{option} must be a number of seconds, not {value!r}.")
+        raise CallError(f"{option} must be a number of seconds, not {value!r}.{caller_place()}")
     return float(value)
+
+
+def _iso(stamp: float, option: str) -> str:
+    """Return a unix time as ISO 8601 text."""
+    try:
+        return datetime.fromtimestamp(stamp, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise CallError(f"{option} leads to no date that there is.{caller_place()}") from None
+
+
+def _check_id(task_id: Any) -> str:
+    if isinstance(task_id, UUID):
+        return str(task_id)
+    if not isinstance(task_id, str) or not task_id:
+        raise CallError(f"task_id must be text that is not empty, not {task_id!r}.{caller_place()}")
+    return task_id
+
+
+def _check_queue(queue: Any) -> str | None:
+    if queue is not None and not isinstance(queue, str):
+        raise CallError(f"queue must be the name of a queue, not {queue!r}.{caller_place()}")
+    return queue
+
+
+def _check_headers(headers: Any) -> dict[str, Any]:
+    if not isinstance(headers, Mapping) or not all(isinstance(name, str) for name in headers):
+        raise CallError(f"headers must be a dict with text for names, not {headers!r}.{caller_place()}")
+    return dict(headers)
 
 
 def _check_priority(priority: Any) -> int:
     if priority is None:
         return 0
     if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= 9:
-        raise CallError(f"priority must be a whole number from 0 to 9 (higher runs first), not {priority!r}.")
+        raise CallError(
+            f"priority must be a whole number from 0 to 9 (higher runs first), not {priority!r}.{caller_place()}"
+        )
     return priority
 
 

@@ -164,6 +164,7 @@ class Task:
 
         `throw=True` raises what the task raises (default: `task_eager_propagates`).
         """
+        check_call(args, kwargs, {name: None for name in options if name != "throw"}, "apply()")
         return self.app.apply(self, args or (), kwargs or {}, options)
 
     def s(self, *args: Any, **kwargs: Any) -> Call:
@@ -203,9 +204,13 @@ class Task:
         """End this run and run the task again later: `raise self.retry(exc=error, countdown=60)`.
 
         After `countdown` seconds, at `eta`, or after `default_retry_delay`. `max_retries` and `args`/`kwargs` replace
-        the task's own for this time. Raises Retry (returns it with `throw=False`); after the last allowed retry it
-        raises `exc` or MaxRetriesExceededError. Called outside of a run it raises `exc` or Retry.
+        the task's own for this time, as do `queue` and `priority`. Raises Retry (returns it with `throw=False`);
+        after the last allowed retry it raises `exc` or MaxRetriesExceededError. Called outside of a run it raises
+        `exc` or Retry.
         """
+        if options:
+            known, others = option_table.RETRY, option_table.CALL | option_table.CALL_NOT_YET
+            option_table.refuse_unknown(options, known, others, "retry()", caller_place)
         request = self.request
         limit = self.max_retries if max_retries is None else max_retries
         if countdown is None and eta is None:

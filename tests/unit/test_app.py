@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -23,10 +24,12 @@ from celeriac.errors import (
     TaskTimeout,
     UnknownOption,
     WaitInTask,
+    WaitInTransaction,
 )
 from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.naming import DuplicateTaskNameWarning
+from celeriac.store import Record
 from celeriac.task import Task
 
 
@@ -135,15 +138,34 @@ def test_expires_is_an_absolute_time_and_a_ttl(app: Celeriac) -> None:
         {"priority": 10},
         {"priority": "high"},
         {"expires": "soon"},
+        {"countdown": 1e13},
+        {"countdown": float("nan")},
+        {"expires": float("inf")},
+        {"task_id": 77},
+        {"task_id": ""},
+        {"queue": 5},
+        {"headers": ["x"]},
+        {"headers": {7: "x"}},
     ],
 )
-def test_options_of_the_wrong_kind_are_refused(app: Celeriac, bad: dict[str, Any]) -> None:
+def test_options_of_the_wrong_kind_are_refused_where_they_are_given(
+    app: Celeriac, bad: dict[str, Any]
+) -> None:
     @app.task
     def job() -> None: ...
 
-    with pytest.raises(CallError, match=next(iter(bad))):
+    with pytest.raises(CallError, match=rf"^{next(iter(bad))} .* At \S*test_app.py:\d+$"):
         job.apply_async(**bad)
     assert waiting(app) == []
+
+
+def test_a_uuid_is_a_task_id(app: Celeriac) -> None:
+    @app.task
+    def job() -> None: ...
+
+    number = uuid4()
+    assert job.apply_async(task_id=number).id == str(number)
+    assert [message.headers.id for message in waiting(app)] == [str(number)]
 
 
 def test_args_must_be_a_sequence_and_kwargs_a_mapping(app: Celeriac) -> None:
@@ -166,6 +188,31 @@ def test_unknown_options_name_the_nearest_one(app: Celeriac) -> None:
         app.task(max_retires=3)(lambda: None)
     with pytest.raises(UnknownOption, match="this release"):
         job.apply_async(link=job.s())
+    with pytest.raises(UnknownOption, match=r"send_many\(\) has no option 'que'"):
+        app.send_many([(job, (), {}, {"que": "x"})])
+    with pytest.raises(UnknownOption, match=r"apply\(\) has no option 'que'"):
+        job.apply(que="x")
+
+
+def test_retry_refuses_what_it_would_not_heed(app: Celeriac) -> None:
+    @app.task(bind=True)
+    def job(self: Task, options: dict[str, Any]) -> None:
+        self.retry(countdown=0, **options)
+
+    with pytest.raises(UnknownOption, match="Did you mean 'queue'"):
+        job.apply(({"que": "x"},)).get()
+    with pytest.raises(UnknownOption, match=r"retry\(\) does not support the option 'expires'"):
+        job.apply(({"expires": 5},)).get()
+
+
+def test_the_decorator_called_with_a_function_takes_options(app: Celeriac) -> None:
+    assert app.task(lambda: None, name="shop.nothing", queue="quiet").queue == "quiet"
+    assert "shop.nothing" in app.tasks
+
+
+def test_packages_to_look_for_tasks_in_may_come_of_a_function(app: Celeriac) -> None:
+    app.autodiscover_tasks(lambda: ["celeriac"], related_name="states")
+    assert app.load_tasks() == ["celeriac.states"]
 
 
 @pytest.mark.parametrize(
@@ -239,6 +286,35 @@ def test_send_many_and_batch_publish_all_or_nothing(app: Celeriac) -> None:
             f.delay(7)
         assert app.broker.depths()["celery"].ready == 3
     assert app.broker.depths()["celery"].ready == 5
+
+
+def test_waiting_for_a_batch_that_is_not_sent_would_never_end(app: Celeriac) -> None:
+    @app.task
+    def f() -> None: ...
+
+    with app.batch():
+        inside = f.delay()
+        with pytest.raises(WaitInTransaction, match="batch"):
+            inside.get()
+    with pytest.raises(TaskTimeout):
+        inside.get(timeout=0.01)
+    with pytest.raises(ZeroDivisionError), app.batch():
+        lost = f.delay()
+        raise ZeroDivisionError
+    with pytest.raises(WaitInTransaction, match="not sent"):
+        lost.get()
+
+
+def test_a_batch_is_of_one_app(app: Celeriac) -> None:
+    other = Celeriac("other", broker="memory://other", set_as_current=False)
+    task = other.task(lambda: None)
+    with pytest.raises(ZeroDivisionError), app.batch():
+        task.delay()
+        raise ZeroDivisionError
+    assert other.broker.depths()["celery"].ready == 1
+    assert isinstance(other.broker, MemoryBroker)
+    other.broker.clear()
+    other.close()
 
 
 def test_routes_by_name_and_glob_give_way_to_attributes_and_options() -> None:
@@ -538,6 +614,47 @@ def test_get_times_out_refuses_inside_tasks_and_without_a_store(app: Celeriac) -
     bare = Celeriac("bare", broker="memory://bare", set_as_current=False)
     with pytest.raises(ImproperlyConfigured, match="result_backend"):
         bare.AsyncResult("x").get()
+
+
+def test_a_result_that_is_not_stored_is_not_waited_for(app: Celeriac) -> None:
+    @app.task(ignore_result=True)
+    def quiet() -> None: ...
+
+    @app.task
+    def loud() -> None: ...
+
+    assert quiet.delay().get() is None
+    assert asyncio.run(quiet.delay().aget()) is None
+    assert quiet.delay_on_commit().get() is None
+    assert loud.apply_async(ignore_result=True).get() is None
+    with pytest.raises(TaskTimeout):
+        quiet.apply_async(ignore_result=False).get(timeout=0.01)
+
+
+def test_a_handle_is_made_of_an_id_alone(app: Celeriac) -> None:
+    @app.task
+    def job() -> None: ...
+
+    sent = job.delay()
+    app.store.store([Record(sent.id, "SUCCESS", b"5")])  # type: ignore[union-attr]
+    assert AsyncResult(sent.id).get(timeout=1) == 5
+
+
+def test_coroutines_wait_without_blocking_the_loop(app: Celeriac) -> None:
+    @app.task
+    def job() -> None: ...
+
+    async def main() -> int:
+        sent = job.delay()
+        with pytest.raises(TaskTimeout, match=r"within 0\.01 s"):
+            await sent.aget(timeout=0.01)
+        waiting = asyncio.ensure_future(sent.aget())
+        await asyncio.sleep(0)
+        app.store.store([Record(sent.id, "SUCCESS", b"5")])  # type: ignore[union-attr]
+        return await asyncio.wait_for(waiting, 5)
+
+    assert asyncio.run(main()) == 5
+    assert asyncio.run(job.apply().aget()) is None
 
 
 def test_an_app_without_a_broker_says_so() -> None:
