@@ -1,0 +1,105 @@
+"""What the checks work with: records, a second process, patience."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+import pytest
+
+from celeriac import states
+from celeriac.store import Record, ResultStore
+
+T = TypeVar("T")
+MakeStore = Callable[..., ResultStore]
+
+#: What has to happen at once, happens within this time on a busy machine too.
+SOON = 5.0
+#: Longer than any check takes.
+LONG = 15.0
+
+TIMES = ("enqueued", "started", "finished")
+
+
+def record(state: str = states.SUCCESS, result: bytes = b"null", **fields: Any) -> Record:
+    """Return a record with an id of its own."""
+    fields.setdefault("id", str(uuid.uuid4()))
+    return Record(state=state, result=result, **fields)
+
+
+def full_record() -> Record:
+    """Return a record with something in every field."""
+    now = time.time()
+    return Record(
+        id=str(uuid.uuid4()),
+        state=states.FAILURE,
+        result='{"exc_type":"ValueError","exc_message":["ä → 😀"],"exc_module":"builtins"}'.encode(),
+        traceback='Traceback (most recent call last):\n  File "tasks.py"\nValueError: ä → 😀\n',
+        name="shop.tasks.pay",
+        args="(1, 'it''s', \"zwölf\")",
+        kwargs="{'to': 'a@example.com'}",
+        queue="ünï → q",
+        worker="celery@host",
+        retries=3,
+        losses=2,
+        enqueued=now - 10.25,
+        started=now - 5.125,
+        finished=now - 0.5,
+        root_id=str(uuid.uuid4()),
+        parent_id=str(uuid.uuid4()),
+        group_id=str(uuid.uuid4()),
+    )
+
+
+def assert_same(seen: Record, meant: Record) -> None:
+    """Compare two records; times may be rounded to the millisecond."""
+    for name in TIMES:
+        assert getattr(seen, name) == pytest.approx(getattr(meant, name), abs=0.001), name
+    blank = dict.fromkeys(TIMES)
+    assert msgspec.structs.replace(seen, **blank) == msgspec.structs.replace(meant, **blank)
+
+
+def start(make_store: MakeStore, work: Callable[[ResultStore], T]) -> "Future[T]":
+    """Run `work` in a thread with a store of its own, as another process would."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            store = make_store()
+            try:
+                result = work(store)
+            finally:
+                store.close()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def elsewhere(make_store: MakeStore, work: Callable[[ResultStore], T]) -> T:
+    """`start`, and wait for the result."""
+    return start(make_store, work).result(LONG)
+
+
+class Fixtures:
+    """What each check asks for."""
+
+    #: Whether other processes can reach the records.
+    shared: ClassVar[bool] = True
+
+    @pytest.fixture
+    def make_store(self) -> MakeStore:
+        """Return a function that opens the keeper; keyword arguments are settings. To be overridden."""
+        raise NotImplementedError("an exam needs a fixture `make_store`")
+
+    @pytest.fixture
+    def store(self, make_store: MakeStore) -> Iterator[ResultStore]:
+        store = make_store()
+        yield store
+        store.close()
