@@ -100,7 +100,8 @@ class Broker(ABC):
 
     Any method raises BrokerDown if the server cannot be reached in time, BrokerError for anything else. Producers'
     methods may be called from several threads; those with a `consumer` from one thread at a time for each
-    consumer. After a fork every process makes its own connections.
+    consumer, except that its supervisor may look (`held` with the number -1) and put back in its name meanwhile:
+    whichever settlement of a tag comes second is refused. After a fork every process makes its own connections.
     """
 
     #: Schemes of `broker_url` that this keeper answers to.

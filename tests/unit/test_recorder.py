@@ -1,13 +1,16 @@
 """The flight record: what a dead child leaves must tell what ran and what had run, wherever it was killed."""
 
+import mmap
 import os
+import random
+import time
 from pathlib import Path
 
 import pytest
 
 from celeriac.broker import Action, Publication, Settlement
 from celeriac.store import Record
-from celeriac.worker.recorder import RUN, STOP, Recorder
+from celeriac.worker.recorder import FREEZING, FROZEN, RUN, STOP, THAWED, Recorder
 
 
 @pytest.fixture
@@ -113,4 +116,104 @@ def test_supervisor_and_child_share_the_control_word(path: Path) -> None:
         os.sched_yield()
     recorder.stop()
     assert os.waitpid(pid, 0)[1] == 0
+    recorder.remove()
+
+
+def test_what_started_is_told_while_the_child_lives(path: Path) -> None:
+    recorder = Recorder.create(path, "c", "b", 3)
+    assert recorder.begin(0, 11, 5.0) == THAWED
+    recorder.begin(2, 13, 6.0)
+    first = recorder.finish(0, Settlement(11))
+    assert recorder.started() == {11, 13}
+    recorder.settled(first, 1)
+    assert recorder.started() == {13}
+    recorder.freeze = FREEZING
+    assert recorder.begin(1, 12, 7.0) == FREEZING
+    assert recorder.started() == {
+        12,
+        13,
+    }  # it has not, but the supervisor cannot know: it is left with the child
+    recorder.clear(1)
+    recorder.freeze = FROZEN
+    assert (recorder.freeze, recorder.begin(1, 12, 7.0)) == (FROZEN, FROZEN)
+    recorder.freeze = THAWED
+    assert recorder.begin(1, 12, 7.0) == THAWED
+    recorder.remove()
+
+
+def test_the_fetcher_s_last_turn(path: Path) -> None:
+    recorder = Recorder.create(path, "c", "b", 1)
+    assert recorder.last_turn == 0.0
+    recorder.turned(123.25)
+    assert recorder.last_turn == 123.25
+    recorder.turned(0.0)
+    assert recorder.last_turn == 0.0
+    recorder.remove()
+
+
+TOTAL = 100_000
+#: What has become of each delivery: where in the shared memory its byte is, by tag.
+RAN, SETTLED, BACK = 0, TOTAL, 2 * TOTAL
+
+
+def be_a_child(recorder: Recorder, fates: mmap.mmap) -> None:
+    """Start, end and settle one delivery after another, as a thread of a pool and its fetcher do."""
+    unsettled: list[int] = []
+    for tag in range(1, TOTAL):
+        while recorder.begin(0, tag, 1.0):
+            recorder.clear(0)
+            while recorder.freeze != FROZEN:
+                os.sched_yield()
+            recorder.freeze = THAWED
+            if fates[BACK + tag]:  # as the broker says
+                break
+        if not fates[BACK + tag]:
+            fates[RAN + tag] = 1
+            position = recorder.finish(0, Settlement(tag))
+            unsettled.append(tag)
+            if tag % 8 == 0:
+                for done in unsettled:
+                    fates[SETTLED + done] = 1
+                recorder.settled(position, len(unsettled))
+                unsettled.clear()
+        recorder.clear(0)
+
+
+def test_nothing_is_both_put_back_and_run_whenever_the_supervisor_looks(path: Path) -> None:
+    recorder = Recorder.create(path, "c", "b", 1)
+    fates = mmap.mmap(-1, 3 * TOTAL)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            be_a_child(recorder, fates)
+        finally:
+            os._exit(0)
+    chance = random.Random(3)
+    looks = back = unclear = 0
+    while not os.waitpid(pid, os.WNOHANG)[0]:
+        if recorder.freeze != THAWED:
+            continue
+        time.sleep(chance.random() * 0.001)
+        recorder.freeze = FREEZING
+        os.sched_yield()  # where the supervisor asks the broker
+        front = max((tag for tag, _ in recorder.running()), default=1)
+        held = [
+            tag
+            for tag in range(max(front - 60, 1), min(front + 12, TOTAL))
+            if not (fates[SETTLED + tag] or fates[BACK + tag])
+        ]
+        try:
+            started = recorder.started()
+        except ValueError:
+            unclear += 1
+        else:
+            for tag in held:
+                if tag not in started and not fates[SETTLED + tag]:
+                    fates[BACK + tag] = 1
+                    back += 1
+        looks += 1
+        recorder.freeze = FROZEN
+    wrong = [tag for tag in range(1, TOTAL) if fates[RAN + tag] + fates[BACK + tag] != 1]
+    assert not wrong, f"{len(wrong)} of {TOTAL}: {wrong[:10]}"
+    assert looks > 15 and back > 15 and unclear < looks / 4, (looks, back, unclear)
     recorder.remove()

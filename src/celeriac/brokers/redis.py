@@ -142,7 +142,8 @@ class RedisBroker(Broker):
         if reply == -1:
             raise self._lease_lost(consumer)
         deliveries = values.held(reply)
-        self._remember(consumer, deliveries)
+        if seq >= 0:  # else a supervisor looks, who does not know what its child settles
+            self._held[consumer] = {delivery.tag for delivery in deliveries}
         return deliveries
 
     def _remember(self, consumer: str, deliveries: Sequence[Delivery]) -> None:
@@ -165,7 +166,7 @@ class RedisBroker(Broker):
         """Settle what is only done, the short way: all at once, where all or none must be held.
 
         That is so for distinct tags which this object handed out and did not settle: messages leave a consumer by its
-        own settlements or, all together, with its lease.
+        own settlements or, all together, with its lease. (What a supervisor puts back in its name was never run.)
         """
         tags = [settlement.tag for settlement in settlements]
         distinct = set(tags)

@@ -17,7 +17,7 @@ from celeriac.message.message import Message
 from celeriac.store import ResultStore
 from celeriac.waker import Waker
 from celeriac.worker.pool import Finished, Pool
-from celeriac.worker.recorder import STOP, Recorder
+from celeriac.worker.recorder import FREEZING, STOP, Recorder
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -99,6 +99,9 @@ class Fetcher:
         return self.stopping and not self.held and not self.unsettled and self.pool.idle
 
     def _turn(self) -> None:
+        self.recorder.turned(time.monotonic())
+        if self.recorder.freeze and not self._thaw():
+            return
         if self._away:
             self._reconcile()
         self.waker.clear()
@@ -126,7 +129,10 @@ class Fetcher:
         elif hungry:
             pool.fetcher_sleeps = 1
             if not pool.outbox:
-                seconds = _IDLE if pool.inbox.empty() else _LONG
+                seconds = _LONG
+                if pool.at_rest:
+                    seconds = _IDLE
+                    self.recorder.turned(0.0)
                 self.broker.wait(self.queues, seconds, self.waker.fileno())
             pool.fetcher_sleeps = 0
         else:
@@ -168,6 +174,8 @@ class Fetcher:
     def _claim(self, wanted: int) -> int:
         self.seq += 1
         deliveries = self.broker.claim(self.consumer, self.queues, wanted, self.seq)
+        if self.recorder.freeze:
+            return len(deliveries)  # they may have gone back already: `_thaw` asks the broker
         for delivery in deliveries:
             self._take(delivery)
         return len(deliveries)
@@ -333,6 +341,18 @@ class Fetcher:
         for delivery in deliveries:
             if delivery.tag not in self.held:
                 self._take(delivery)
+
+    def _thaw(self) -> bool:
+        """The supervisor has given back what had not started: find out what that was. Return whether it was through."""
+        if self.recorder.freeze == FREEZING:
+            self.waker.clear()
+            if self.recorder.freeze == FREEZING:
+                self.waker.wait(_LONGEST_PAUSE)
+            return False
+        if not self.lease_lost:
+            self._reconcile()
+        self.pool.thaw()
+        return True
 
     def _lost_lease(self) -> None:
         """Others have what we held. Run nothing more of it; the supervisor starts a new child in this one's place."""

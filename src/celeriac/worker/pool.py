@@ -19,10 +19,12 @@ from celeriac import states
 from celeriac.broker import Action, Settlement
 from celeriac.execute import Executor, Outcome, Run
 from celeriac.waker import Waker
-from celeriac.worker.recorder import Recorder
+from celeriac.worker.recorder import THAWED, Recorder
 from celeriac.worker.report import report, task_logger
 
 logger = logging.getLogger("celeriac.worker")
+
+_THAW_LOOK = 1.0  # seconds between two pokes of the fetcher while it has not thawed
 
 
 class Finished(Struct):
@@ -58,6 +60,7 @@ class Pool:
         self.busy = 0.0
         self.count = 0
         self._lock = threading.Lock()
+        self._thaw = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._free_slots = deque(range(threads, threads + coroutines))
         self._waiting: deque[Run] = deque()
@@ -81,7 +84,9 @@ class Pool:
         """Run one delivery from begin to outbox."""
         now = time.monotonic()
         self.since[number] = now
-        self.recorder.begin(number, run.tag, now)
+        if (self.recorder.begin(number, run.tag, now) or run.void) and not self._await_thaw(run, number):
+            self.since[number] = 0.0
+            return
         if run.task is not None and (self._at_most_once or run.task.acks_late is False):
             self._settle_early(run)
             if run.void:
@@ -126,6 +131,30 @@ class Pool:
         accepted.wait()
         self.recorder.clear(slot)
 
+    # -- frozen by the supervisor: see worker.stuck
+
+    def _await_thaw(self, run: Run, slot: int) -> bool:
+        """Wait, out of the slot, until the fetcher has thawed; return whether `run` is still ours and begun."""
+        recorder = self.recorder
+        while True:
+            recorder.clear(slot)
+            with self._thaw:
+                while recorder.freeze:
+                    self.waker.poke()
+                    self._thaw.wait(_THAW_LOOK)
+            if run.void:
+                return False
+            if not recorder.begin(slot, run.tag, time.monotonic()) and not run.void:
+                return True
+
+    def thaw(self) -> None:
+        """Let tasks start again. What is not ours any more has been made void."""
+        with self._thaw:
+            self.recorder.freeze = THAWED
+            self._thaw.notify_all()
+
+    # -- at most once, and STARTED
+
     def _settle_early(self, run: Run) -> None:
         """At most once: the delivery ends before the function is called; void if it was not ours any more."""
         accepted = threading.Event()
@@ -152,6 +181,11 @@ class Pool:
             loop.call_soon_threadsafe(self._start_coroutines)
         else:
             self.inbox.put(run)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is at hand that has not started."""
+        return self.inbox.empty() and not self._waiting
 
     @property
     def coroutines_wait(self) -> bool:
@@ -196,7 +230,11 @@ class Pool:
             task.add_done_callback(self._coroutines.discard)
 
     async def _run_coroutine(self, run: Run, slot: int) -> None:
-        self.recorder.begin(slot, run.tag, time.monotonic())
+        ours = not (self.recorder.begin(slot, run.tag, time.monotonic()) or run.void)
+        if not ours and not await asyncio.to_thread(self._await_thaw, run, slot):
+            self._free_slots.append(slot)
+            self._start_coroutines()
+            return
         if self._at_most_once or (run.task is not None and run.task.acks_late is False):
             await asyncio.to_thread(self._settle_early, run)
         if run.void:

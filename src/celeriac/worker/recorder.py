@@ -5,10 +5,15 @@ by the next start on this host when both are. What it says decides what runs aga
 in the ring of outcomes. Whoever has the file open holds its lock, so that a file whose lock is free belongs
 to nobody alive.
 
-Layout, little endian: a head of 512 bytes (magic, control word, ready flag, ring positions, counts, names), one
-slot of 32 bytes for each task that can run at a time (tag, start, deadline), then the ring: entries of a 4-byte
-length and an encoded `Settlement`, or just its tag where there is no more to it. Positions count bytes since the
-beginning; they are written after what they point at.
+Layout, little endian: a head of 512 bytes (magic, control word, ready flag, ring positions, counts, freeze, time of the
+fetcher's last turn, names), one slot of 32 bytes for each task that can run at a time (tag, start, deadline), then the
+ring: entries of a 4-byte length and an encoded `Settlement`, or just its tag where there is no more to it. Positions
+count bytes since the beginning; they are written after what they point at, and in one piece, for they are read while
+the child lives too (`started`).
+
+Freeze: while that word is not 0 nothing starts. The supervisor sets it before it looks into the slots, the child reads
+it after it has written its slot, so what the supervisor sees in no slot has not started and will not. Only the
+child ends a freeze, and only a FROZEN one. See `stuck`.
 """
 
 import fcntl
@@ -27,14 +32,29 @@ _SLOT = 32
 _RING = 512 * 1024
 _SKIP = 0xFFFFFFFF
 
-_CONTROL, _READY, _HEAD_POS, _TAIL_POS, _SLOTS, _PID, _DONE = 8, 16, 24, 32, 40, 48, 56
+_CONTROL, _READY, _HEAD_POS, _TAIL_POS, _SLOTS, _PID, _DONE, _FREEZE, _TURNED = (
+    8,
+    16,
+    24,
+    32,
+    40,
+    48,
+    56,
+    64,
+    72,
+)
 _NAMES = 128
+#: The same, counted in words.
+_HEAD_WORD, _TAIL_WORD, _FREEZE_WORD = _HEAD_POS // 8, _TAIL_POS // 8, _FREEZE // 8
 
 _word = struct.Struct("<q")
 _length = struct.Struct("<I")
 _slot = struct.Struct("<qdd")
+_time = struct.Struct("<d")
 
 RUN, STOP = 0, 1
+#: Nothing in the way; the supervisor looks what has not started and gives it back; it has done so.
+THAWED, FREEZING, FROZEN = 0, 1, 2
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Settlement).decode
@@ -47,6 +67,8 @@ class Recorder:
         self.path = path
         self._fd = fd
         self._memory = memory
+        # Unlike `struct`, which clears and then writes byte by byte, this changes a word at once.
+        self._words = memoryview(memory)[:_HEAD].cast("q")
         self.slots = self._get(_SLOTS)
         self._ring = _HEAD + self.slots * _SLOT
         self._head = self._get(_HEAD_POS)
@@ -80,7 +102,7 @@ class Recorder:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             memory = mmap.mmap(fd, 0)
-            if memory[:8] != _MAGIC:
+            if memory[:8] != _MAGIC or len(memory) < _HEAD:
                 raise ValueError
             found = cls(path, fd, memory)
             if len(memory) != found._ring + _RING:
@@ -96,9 +118,13 @@ class Recorder:
 
     # -- written by the child
 
-    def begin(self, slot: int, tag: int, now: float, deadline: float = 0.0) -> None:
-        """Note that `slot` starts on the delivery `tag`. Times are of the monotonic clock."""
+    def begin(self, slot: int, tag: int, now: float, deadline: float = 0.0) -> int:
+        """Note that `slot` starts on the delivery `tag`, and return `freeze`: unless that is 0, it must not start.
+
+        Times are of the monotonic clock.
+        """
         _slot.pack_into(self._memory, _HEAD + slot * _SLOT, tag, now, deadline)
+        return self._memory[_FREEZE]
 
     def finish(self, slot: int, settlement: Settlement) -> int:
         """Note how the delivery in `slot` ended; return the ring's position after it, 0 if it does not fit.
@@ -124,7 +150,7 @@ class Recorder:
         _length.pack_into(self._memory, start, size - 4)
         self._memory[start + 4 : start + size] = data
         self._head = head = head + size
-        _word.pack_into(self._memory, _HEAD_POS, head)
+        self._words[_HEAD_WORD] = head
         _word.pack_into(self._memory, _HEAD + slot * _SLOT, 0)
         return head
 
@@ -136,13 +162,17 @@ class Recorder:
         """Forget the outcomes up to `position`; `count` is for the statistics."""
         if position:
             self._tail = position
-            _word.pack_into(self._memory, _TAIL_POS, position)
+            self._words[_TAIL_WORD] = position
         _word.pack_into(self._memory, _DONE, self._get(_DONE) + count)
 
     def set_ready(self) -> None:
         """Tell the supervisor that this child is at work."""
         _word.pack_into(self._memory, _PID, os.getpid())
         _word.pack_into(self._memory, _READY, 1)
+
+    def turned(self, now: float) -> None:
+        """Note that the fetcher moves; 0.0: that it rests, and nothing waits to be started."""
+        _time.pack_into(self._memory, _TURNED, now)
 
     # -- between both
 
@@ -164,6 +194,30 @@ class Recorder:
     def done(self) -> int:
         """How many deliveries the child has settled."""
         return self._get(_DONE)
+
+    @property
+    def freeze(self) -> int:
+        """THAWED, FREEZING or FROZEN."""
+        return self._get(_FREEZE)
+
+    @freeze.setter
+    def freeze(self, value: int) -> None:
+        self._words[_FREEZE_WORD] = value
+
+    @property
+    def last_turn(self) -> float:
+        """When the fetcher moved last, on the monotonic clock; 0.0 while it rests."""
+        moment: float = _time.unpack_from(self._memory, _TURNED)[0]
+        return moment
+
+    def started(self) -> set[int]:
+        """Return the tags of what has started and may not be settled, the child being alive or not.
+
+        Raises ValueError where the child was writing too fast for this.
+        """
+        # In this order: a task that ends meanwhile is in the ring before it leaves its slot.
+        running = {tag for tag, _ in self.running()}
+        return running | {settlement.tag for settlement in self.outcomes()}
 
     # -- read when the child is dead
 
@@ -199,6 +253,7 @@ class Recorder:
 
     def close(self) -> None:
         """Let go of the file; it stays."""
+        self._words.release()
         self._memory.close()
         os.close(self._fd)
 

@@ -24,6 +24,7 @@ from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
+from celeriac.worker.stuck import StuckChildren
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -64,6 +65,7 @@ class Supervisor:
         self.caretaker = Caretaker(
             app.broker, app.store, self.recovery, records, self.own, self.lease, self._consumers
         )
+        self.stuck = StuckChildren(app.broker)
         self.outage = Outage()
         self.children: list[Child] = []
         self.dead: list[tuple[Recorder, str, bool]] = []
@@ -174,6 +176,7 @@ class Supervisor:
             if not pid:
                 continue
             self.children.remove(child)
+            self.stuck.forget(child.recorder)
             child.waker.close()
             child.notice.close()
             cause = describe_death(status)
@@ -214,6 +217,11 @@ class Supervisor:
             for child in self.children:
                 if child.recorder.consumer in lost:
                     child.waker.poke()
+        if now >= self.stuck.next and not self.caretaker.trouble:
+            try:
+                self.stuck.look(self.children)
+            except BrokerError as error:
+                self.caretaker.met(error)
         self.outage.look([self.caretaker.trouble, *(child.notice.read() for child in self.children)])
         if not self.announced and not self.start_at and all(child.recorder.ready for child in self.children):
             self.announced = True
@@ -223,6 +231,8 @@ class Supervisor:
 
     def _sleep(self) -> None:
         times = [self.caretaker.next, *self.start_at.values()]
+        if self.children and not self.caretaker.trouble:
+            times.append(self.stuck.next)
         times += [moment for moment in (self.kill_at, self.outage.next) if moment is not None]
         if self.dead:
             times.append(time.monotonic() + 0.5)

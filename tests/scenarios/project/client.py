@@ -71,6 +71,12 @@ def send(task: str, calls: list[list[Any]], options: dict[str, Any]) -> list[str
         return [app.tasks[task].apply_async(args, **options).id for args in calls]
 
 
+def send_mixed(calls: list[list[Any]]) -> list[str]:
+    """Send calls of several tasks in one batch; return the ids."""
+    with app.batch():
+        return [app.tasks[task].apply_async(args).id for task, args in calls]
+
+
 def delay(task: str, args: list[Any]) -> dict[str, Any]:
     """Call `delay`; return the id or the error, and how long it took."""
     start = time.monotonic()
@@ -139,7 +145,9 @@ def records(ids: list[str]) -> list[dict[str, Any] | None]:
     ]
 
 
-OPERATIONS = {f.__name__: f for f in (send, delay, put, begin, finish, depths, dead_letters, records)}
+OPERATIONS = {
+    f.__name__: f for f in (send, send_mixed, delay, put, begin, finish, depths, dead_letters, records)
+}
 
 print(json.dumps({"ready": True}), flush=True)
 for line in sys.stdin:

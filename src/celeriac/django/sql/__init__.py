@@ -16,6 +16,7 @@ _MACROS = {
         "in_names": "IN (SELECT value FROM json_each(%s))",
         "length": "length",
         "begin_of": "substr",
+        "and_lock": "",
     },
     "postgresql": {
         "now": "extract(epoch FROM clock_timestamp())::float8",
@@ -23,6 +24,7 @@ _MACROS = {
         "in_names": "= ANY(%b::text[])",
         "length": "octet_length",
         "begin_of": "substring",
+        "and_lock": "ORDER BY id FOR UPDATE",
     },
 }
 

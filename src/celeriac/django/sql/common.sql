@@ -7,8 +7,9 @@
 -- celeriac_consumer: name, deadline (unix time by the database's clock), seq (number of the last claim).
 -- celeriac_taskresult: see models.TaskResult; the order of its columns here is that of store.COLUMNS.
 --
--- {now} is the database's clock; {in_ids} and {in_names} compare with a set given as one parameter. States stand here as literals, because only
--- then can a partial index be chosen.
+-- {now} is the database's clock; {in_ids} and {in_names} compare with a set given as one parameter;
+-- {and_lock} keeps rows for this transaction, where a transaction does not keep the whole database. States stand here
+-- as literals, because only then can a partial index be chosen.
 
 -- name: register
 -- name, lease
@@ -70,8 +71,8 @@ SELECT EXISTS (SELECT 1 FROM celeriac_message WHERE state = 0 AND queue {in_name
     (SELECT min(moment) FROM celeriac_message WHERE state = 1) - {now}
 
 -- name: settleable
--- ids, consumer
-SELECT id FROM celeriac_message WHERE id {in_ids} AND state = 2 AND consumer = %s
+-- ids, consumer; who settles one of them in the same name at the same time waits, and finds it gone
+SELECT id FROM celeriac_message WHERE id {in_ids} AND state = 2 AND consumer = %s {and_lock}
 
 -- name: delete_held
 -- ids, consumer

@@ -1,0 +1,90 @@
+"""A task that lets no other thread of its process run: what was claimed behind it runs in the other child, once."""
+
+import os
+import signal
+
+import pytest
+
+from tests.scenarios.conftest import MakeProject
+from tests.scenarios.harness import Project, account, kill, until
+
+HOLD = 6.0
+MANY = 200
+
+
+@pytest.fixture(params=["sqlite", "redis", "postgres"])
+def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
+    """A project whose children take all there is, on each broker."""
+    return make_project(request.param, worker_prefetch_multiplier=MANY * 2)
+
+
+def send_all(project: Project) -> tuple[list[str], list[str]]:
+    """Send, in one transaction, a task that keeps the lock and many short ones; return all ids and the short keys."""
+    keys = [f"short-{n}" for n in range(MANY)]
+    ids = project.client.ask(
+        "send_mixed",
+        calls=[["jobs.tasks.hold", ["held", HOLD]], *(["jobs.tasks.work", [key]] for key in keys)],
+    )
+    return ids, keys
+
+
+def test_short_tasks_behind_one_that_keeps_the_lock_run_elsewhere(project: Project) -> None:
+    with project.working("-n", "one") as worker:
+        ids, keys = send_all(project)
+        first = project.journal.wait_started("held")
+        project.journal.wait_done(keys)
+        last = max(run.end or 0.0 for run in project.journal.runs() if run.key in keys)
+        print(f"the short ones were done {last - first.start:.2f} s after the long one's start")
+        assert last - first.start < HOLD / 2
+        assert not [run for run in project.journal.runs() if run.key in keys and run.pid == first.pid]
+        assert worker.said("jobs.tasks.hold", f"{MANY} messages behind it go back")
+        project.client.wait_empty()
+        # The child has come back to life and takes part again.
+        again = [f"again-{n}" for n in range(4)]
+        ids += project.client.send("work", [[key, 0.5] for key in again])
+        project.client.wait_empty()
+        assert first.pid in {run.pid for key in again for run in project.journal.of(key)}
+    account(project.journal, ["held", *keys, *again])
+    assert [(record["state"], record["losses"]) for record in project.client.records(ids)] == [
+        ("SUCCESS", 0)
+    ] * len(ids)
+
+
+def test_the_stuck_child_is_killed_in_the_midst(project: Project) -> None:
+    with project.working("-n", "one") as worker:
+        ids, keys = send_all(project)
+        first = project.journal.wait_started("held")
+        worker.wait_said("go back to their queues")
+        killed = kill(first.pid)
+        project.journal.wait_done([*keys, "held"])
+        project.client.wait_empty()
+    hit = account(project.journal, ["held", *keys], [killed], slots=1)
+    assert [run.key for run in hit] == ["held"]
+    losses = {record["losses"] for record in project.client.records(ids[1:])}
+    assert losses == {0}
+    assert project.client.records(ids[:1])[0]["losses"] == 1
+
+
+def test_a_child_that_is_stopped_and_goes_on_runs_nothing_that_went_back(project: Project) -> None:
+    """At any moment of its life, not only where a task keeps the lock."""
+    keys = list(range(1500))
+    with project.working("-n", "one") as worker:
+        ids = project.client.send("work", [[key, 0.002] for key in keys])
+        for part in (100, 400, 700):
+            project.journal.wait_count(part)
+            busy = next(run.pid for run in reversed(project.journal.runs()))
+            os.kill(busy, signal.SIGSTOP)
+            told = len(worker.said("go back to their queues"))
+            try:
+                until(
+                    lambda told=told: (
+                        len(worker.said("go back to their queues")) > told
+                        or len(project.journal.done()) >= len(keys) - 1
+                    ),
+                    "its messages go back",
+                )
+            finally:
+                os.kill(busy, signal.SIGCONT)
+        project.client.wait_empty()
+    account(project.journal, keys)
+    assert {record["losses"] for record in project.client.records(ids)} == {0}
