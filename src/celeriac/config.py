@@ -390,7 +390,12 @@ def _convert(name: str, value: Any, source: str) -> Any:
     except msgspec.ValidationError as error:
         # Where several URLs stand instead of one, their passwords are not for logs.
         shown = re.sub(r"(://[^:@/\s]*:)[^@\s]*@", r"\1***@", repr(value))
-        raise ImproperlyConfigured(f"{source} = {shown}: {error}.") from None
+        raise ImproperlyConfigured(f"{source} = {shown}: {_worded(error)}.") from None
+
+
+def _worded(error: Exception) -> str:
+    """Return what is wrong with a value as Python names it: msgspec's words are JSON's."""
+    return str(error).replace("null", "None")
 
 
 def refuse(errors: list[str]) -> None:

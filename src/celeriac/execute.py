@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from celeriac import states
+from celeriac.arguments import bounded_repr
 from celeriac.broker import Action, Publication, Settlement
 from celeriac.config import Settings
 from celeriac.context import Request, current
@@ -248,20 +249,21 @@ class Executor:
             message.headers,
             retries=(message.headers.retries or 0) + 1,
             eta=datetime.fromtimestamp(due, UTC).isoformat(),
-            parent_id=message.headers.id,
+            parent_id=message.headers.parent_id or message.headers.id,
         )
         body = message.body
         if args is not None or kwargs is not None:
             request: Request = run.request  # type: ignore[assignment]
-            changed = [
-                list(request.args if args is None else args),
-                request.kwargs if kwargs is None else kwargs,
-                request.embed,
-            ]
+            args = request.args if args is None else args
+            kwargs = request.kwargs if kwargs is None else kwargs
             try:
-                body = serializers.by_content_type[message.content_type].dumps(changed)
+                body = serializers.by_content_type[message.content_type].dumps(
+                    [list(args), kwargs, request.embed]
+                )
             except EncodeError as error:
                 return Outcome(states.FAILURE, failure_json(error), format_traceback(error), error)
+            headers.argsrepr = bounded_repr(tuple(args), len(body))
+            headers.kwargsrepr = bounded_repr(kwargs, len(body))
         queue = options.get("queue") or run.queue
         priority = options.get("priority", message.properties.priority) or 0
         properties = msgspec.structs.replace(

@@ -298,6 +298,10 @@ class TestTaskPage:
         for word in ("_save", "deletelink", "historylink", '<input type="text" name="state"'):
             assert word not in html
 
+    def test_a_retried_task_was_not_started_by_itself(self, boss: Client, store: DatabaseStore) -> None:
+        store.store([record(states.SUCCESS, id="again", root_id="again", parent_id="again")])
+        assert f"{TASKS}?q=again" not in page(boss, self.url(TaskResult.objects.get()))
+
     def test_results_are_indented(self, boss: Client, store: DatabaseStore) -> None:
         store.store([record(result=b'{"a":[1,2]}')])
         assert "{\n  &quot;a&quot;: [\n    1," in page(boss, self.url(TaskResult.objects.get()))

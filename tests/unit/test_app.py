@@ -592,8 +592,26 @@ class TestRetry:
                 self.retry(args=(n + 1,), countdown=0, throw=False)
             return n
 
-        assert job.apply((1,)).get() == 3
+        result = job.apply((1,))
+        assert result.get() == 3
         assert seen == [1, 2, 3]
+        assert result.record is not None
+        assert (result.record.args, result.record.kwargs) == ("(3,)", "{}")
+
+    def test_it_stays_the_child_of_who_sent_it(self, app: Celeriac) -> None:
+        @app.task(bind=True)
+        def child(self: Task) -> None:
+            if not self.request.retries:
+                self.retry(countdown=0)
+
+        @app.task(bind=True)
+        def parent(self: Task) -> list[str | None]:
+            record = child.apply().record
+            assert record is not None
+            return [record.parent_id, record.root_id, self.request.id]
+
+        by, root, sender = parent.apply().get()
+        assert by == root == sender
 
 
 def test_get_times_out_refuses_inside_tasks_and_without_a_store(app: Celeriac) -> None:

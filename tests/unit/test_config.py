@@ -178,6 +178,7 @@ class TestValues:
         ("name", "given", "said"),
         [
             ("worker_concurrency", -1, "-1: Expected `int` >= 0."),
+            ("worker_concurrency", "many", "'many': Expected `int | None`, got `str`."),
             ("worker_prefetch_multiplier", -1, "-1: Expected `int` >= 0."),
             ("worker_async_concurrency", 0, "0: Expected `int` >= 1."),
             ("worker_max_message_bytes", 0, "0: Expected `int` >= 1."),

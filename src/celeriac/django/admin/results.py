@@ -52,7 +52,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     list_display_links = ("task",)
     list_filter = (StateFilter, NameFilter, QueueFilter, WorkerFilter, Before)
     search_fields = ("task_id",)
-    search_help_text = "A task id, or how a name begins or what it contains."
+    search_help_text = "A task id, or a part of a task's name."
     fieldsets = (
         (None, {"fields": ("badge", "name", "task_id", "arguments_in_full", "queue", "worker", "tries")}),
         ("When", {"fields": ("enqueued", "started", "ended", "waited", "ran")}),
@@ -160,7 +160,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description="started by")
     def parent(self, row: TaskResult) -> str:
-        return _link(row.parent_id)
+        return looks.NOTHING if row.parent_id == row.task_id else _link(row.parent_id)
 
     @admin.display(description="first task")
     def root(self, row: TaskResult) -> str:
