@@ -268,6 +268,21 @@ class PostgresServer(_Server):
         ]
         return subprocess.run(words, check=False, timeout=10).returncode == 0
 
+    def freeze(self) -> None:
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        """Signal all processes: each of the server's backends has a process group of its own."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        postmaster = self._process.pid
+        backends = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for pid in (postmaster, *map(int, backends)):
+            os.kill(pid, number)
+
     def dsn(self, database: str = "postgres") -> str:
         """Return the words for psycopg or libpq."""
         return f"host={self.host} port={self.port} user=postgres dbname={database}"

@@ -18,6 +18,7 @@ from celeriac.errors import BrokerDown, StoreError
 from celeriac.message.message import new_id
 from celeriac.store import Record
 from tests.django import databases
+from tests.proxy import Proxy
 from tests.servers import PostgresServer, ServerMissing
 
 pytestmark = pytest.mark.postgres
@@ -84,6 +85,78 @@ def test_down(server: PostgresServer, fragile: DatabaseBroker) -> None:
     assert len(fragile.claim("me", ["celery"], 1, 1)) == 1
     store.store([Record("1", "SUCCESS")])
     assert store.fetch(["1"])
+
+
+def test_frozen(server: PostgresServer, fragile: DatabaseBroker) -> None:
+    """Nobody answers, and the client library would wait for ever."""
+    fragile.publish([message()], 2)
+    fragile.register("me", 60)
+    raw = connections["fragile"].connection
+    server.freeze()
+    try:
+        began = time.monotonic()
+        with pytest.raises(
+            BrokerDown, match=r"no answer within 1\.0 s\. The task shop\.tasks\.add may"
+        ) as caught:
+            fragile.publish([message()], 1)
+        assert 0.8 < time.monotonic() - began < 1.5
+        assert caught.value.maybe_queued
+        began = time.monotonic()
+        # Two seconds are the least that libpq gives a connect.
+        with pytest.raises(BrokerDown, match="was NOT queued"):
+            fragile.publish([message()], 1)
+        assert time.monotonic() - began < 2.5
+        for call in (
+            lambda: fragile.claim("me", ["celery"], 1, 1),
+            lambda: fragile.renew(["me"], 1),
+            lambda: fragile.wait(["celery"], 1, 0),
+        ):
+            began = time.monotonic()
+            with pytest.raises(BrokerDown):
+                call()
+            assert time.monotonic() - began < 6
+    finally:
+        server.thaw()
+    assert raw.closed
+    fragile.publish([message()], 2)
+    assert fragile.renew(["me"], 60) == set()
+    assert len(fragile.claim("me", ["celery"], 9, 1)) >= 2
+    # The project's own statements have the project's own patience.
+    with connections["fragile"].cursor() as cursor:
+        assert "wait" not in vars(connections["fragile"].connection)
+        assert "connect_timeout" not in connections["fragile"].settings_dict["OPTIONS"]
+        cursor.execute("SELECT 1")
+
+
+def test_a_connection_that_was_idle_is_tried_first(server: PostgresServer) -> None:
+    with Proxy(server.port) as proxy:
+        databases.add("behind", server.django() | {"HOST": "127.0.0.1", "PORT": str(proxy.port)})
+        broker = DatabaseBroker("django://behind")
+        broker.publish([message()], 2)
+        assert proxy.fail("silent") == 1
+        proxy.heal()
+        broker._session._thread.used -= 60  # as if so much time had passed
+        began = time.monotonic()
+        broker.publish([message()], 2)
+        assert time.monotonic() - began < 1.9
+        broker.close()
+        databases.remove("behind")
+
+
+def test_a_connect_has_the_projects_patience_where_it_has_one(
+    fragile: DatabaseBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = connections["fragile"]
+    asked = []
+
+    def note() -> None:
+        asked.append(connection.settings_dict["OPTIONS"].get("connect_timeout"))
+
+    monkeypatch.setattr(connection, "ensure_connection", note)
+    fragile._session._open(connection, 5.0)
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"connect_timeout": 30})
+    fragile._session._open(connection, 5.0)
+    assert asked == [5, 30]
 
 
 def test_killed_while_somebody_waits(server: PostgresServer, fragile: DatabaseBroker) -> None:

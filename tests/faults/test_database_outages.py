@@ -1,13 +1,10 @@
 """The database broker under faults: SQLite locked by another program, PostgreSQL killed, cut and frozen, under load."""
 
-import os
-import signal
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -120,15 +117,6 @@ def begin_load(project: Project, seconds: float) -> None:
     project.journal.wait_count(50)
 
 
-def signal_all(server: PostgresServer, number: signal.Signals) -> None:
-    """Signal all processes of a server: each of its backends has a process group of its own."""
-    assert server._process is not None
-    postmaster = server._process.pid
-    backends = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-    for pid in (postmaster, *map(int, backends)):
-        os.kill(pid, number)
-
-
 def check(project: Project, sent: Sent) -> None:
     """Account for everything once the queues are empty."""
     assert len(sent.accepted) > 50
@@ -142,6 +130,106 @@ def check(project: Project, sent: Sent) -> None:
         f"{len(sent.accepted)} accepted and done once, {len(sent.refused)} refused, "
         f"{len(sent.maybe)} unsure of which {len(maybe)} ran; the longest delay() took {sent.longest:.2f} s"
     )
+
+
+@contextmanager
+def frozen(server: PostgresServer) -> Iterator[None]:
+    """Have all of a server's processes stopped: connections stay open, and nobody answers."""
+    server.freeze()
+    try:
+        yield
+    finally:
+        server.thaw()
+
+
+@pytest.mark.postgres
+def test_delay_says_within_its_deadline_that_postgres_is_frozen(
+    project: Project, own_postgres: PostgresServer
+) -> None:
+    project.client.delay("work", "before")
+    with frozen(own_postgres):
+        unsure = project.client.delay("work", "unsure")
+        refused = project.client.delay("work", "refused")
+    for answer, maybe in ((unsure, True), (refused, False)):
+        error = answer["error"]
+        assert 1.5 < answer["seconds"] < 2.6
+        assert (error["type"], error["code"], error["maybe"]) == ("BrokerDown", "E109", maybe)
+        assert str(project.database["NAME"]) in error["text"]
+    assert (
+        "no answer within 2.0 s. The task jobs.tasks.work may have been queued (id "
+        in unsure["error"]["text"]
+    )
+    assert "The task jobs.tasks.work was NOT queued" in refused["error"]["text"]
+    assert "id" in project.client.delay("work", "after")
+    with project.working():
+        project.client.wait_empty()
+    ran = project.journal.done()
+    assert {"before", "after"} <= ran <= {"before", "after", "unsure"}
+    assert account(project.journal, ran) == []
+    print(f"{unsure['seconds']:.2f} s and {refused['seconds']:.2f} s; the unsure one ran: {'unsure' in ran}")
+
+
+@contextmanager
+def table_locked(server: PostgresServer, project: Project, seconds: float) -> Iterator[None]:
+    """Hold a lock on our largest table as a migration does, for `seconds`."""
+    import psycopg
+
+    with psycopg.connect(server.dsn(project.database["NAME"])) as connection:
+        connection.execute("LOCK TABLE celeriac_message IN ACCESS EXCLUSIVE MODE")
+        timer = threading.Timer(seconds, connection.commit)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.join()
+
+
+@pytest.mark.postgres
+def test_delay_waits_for_a_locked_table_no_longer_than_it_may(
+    project: Project, own_postgres: PostgresServer
+) -> None:
+    project.client.delay("work", "before")
+    with table_locked(own_postgres, project, 1.0):
+        waited = project.client.delay("work", "waited")
+    with table_locked(own_postgres, project, 3.0):
+        refused = project.client.delay("work", "refused")
+    assert 0.5 < waited["seconds"] < 2.0 and waited["id"]
+    assert 1.0 < refused["seconds"] < 2.6
+    error = refused["error"]
+    # The server has cancelled the statement, so it is certain.
+    assert (error["code"], error["maybe"]) == ("E109", False)
+    assert (
+        "not done within 2.0 s, and cancelled: perhaps a lock" in error["text"]
+        and "was NOT queued" in error["text"]
+    )
+    with project.working():
+        project.client.wait_empty()
+    assert project.journal.done() == {"before", "waited"}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("seconds", "said"), [(3.0, 0), (9.0, 1)])
+def test_a_worker_waits_for_a_locked_table(
+    own_postgres: PostgresServer, make_project: MakeProject, seconds: float, said: int
+) -> None:
+    """As on SQLite; and it does not fill the server with statements that wait for the lock."""
+    project = make_project("postgres", server=own_postgres, worker_lease=15.0)
+    keys = list(range(400))
+    ids = project.client.send("work", [[key, 0.01] for key in keys])
+    with project.working() as worker, project.working("-n", "second", "-c", "1") as second:
+        project.journal.wait_count(100)
+        with table_locked(own_postgres, project, seconds):
+            pass
+        waiting = psql(own_postgres, "SELECT 1 FROM pg_stat_activity WHERE datname LIKE 'scenario%'")
+        project.client.wait_empty()
+        for one in (worker, second):
+            one.wait_said("Back after", times=said)
+            assert len(one.said(AWAY)) == len(one.said("Back after")) == said, one.log
+            assert not one.said("has not been heard of")
+    print(f"{waiting} connections after a lock of {seconds} s")
+    assert waiting < 20
+    assert account(project.journal, keys) == []
+    assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
 
 
 @pytest.mark.slow
@@ -188,14 +276,14 @@ def test_all_connections_to_postgres_are_cut_under_load(
 def test_postgres_is_frozen_for_longer_than_the_lease(project: Project, own_postgres: PostgresServer) -> None:
     with project.working("-c", "3") as worker, project.working("-n", "second", "-c", "1") as second:
         begin_load(project, 10.0)
-        signal_all(own_postgres, signal.SIGSTOP)
-        frozen = time.monotonic()
-        until(lambda: time.monotonic() - frozen > 1.5 * LEASE, "it is frozen for longer than a lease")
-        signal_all(own_postgres, signal.SIGCONT)
+        since = time.monotonic()
+        with frozen(own_postgres):
+            until(lambda: time.monotonic() - since > 1.5 * LEASE, "it is frozen for longer than a lease")
         project.journal.wait_count(len(project.journal.done()) + 50)
         sent = project.client.finish(stop=True)
         project.client.wait_empty()
         for one in (worker, second):
             assert len(one.said(AWAY)) <= 1, one.log
             assert not one.said("has not been heard of"), "nobody was dead"
+    assert sent.longest < 3.0
     check(project, sent)

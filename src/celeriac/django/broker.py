@@ -20,6 +20,10 @@ from celeriac.django.store import DatabaseStore
 from celeriac.errors import BrokerError, CeleriacError, LeaseLost
 from celeriac.store import ResultStore
 
+#: How long somebody who looks waits for the answer: to count a long queue takes its time.
+_LOOK = 30.0
+#: How many publications a second the database takes at least; the deadline of a big batch is so much later.
+_PACE = 5000
 #: How many scheduled messages one claim makes ready at most, and how many one step of a purge deletes.
 BATCH = 5000
 
@@ -63,7 +67,7 @@ class DatabaseBroker(Broker):
             return
         session = self._session
         try:
-            with session.write(timeout, once=True) as raw:
+            with session.write(timeout + len(publications) / _PACE, once=True) as raw:
                 self._insert(raw, publications)
         except session.errors as error:
             raise failures.not_queued(session, error, publications) from error
@@ -273,14 +277,14 @@ class DatabaseBroker(Broker):
 
     def depths(self) -> dict[str, QueueDepth]:
         depths: dict[str, QueueDepth] = {}
-        with self._reading() as raw:
+        with self._reading(_LOOK) as raw:
             for queue, state, count in self._session.rows(raw, "depths"):
                 depth = depths.setdefault(queue, QueueDepth())
                 setattr(depth, ("ready", "scheduled", "in_flight")[state], count)
         return depths
 
     def dead_letters(self, limit: int = 100, offset: int = 0) -> list[DeadLetter]:
-        with self._reading() as raw:
+        with self._reading(_LOOK) as raw:
             rows = self._session.rows(raw, "dead_letters", limit, offset)
         return [
             DeadLetter(str(tag), queue, reason, died, bytes(payload))
@@ -288,7 +292,7 @@ class DatabaseBroker(Broker):
         ]
 
     def count_dead_letters(self) -> int:
-        with self._reading() as raw:
+        with self._reading(_LOOK) as raw:
             count: int = self._session.rows(raw, "count_dead_letters")[0][0]
         return count
 
@@ -320,9 +324,9 @@ class DatabaseBroker(Broker):
             raise failures.failed(self._session, error) from error
 
     @contextmanager
-    def _reading(self) -> Iterator[Any]:
+    def _reading(self, timeout: float = PATIENCE) -> Iterator[Any]:
         try:
-            with self._session.read() as raw:
+            with self._session.read(timeout) as raw:
                 yield raw
         except self._session.errors as error:
             raise failures.failed(self._session, error) from error

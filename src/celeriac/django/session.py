@@ -21,13 +21,16 @@ from django.db import Error as DjangoError
 from django.utils.connection import ConnectionDoesNotExist
 
 from celeriac import states
-from celeriac.django import sql
+from celeriac.django import deadline, sql
 from celeriac.django.installed import missing_migrations
 from celeriac.django.wakeup import readable
 from celeriac.errors import CeleriacError, ImproperlyConfigured, NotInstalled
 
-#: How long workers wait for a locked database before they say that it is down.
+#: How long workers wait for a locked database, or for an answer, before they say that it is down.
 PATIENCE = 5.0
+
+#: Seconds without an answer from PostgreSQL after which a connection is asked whether it still leads there.
+_FRESH = 2.0
 
 Rows = list[tuple[Any, ...]]
 
@@ -50,7 +53,7 @@ class Session:
 
     # -- the connection
 
-    def connect(self) -> Any:
+    def connect(self, timeout: float = PATIENCE) -> Any:
         """Return Django's connection of this thread, open; raises the refusal under an event loop."""
         try:
             asyncio.get_running_loop()
@@ -66,8 +69,11 @@ class Session:
         if os.getpid() != self._pid:
             self._abandon(connection)
         if connection.connection is None:
-            connection.ensure_connection()
+            self._open(connection, timeout)
         return connection
+
+    def _open(self, connection: Any, timeout: float) -> None:
+        connection.ensure_connection()
 
     def _abandon(self, connection: Any) -> None:
         self._pid = os.getpid()
@@ -99,7 +105,7 @@ class Session:
         yield
 
     @contextmanager
-    def read(self) -> Iterator[Any]:
+    def read(self, timeout: float = PATIENCE) -> Iterator[Any]:
         """Give what statements are run on, without a transaction of its own."""
         raise NotImplementedError
         yield
@@ -220,7 +226,7 @@ class SQLiteSession(Session):
             raw.execute(f"PRAGMA busy_timeout = {known.patience}")
 
     @contextmanager
-    def read(self) -> Iterator[Any]:
+    def read(self, timeout: float = PATIENCE) -> Iterator[Any]:
         yield self.connect().connection
 
     def tune(self, raw: Any) -> None:
@@ -256,23 +262,53 @@ class PostgresSession(Session):
 
     def __init__(self, alias: str, refusal: type[CeleriacError]) -> None:
         super().__init__(alias, refusal)
+        # Of this thread: the driver's connection and when it was last known to lead to the server.
+        self._thread = threading.local()
         if not _is_psycopg3(alias):
             self.sql = {name: statement.replace("%b", "%s") for name, statement in self.sql.items()}
 
-    def connect(self) -> Any:
-        connection = super().connect()
-        if not self.inside(connection) and _has_ended(connection.connection):
+    def connect(self, timeout: float = PATIENCE) -> Any:
+        connection = super().connect(timeout)
+        if not self.inside(connection) and not self._leads_there(connection.connection, timeout):
             # The server was restarted, say, while nobody used the connection.
             connection.close()
-            connection.ensure_connection()
+            self._open(connection, timeout)
         return connection
+
+    def _leads_there(self, raw: Any, timeout: float) -> bool:
+        if _has_ended(raw):
+            return False
+        known = self._thread
+        idle = time.monotonic() - known.used if getattr(known, "raw", None) is raw else 0.0
+        return idle < _FRESH or deadline.leads_there(raw, min(1.0, timeout / 2))
+
+    def _used(self, raw: Any) -> None:
+        self._thread.raw = raw
+        self._thread.used = time.monotonic()
+
+    def _open(self, connection: Any, timeout: float) -> None:
+        with deadline.connecting(connection, timeout):
+            connection.ensure_connection()
+
+    @contextmanager
+    def _cursor(self, connection: Any, timeout: float) -> Iterator[Any]:
+        """Give a cursor whose statements have a deadline, unless they are the project's transaction's."""
+        raw = connection.connection
+        if self.inside(connection) or not hasattr(raw, "pgconn"):
+            with _cursor(raw) as cursor:
+                yield cursor
+            return
+        with deadline.answering(raw, timeout), _cursor(raw) as cursor:
+            yield cursor
+        self._used(raw)
 
     @contextmanager
     def write(self, timeout: float = PATIENCE, *, once: bool = False) -> Iterator[Any]:
-        connection = self.connect()
+        end = time.monotonic() + timeout
+        connection = self.connect(timeout)
         own = not once and not self.inside(connection)
         try:
-            with _cursor(connection.connection) as raw:
+            with self._cursor(connection, max(0.1, end - time.monotonic())) as raw:
                 if own:
                     raw.execute("BEGIN")
                 yield raw
@@ -291,10 +327,10 @@ class PostgresSession(Session):
             connection.connection.rollback()
 
     @contextmanager
-    def read(self) -> Iterator[Any]:
+    def read(self, timeout: float = PATIENCE) -> Iterator[Any]:
         connection = self.connect()
         try:
-            with _cursor(connection.connection) as raw:
+            with self._cursor(connection, timeout) as raw:
                 yield raw
         except connection.Database.OperationalError:
             if not self.inside(connection):

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from celeriac.django import deadline
+
 _POLL = 0.015
 #: select() knows no higher descriptors.
 _FD_SETSIZE = 1024
@@ -24,6 +26,8 @@ _FD_SETSIZE = 1024
 _SAFETY = 0.25
 #: The same for PostgreSQL.
 _PULSE = 1.0
+#: How long a server may take to let us listen.
+_PATIENCE = 5.0
 
 
 def readable(descriptors: list[int], timeout: float) -> list[int]:
@@ -140,7 +144,8 @@ class Notices:
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connection = connect()
         self._connection.autocommit = True
-        self._connection.execute("LISTEN celeriac")
+        with deadline.answering(self._connection, _PATIENCE):
+            self._connection.execute("LISTEN celeriac")
 
     def arm(self) -> None:
         self._take()
@@ -169,7 +174,7 @@ def watch_postgres(connection: Any) -> Watch:
     """Return a watch on the database of one of Django's connections to PostgreSQL."""
     if not hasattr(connection.connection, "notifies"):  # psycopg 2
         return Polling(object, _PULSE)
-    parameters = connection.get_connection_params()
+    parameters = deadline.bound(_PATIENCE) | connection.get_connection_params()
     return Notices(lambda: connection.Database.connect(**parameters))
 
 
