@@ -8,7 +8,7 @@ import contextvars
 import importlib
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +28,9 @@ from celeriac.task import Task as BaseTask
 logger = logging.getLogger("celeriac")
 
 _batch: contextvars.ContextVar[Batch | None] = contextvars.ContextVar("celeriac_batch", default=None)
+
+#: Settings that a broker or store is made with.
+_OF_KEEPERS = frozenset({"broker_url", "broker_transport_options", "result_backend", "result_expires"})
 
 
 class AlwaysEagerIgnored(UserWarning):
@@ -103,6 +106,18 @@ class Celeriac:
                 _as_mapping(source, namespace), namespace=namespace, defaults=defaults, before=found
             )
         return found
+
+    def reread_settings(self, names: Collection[str]) -> None:
+        """Take the settings `names` anew from where they came, as tests change them there; the others stay."""
+        if self._resolved is None:
+            return
+        settings, fresh = self._resolved.settings, self._resolve()
+        for name in names:
+            setattr(settings, name, getattr(fresh.settings, name))
+        self._resolved = config.Resolved(settings, fresh.sources, fresh.warnings, fresh.errors)
+        self._sender = None
+        if not _OF_KEEPERS.isdisjoint(names):
+            self._close_keepers()
 
     @property
     def conf(self) -> config.Settings:
@@ -363,12 +378,15 @@ class Celeriac:
 
     def close(self) -> None:
         """Close connections and stop being the current app."""
+        self._close_keepers()
+        registry.forget_app(self)
+
+    def _close_keepers(self) -> None:
         if self._broker is not None:
             self._broker.close()
         if self._store is not None and self._store[0] is not None:
             self._store[0].close()
         self._broker = self._store = None
-        registry.forget_app(self)
 
     def __repr__(self) -> str:
         return f"<Celeriac {self.main or ''}>"

@@ -41,6 +41,11 @@ def has_app() -> bool:
     return bool(_apps)
 
 
+def apps() -> list[Any]:
+    """Return the apps that are there, the current one last."""
+    return list(_apps)
+
+
 def forget_app(app: Any) -> None:
     """Undo `set_current`, for tests and short scripts."""
     if app in _apps:

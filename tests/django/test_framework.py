@@ -21,7 +21,7 @@ from celeriac.django import around, framework
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.framework import DjangoFramework
 from celeriac.django.store import DatabaseStore
-from celeriac.errors import NotInstalled
+from celeriac.errors import ImproperlyConfigured, NotInstalled
 from celeriac.hooks import Hooks
 from celeriac.message import serializers
 from celeriac.message.message import new_id
@@ -50,6 +50,41 @@ class TestSettings:
             app = framework.make_default_app()
             assert app.conf.broker_url == app.conf.result_backend == "memory://"
             app.close()
+
+    def test_a_setting_that_a_test_overrides_holds_for_as_long(self, app: Celeriac) -> None:
+        @app.task
+        def twice(n: int) -> int:
+            return 2 * n
+
+        app.conf.update(task_default_queue="kept")
+        with override_settings(CELERY_TASK_ALWAYS_EAGER=True, CELERY_TIMEZONE="Asia/Tokyo"):
+            assert twice.delay(4).get() == 8
+            assert app.conf.timezone == "Asia/Tokyo"
+        with override_settings(TIME_ZONE="Africa/Cairo"):
+            assert app.conf.timezone == "Africa/Cairo"
+        assert not app.conf.task_always_eager
+        assert (app.conf.timezone, app.conf.task_default_queue) == ("Europe/Paris", "kept")
+
+    def test_so_do_broker_store_and_routes(self, app: Celeriac) -> None:
+        task = app.task(lambda: None, name="shop.nothing")
+        before = app.broker
+        with override_settings(
+            CELERIAC={"broker_url": "memory://overridden", "task_routes": {"shop.*": "mails"}}
+        ):
+            task.delay()
+            assert app.broker.depths()["mails"].ready == 1
+            app.broker.purge("mails")
+        assert isinstance(app.broker, DatabaseBroker) and app.broker is not before
+        assert app.conf.task_routes is None
+
+    def test_a_setting_that_is_overridden_with_nonsense_is_told(self, app: Celeriac) -> None:
+        assert app.conf.worker_concurrency is None
+        with (
+            pytest.raises(ImproperlyConfigured, match="CELERY_WORKER_CONCURRENCY = 'many'"),
+            override_settings(CELERY_WORKER_CONCURRENCY="many"),
+        ):
+            pass
+        assert app.conf.worker_concurrency is None
 
     @pytest.mark.parametrize("name", ["task_default_queue", "TASK_DEFAULT_QUEUE"])
     def test_the_dict_holds(self, name: str) -> None:
@@ -217,9 +252,9 @@ def test_lazy_strings_can_be_sent() -> None:
 
 
 def test_installing_twice_is_installing_once() -> None:
-    count = len(serializers._to_plain)
+    count = len(serializers._plain_types)
     framework.install()
-    assert len(serializers._to_plain) == count
+    assert len(serializers._plain_types) == count
 
 
 def test_no_migration_is_missing() -> None:

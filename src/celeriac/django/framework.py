@@ -10,6 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
+from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.functional import Promise
 
@@ -92,6 +93,14 @@ def resolve_project_dict() -> config.Resolved:
     return config.resolve({name.lower(): value for name, value in project_dict().items()})
 
 
+def _reread(*, setting: str, **_: Any) -> None:
+    """Have the apps heed a setting that a test overrides, and again when the test ends."""
+    name = "timezone" if setting == "TIME_ZONE" else config.canonical(setting, "CELERY")
+    names = [known for known in config.ROWS if known == name or setting == "CELERIAC"]
+    for app in registry.apps() if names else ():
+        app.reread_settings(names)
+
+
 _installed: list[bool] = []
 
 
@@ -100,7 +109,8 @@ def install() -> None:
     registry.set_framework(DjangoFramework())
     registry.set_default_factory(make_default_app)
     if not _installed:
-        serializers.register_type(Promise, str)
+        serializers.register_type(Promise, None, str)
+        setting_changed.connect(_reread, dispatch_uid="celeriac")
         _installed.append(True)
 
 
