@@ -5,14 +5,14 @@ Values with `gc=False` can be part of no reference cycle, and there are thousand
 collector need not look at them.
 
 A broker moves bytes (`payload`, see `celeriac.message.protocol`) and never reads them. Producers call `publish`;
-worker children `register`, `claim`, `settle`, `held` and `wait`; supervisors `renew`, `expired` and `adopt`;
-the admin and the command line look.
+worker children `register`, `claim`, `settle`, `held` and `wait`; supervisors `renew`, `expired`, `adopt` and
+`revive`; the admin and the command line look.
 
 A message is in exactly one place at any time: ready, scheduled, in flight at a consumer, or dead letter.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import ClassVar
 
@@ -203,6 +203,14 @@ class Broker(ABC):
     @abstractmethod
     def count_dead_letters(self) -> int:
         """Return how many dead letters there are."""
+
+    @abstractmethod
+    def revive(self, publications: Mapping[str, Publication]) -> int:
+        """Publish, in order, each of `publications` in place of the dead letter whose key it stands under.
+
+        What is no dead letter any more is passed over, its publication with it; both change places at once. Returns
+        how many there were.
+        """
 
     @abstractmethod
     def purge(self, queues: Iterable[str]) -> int:

@@ -192,7 +192,7 @@ class Executor:
             f"Task {name!r} is not known to this worker. The message is kept as a dead letter. If the code is newer "
             "than the worker, restart it."
         )
-        return Outcome(states.FAILURE, failure_json(error), error=error, dead=f"unknown task {name!r}")
+        return Outcome(states.FAILURE, failure_json(error), error=error, dead=unknown_task(name))
 
     # -- after
 
@@ -337,6 +337,11 @@ class Executor:
             headers.parent_id,
             headers.group,
         )
+
+
+def unknown_task(name: str) -> str:
+    """Return the reason for which a message of a task that nobody knew is a dead letter."""
+    return f"unknown task {name!r}"
 
 
 def _workflow_text(embed: Mapping[str, Any]) -> str:

@@ -299,6 +299,17 @@ class BrokerMachine(RuleBasedStateMachine):
         for kept in scheduled:
             del self.scheduled[kept]
 
+    @precondition(lambda self: self.dead)
+    @rule(pick=st.integers(0, 10), queue=st.sampled_from(QUEUES), priority=st.sampled_from((0, 3, 9)))
+    def revive(self, pick: int, queue: str, priority: int) -> None:
+        letters = self.broker.dead_letters(1000)
+        chosen = letters[pick % len(letters) :][:2]
+        again = {letter.key: self.publication(queue, priority, None) for letter in chosen}
+        never = Publication("x", "x", "a", b"never")
+        assert self.broker.revive({**again, "unknown": never}) == len(chosen)
+        for letter in chosen:
+            self.dead.remove(letter.payload)
+
     @rule()
     def maintain(self) -> None:
         self.broker.maintain()

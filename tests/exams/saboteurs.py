@@ -4,7 +4,7 @@ They are honest in everything else, so that an exam which lets one pass has a ho
 """
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -362,6 +362,42 @@ class OldestLettersFirst(MemoryBroker):
         return super().dead_letters(10_000)[::-1][offset : offset + limit]
 
 
+@caught_by("test_revived_letters_are_messages_again")
+class RevivesACopy(MemoryBroker):
+    def revive(self, publications: Mapping[str, Publication]) -> int:
+        letters = list(self._shelf.dead)
+        count = super().revive(publications)
+        self._shelf.dead[:] = letters
+        return count
+
+
+@caught_by("test_revived_letters_are_messages_again")
+class DropsLettersInstead(MemoryBroker):
+    def revive(self, publications: Mapping[str, Publication]) -> int:
+        before = len(self._shelf.dead)
+        self._shelf.dead[:] = [letter for letter in self._shelf.dead if letter.key not in publications]
+        return before - len(self._shelf.dead)
+
+
+@caught_by("test_what_is_no_dead_letter_is_not_revived")
+class RevivesTheLiving(MemoryBroker):
+    def revive(self, publications: Mapping[str, Publication]) -> int:
+        self.publish(list(publications.values()), 1.0)
+        known = {letter.key for letter in self._shelf.dead}
+        self._shelf.dead[:] = [letter for letter in self._shelf.dead if letter.key not in publications]
+        return len(known & publications.keys())
+
+
+@caught_by("test_a_letter_is_revived_once")
+class RevivesForEverybody(MemoryBroker):
+    def revive(self, publications: Mapping[str, Publication]) -> int:
+        known = {letter.key for letter in self._shelf.dead}
+        time.sleep(0.01)  # in which others do the same
+        self.publish([each for key, each in publications.items() if key in known], 1.0)
+        self._shelf.dead[:] = [letter for letter in self._shelf.dead if letter.key not in publications]
+        return len(known & publications.keys())
+
+
 @caught_by("test_purge")
 class PurgesOnlyWhatIsReady(MemoryBroker):
     def purge(self, queues: Iterable[str]) -> int:
@@ -397,6 +433,15 @@ class SleepsThroughPublishes(MemoryBroker):
         waiters, self._shelf.waiters = self._shelf.waiters, set()
         super().publish(publications, timeout)
         self._shelf.waiters = waiters
+
+
+@caught_by("test_wakes_when_a_dead_letter_is_revived")
+class SleepsThroughRevivals(MemoryBroker):
+    def revive(self, publications: Mapping[str, Publication]) -> int:
+        waiters, self._shelf.waiters = self._shelf.waiters, set()
+        count = super().revive(publications)
+        self._shelf.waiters = waiters
+        return count
 
 
 @caught_by("test_a_publish_between_claim_and_wait_is_not_slept_through")

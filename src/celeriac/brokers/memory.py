@@ -10,7 +10,7 @@ import math
 import select
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from celeriac.broker import Action, Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
@@ -259,6 +259,17 @@ class MemoryBroker(Broker):
 
     def count_dead_letters(self) -> int:
         return len(self._shelf.dead)
+
+    def revive(self, publications: Mapping[str, Publication]) -> int:
+        shelf = self._shelf
+        with shelf.lock:
+            found = {letter.key for letter in shelf.dead} & publications.keys()
+            shelf.dead[:] = [letter for letter in shelf.dead if letter.key not in found]
+            for key, publication in publications.items():
+                if key in found:
+                    self._put(publication)
+            self._poke()
+        return len(found)
 
     def purge(self, queues: Iterable[str]) -> int:
         shelf = self._shelf

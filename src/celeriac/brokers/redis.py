@@ -8,7 +8,7 @@ a message, except what Celery's own workers left behind (`redis_sweep`).
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from celeriac.broker import Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
@@ -247,6 +247,11 @@ class RedisBroker(Broker):
 
     def count_dead_letters(self) -> int:
         return int(self._exchange(pack(("ZCARD", self._layout.dead)), 1)[0])
+
+    def revive(self, publications: Mapping[str, Publication]) -> int:
+        queues = [publication.queue for publication in publications.values()]
+        args = values.revival_arguments(publications, self._layout)
+        return int(self._run_declared("revive", args, queues)) if publications else 0
 
     def purge(self, queues: Iterable[str]) -> int:
         return int(self._run("purge", *queues))

@@ -4,7 +4,7 @@ Called by `celeriac.brokers.redis`; talks to nobody.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from celeriac.broker import DeadLetter, Delivery, Publication, Settlement
@@ -60,6 +60,15 @@ def target_arguments(target: Target) -> tuple[str, str, Argument]:
     """Return where to put messages, for publish.lua and settle.lua."""
     queue, step, due = target
     return queue, f"{step:02}", "" if due is None else due
+
+
+def revival_arguments(publications: Mapping[str, Publication], layout: Layout) -> list[Argument]:
+    """Return what revive.lua is to read of `publications`."""
+    args: list[Argument] = []
+    for key, publication in publications.items():
+        (target,) = by_target([publication], layout)
+        args += [key, *target_arguments(target), publication.payload]
+    return args
 
 
 def settlement_arguments(

@@ -71,8 +71,9 @@ add.apply_async(args=[1, 2])      # a list, also for one argument: args=[1]
     "E105": Chapter(
         "A task name that is not known",
         "A worker got a message with a name that none of its tasks has: it keeps it as a dead letter, with the "
-        "state FAILURE. Or send_task() was given a name that no task of the sending process has, but that is "
-        "close to one's: this is told once, and the message is sent.",
+        "state FAILURE, until a worker starts that knows the name. Or send_task() was given a name that no "
+        "task of the sending process has, but that is close to one's: this is told once, and the message is "
+        "sent.",
         "The module of the task was not imported here, the name is misspelt, or the worker runs older "
         "code than the sender. send_task() is for tasks of other projects as well, so it sends any name.",
         "A task's name is its module and function (shop.tasks.add) unless name= says otherwise. See that "

@@ -6,7 +6,7 @@ it publishes and claims; everything else is the same. Never opens a transaction 
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -295,6 +295,17 @@ class DatabaseBroker(Broker):
         with self._reading(_LOOK) as raw:
             count: int = self._session.rows(raw, "count_dead_letters")[0][0]
         return count
+
+    def revive(self, publications: Mapping[str, Publication]) -> int:
+        session = self._session
+        by_id = {int(key): publication for key, publication in publications.items() if key.isdecimal()}
+        with self._writing() as raw:
+            dead = {row[0] for row in session.rows(raw, "revivable", session.these(list(by_id)))}
+            if dead:
+                session.count(raw, "delete_messages", session.these(sorted(dead)))
+                session.count(raw, "delete_bodies", session.these(sorted(dead)))
+                self._insert(raw, [publication for tag, publication in by_id.items() if tag in dead])
+        return len(dead)
 
     def purge(self, queues: Iterable[str]) -> int:
         session = self._session

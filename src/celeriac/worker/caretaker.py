@@ -13,6 +13,7 @@ from celeriac.errors import BrokerError, CeleriacError
 from celeriac.store import ResultStore
 from celeriac.worker.outage import sentences
 from celeriac.worker.recovery import Recovery, stale_records
+from celeriac.worker.revival import Revival
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -52,6 +53,8 @@ class Caretaker:
         self._reap_from = clock() + lease / 2
         self._expired_at = clock()
         self._adopting = False
+        #: What is left to do of a look through the dead letters.
+        self.revival: Revival | None = None
         #: Why broker or store could not be reached the last time; "" if they could.
         self.trouble = ""
         self.next = clock()
@@ -112,7 +115,15 @@ class Caretaker:
         if self.store is not None and now - self._expired_at > _EXPIRE_EVERY:
             self._expired_at = now
             self.store.expire(_EXPIRE_BATCH)
+        self._revive()
         return lost
+
+    def _revive(self) -> None:
+        if self.revival is not None:
+            if self.revival.step():
+                self.revival = None
+            else:
+                self.next = self._clock()
 
     def settle_records(self) -> None:
         """Settle what workers that were killed on this host have left; raises what the broker or the store raise."""

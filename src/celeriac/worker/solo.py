@@ -20,6 +20,7 @@ from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.recorder import STOP, Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
+from celeriac.worker.revival import Revival
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -48,6 +49,7 @@ class SoloWorker:
             conf.worker_lease,
             lambda: [consumer],
         )
+        self.caretaker.revival = Revival(app.broker, app.tasks, options.queues)
         self.notice = Notice()
         self.alarm = Waker()
         self.ready = threading.Event()

@@ -24,6 +24,7 @@ from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
+from celeriac.worker.revival import Revival
 from celeriac.worker.stuck import StuckChildren
 
 logger = logging.getLogger("celeriac.worker")
@@ -65,6 +66,7 @@ class Supervisor:
         self.caretaker = Caretaker(
             app.broker, app.store, self.recovery, records, self.own, self.lease, self._consumers
         )
+        self.caretaker.revival = Revival(app.broker, app.tasks, options.queues)
         self.stuck = StuckChildren(app.broker)
         self.outage = Outage()
         self.children: list[Child] = []

@@ -125,6 +125,10 @@ WHERE m.state = 3 ORDER BY m.moment DESC, m.id DESC LIMIT %s OFFSET %s
 -- name: count_dead_letters
 SELECT count(*) FROM celeriac_message WHERE state = 3
 
+-- name: revivable
+-- ids
+SELECT id FROM celeriac_message WHERE id {in_ids} AND state = 3 {and_lock}
+
 -- name: purgeable
 -- queues, limit
 SELECT id FROM celeriac_message WHERE state IN (0, 1) AND queue {in_names} LIMIT %s

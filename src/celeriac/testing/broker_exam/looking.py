@@ -8,6 +8,7 @@ import pytest
 
 from celeriac.broker import Action, Broker, Delivery, QueueDepth, Settlement
 from celeriac.testing.broker_exam.equipment import (
+    LONG,
     SOON,
     Consumer,
     Fixtures,
@@ -18,6 +19,7 @@ from celeriac.testing.broker_exam.equipment import (
     numbered,
     passed,
     payloads,
+    start,
 )
 
 
@@ -58,6 +60,58 @@ class LookChecks(Fixtures):
         assert [len(page) for page in pages] == [3, 3, 1, 0]
         assert [letter for page in pages for letter in page] == letters
         assert broker.count_dead_letters() == 7
+
+    def test_revived_letters_are_messages_again(self, broker: Broker) -> None:
+        publications = [message(b"high", priority=9), *numbered(4)]
+        broker.publish(publications, SOON)
+        consumer = Consumer(broker)
+        consumer.settle(*consumer.drain(), action=Action.DEAD, reason="why")
+        letters = {letter.payload: letter for letter in broker.dead_letters()}
+        broker.publish([message(b"waits")], SOON)
+        again = {
+            letters[b"m1"].key: message(b"m1"),
+            letters[b"m0"].key: message(b"changed"),
+            letters[b"high"].key: message(b"high", priority=9),
+            letters[b"m3"].key: message(b"later", "p", due=time.time() + 3600),
+            "unknown": message(b"never"),
+            "987654321987": message(b"never"),
+        }
+        assert broker.revive(again) == 4
+        assert broker.depths() == {"q": QueueDepth(ready=4), "p": QueueDepth(scheduled=1)}
+        assert broker.dead_letters() == [letters[b"m2"]]
+        assert broker.count_dead_letters() == 1
+        assert broker.revive(again) == 0
+        assert broker.revive({}) == 0
+        assert payloads(consumer.drain()) == [b"high", b"waits", b"m1", b"changed"]
+
+    def test_what_is_no_dead_letter_is_not_revived(self, broker: Broker) -> None:
+        broker.publish([*numbered(3), message(b"s", due=time.time() + 3600)], SOON)
+        consumer = Consumer(broker)
+        held = consumer.claim(limit=2)
+        assert consumer.settle(held[0], action=Action.PUT_BACK) == set()
+        before = broker.depths()
+        assert broker.revive({str(delivery.tag): message(b"never") for delivery in held}) == 0
+        assert broker.depths() == before
+        assert consumer.held_tags() == {held[1].tag}
+
+    def test_a_letter_is_revived_once(self, broker: Broker, make_broker: MakeBroker) -> None:
+        """Also if several want to at the same time."""
+        count = 200
+        broker.publish(numbered(count), SOON)
+        consumer = Consumer(broker)
+        consumer.settle(*consumer.drain(), action=Action.DEAD)
+        keys = [letter.key for letter in broker.dead_letters(count)]
+
+        def revive(other: Broker) -> int:
+            revived = 0
+            for first in range(0, count, 20):
+                revived += other.revive({key: message(key.encode()) for key in keys[first : first + 20]})
+            return revived
+
+        others = [start(make_broker, revive) for _ in range(3)]
+        assert sum(other.result(LONG) for other in others) == count
+        assert sorted(payloads(consumer.drain())) == sorted(key.encode() for key in keys)
+        assert broker.count_dead_letters() == 0
 
     def test_purge(self, broker: Broker) -> None:
         broker.publish([*numbered(5), message(b"high", priority=9), *numbered(2, queue="kept")], SOON)

@@ -7,11 +7,12 @@ from collections.abc import Collection, Sequence
 import pytest
 
 from celeriac import states
-from celeriac.broker import Action, Broker, QueueDepth, Settlement
+from celeriac.broker import Action, Broker, Delivery, QueueDepth, Settlement
 from celeriac.errors import LeaseLost
 from celeriac.store import Record, ResultStore
 from celeriac.testing.broker_exam.equipment import (
     LEASE,
+    LONG,
     SOON,
     Consumer,
     Fixtures,
@@ -22,6 +23,7 @@ from celeriac.testing.broker_exam.equipment import (
     numbered,
     passed,
     payloads,
+    start,
 )
 
 
@@ -191,6 +193,33 @@ class SettleChecks(Fixtures):
         settlements = [Settlement(first.tag, Action.PUT_BACK), Settlement(second.tag)]
         assert elsewhere(make_broker, lambda other: other.settle(consumer.name, settlements)) == {first.tag}
         assert broker.depths() == {}
+
+    def test_two_put_back_in_one_name(self, broker: Broker, make_broker: MakeBroker) -> None:
+        """A child and its supervisor: what the one has put back and somebody has claimed, the other leaves there."""
+        count = 60
+        broker.publish(numbered(count), SOON)
+        consumer = Consumer(broker)
+        tags = [delivery.tag for delivery in consumer.drain()]
+
+        def put_back(other: Broker) -> int:
+            refused = 0
+            for first in range(0, count, 5):
+                settlements = [Settlement(tag, Action.PUT_BACK) for tag in tags[first : first + 5]]
+                refused += len(other.settle(consumer.name, settlements))
+            return refused
+
+        def take(other: Broker) -> list[bytes]:
+            thief = Consumer(other)
+            taken: list[Delivery] = []
+            while len(taken) < count and (batch := thief.await_claim(timeout=SOON)):
+                taken += batch
+            assert thief.held_tags() == {delivery.tag for delivery in taken}
+            return payloads(taken)
+
+        thief, *rivals = [start(make_broker, take), *(start(make_broker, put_back) for _ in range(2))]
+        assert sum(rival.result(LONG) for rival in rivals) == count
+        assert sorted(thief.result(LONG)) == sorted(b"m%d" % number for number in range(count))
+        assert broker.depths() == {"q": QueueDepth(in_flight=count)}
 
     def test_without_a_lease_everything_is_refused(self, broker: Broker) -> None:
         broker.publish(numbered(2), SOON)

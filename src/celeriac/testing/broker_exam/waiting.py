@@ -81,6 +81,14 @@ class WaitChecks(Fixtures):
         claimed = consumer.claim("p")
         self._wakes(make_broker, ("q",), lambda: consumer.settle(*claimed, publish=tuple(numbered(1))))
 
+    def test_wakes_when_a_dead_letter_is_revived(self, broker: Broker, make_broker: MakeBroker) -> None:
+        broker.publish(numbered(1), SOON)
+        consumer = Consumer(broker)
+        consumer.settle(*consumer.claim(), action=Action.DEAD)
+        (letter,) = broker.dead_letters()
+        (again,) = numbered(1)
+        self._wakes(make_broker, ("q",), lambda: broker.revive({letter.key: again}))
+
     def test_wakes_when_a_consumer_gives_back(self, broker: Broker, make_broker: MakeBroker) -> None:
         broker.publish(numbered(1), SOON)
         consumer = Consumer(broker)

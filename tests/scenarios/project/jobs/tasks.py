@@ -41,6 +41,15 @@ def work(self: Task, key: Any, seconds: float = 0.0) -> Any:
     return key
 
 
+if os.environ.get("SCENARIO_RELEASE") == "2":
+
+    @shared_task(bind=True)
+    def added(self: Task, key: Any) -> Any:
+        """What the project's first release did not have."""
+        with noted(self, key):
+            return key
+
+
 @shared_task(bind=True)
 async def sleep(self: Task, key: Any, seconds: float = 0.0) -> Any:
     """The same as a coroutine."""

@@ -1,0 +1,92 @@
+"""Dead letters whose task is known now: they go back to their queues when a worker starts that knows them.
+
+A worker whose code is older than the sender's sets aside what it does not know (`execute`). Its successor, which does,
+looks through the dead letters once, when it starts. Called by the caretaker, in steps between its other duties.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from celeriac.broker import Broker, DeadLetter, Publication
+from celeriac.errors import MessageError
+from celeriac.execute import unknown_task
+from celeriac.message import protocol
+
+logger = logging.getLogger("celeriac.worker")
+
+_PAGE = 100  # dead letters to read at a time; each may be large
+_STEP = 0.2  # seconds that one step may take, as leases have to be renewed
+_LONGEST = 10.0  # seconds of looking in all
+
+
+class Revival:
+    """Puts back the dead letters of `queues` that are there because nobody knew their task, now one of `tasks`."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        tasks: Collection[str],
+        queues: Collection[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.broker = broker
+        self.tasks = tasks
+        self.queues = queues
+        self._clock = clock
+        self._passed = 0
+        self._revived = 0
+        self._spent = 0.0
+
+    def step(self) -> bool:
+        """Look through some more; return whether that was all. Raises BrokerError, to be called again."""
+        begun = self._clock()
+        while True:
+            over = self._page()
+            spent = self._clock() - begun
+            if over or self._spent + spent > _LONGEST:
+                self._tell(over)
+                return True
+            if spent > _STEP:
+                self._spent += spent
+                return False
+
+    def _page(self) -> bool:
+        letters = self.broker.dead_letters(_PAGE, self._passed)
+        # They come newest first, and are to run oldest first.
+        publications = {letter.key: again for letter in reversed(letters) if (again := self._again(letter))}
+        revived = self.broker.revive(publications) if publications else 0
+        self._revived += revived
+        self._passed += len(letters) - revived
+        return not letters
+
+    def _again(self, letter: DeadLetter) -> Publication | None:
+        """Return the message of a fresh run, None where it is not for this worker."""
+        if letter.queue not in self.queues:
+            return None
+        try:
+            message = protocol.decode(letter.payload)
+        except MessageError:
+            return None
+        headers, properties = message.headers, message.properties
+        if headers.task not in self.tasks or letter.reason != unknown_task(headers.task):
+            return None
+        fresh = msgspec.structs.replace(
+            message,
+            properties=msgspec.structs.replace(properties, celeriac_losses=0, celeriac_suspect=False),
+        )
+        payload = protocol.encode(fresh, letter.queue)
+        return Publication(headers.id, headers.task, letter.queue, payload, properties.priority or 0)
+
+    def _tell(self, over: bool) -> None:
+        if self._revived:
+            logger.info(
+                "%d dead letters go back to their queues: this worker knows their tasks.", self._revived
+            )
+        if not over:
+            logger.info(
+                "Of the dead letters the newest %d were looked through for tasks that this worker knows.",
+                self._passed + self._revived,
+            )
