@@ -22,8 +22,10 @@ from celeriac.store import ResultStore
 
 #: How long somebody who looks waits for the answer: to count a long queue takes its time.
 _LOOK = 30.0
-#: How many publications a second the database takes at least; the deadline of a big batch is so much later.
+#: How many publications, and bytes of them, a second the database takes at least: the deadline of many or big ones is
+#: so much later.
 _PACE = 5000
+_BYTES_PACE = 5_000_000
 #: How many scheduled messages one claim makes ready at most, and how many one step of a purge deletes.
 BATCH = 5000
 
@@ -66,8 +68,9 @@ class DatabaseBroker(Broker):
         if not publications:
             return
         session = self._session
+        timeout += len(publications) / _PACE + sum(len(p.payload) for p in publications) / _BYTES_PACE
         try:
-            with session.write(timeout + len(publications) / _PACE, once=True) as raw:
+            with session.write(timeout, once=True) as raw:
                 self._insert(raw, publications)
         except session.errors as error:
             raise failures.not_queued(session, error, publications) from error
