@@ -151,9 +151,9 @@ def test_connections_that_die_without_a_word_are_replaced(make_sides: MakeSides,
         for _ in range(2):
             with failing(sides.proxy, fault, 0.0):
                 pass
-            print(f"{fault}: back {wait_back(sides, worker, time.monotonic()):.2f} s after it")
-            count = len(sides.near.journal.done())
+            since, count = time.monotonic(), len(sides.near.journal.done())
             sides.near.journal.wait_count(count + 50, BACK_WITHIN)
+            print(f"{fault}: 50 more were done {time.monotonic() - since:.2f} s after it")
         sent = sides.far.client.finish(stop=True)
         sides.near.client.wait_empty(30)
         assert not worker.said("Traceback")
