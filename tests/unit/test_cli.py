@@ -188,6 +188,11 @@ class TestFindingTheApp:
             ),
             ("there:qeue", {"there.py": APP}, "There is no 'qeue' in there. Did you mean 'queue'?"),
             ("empty", {"empty.py": ""}, "There is no app in empty: write `app = Celeriac(...)`"),
+            (
+                "odd:nope",
+                {"odd.py": "app = 3\n"},
+                "There is no 'nope' in odd. To have the app looked for:  -A odd",
+            ),
             ("odd", {"odd.py": "app = 3\n"}, "odd is not a Celeriac app but of type int."),
             (
                 "celerys",

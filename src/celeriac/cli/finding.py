@@ -169,7 +169,11 @@ def _attribute(module: ModuleType, name: str) -> Any:
     for part in name.split("."):
         if not hasattr(found, part):
             near = difflib.get_close_matches(part, dir(found), 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = (
+                f" Did you mean {near[0]!r}?"
+                if near
+                else f" To have the app looked for:  -A {module.__name__}"
+            )
             raise AppNotFound(f"There is no {part!r} in {getattr(found, '__name__', found)}.{hint}")
         found = getattr(found, part)
     return found
