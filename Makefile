@@ -36,9 +36,9 @@ test: .venv/.ready-dev servers ## the whole suite, also on the newest Python and
 fast: .venv/.ready-dev ## the tests that need no server, under 20 seconds
 	@$(PY) -m pytest tests/unit tests/budget $(ARGS)
 
-cover: .venv/.ready-dev servers ## the whole suite once, and which lines it reached
+cover: .venv/.ready-dev servers ## the whole suite once, and which lines and branches it reached
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest $(ARGS)
+	@$(PY) -m coverage run --branch -m pytest $(ARGS)
 	@$(PY) -m coverage combine --quiet
 	@$(PY) -m coverage report
 

@@ -13,7 +13,16 @@ run_in() {
     about='import platform, django; print(f"Python {platform.python_version()}, Django {django.__version__}")'
     printf '\nThe whole suite on %s\n' "$("$folder/bin/python" -c "$about")"
     # Three at a time: most of the tests wait for servers, leases and processes. A file stays together.
-    "$folder/bin/python" -m pytest -n 3 --dist loadfile "$@"
+    # shellcheck disable=SC2086  # no words, or several
+    "$folder/bin/python" ${measure:-} -m pytest -n 3 --dist loadfile "$@"
+}
+
+# Prints how much of the package the last run has reached. Never the reason why a suite fails.
+report_coverage() {
+    .venv-newest/bin/python -m coverage combine --quiet &&
+        total=$(.venv-newest/bin/python -m coverage report --format=total) &&
+        printf '\nThe suite has reached %s %% of the lines of src/celeriac; make cover tells which.\n' "$total" ||
+        printf '\nHow much of src/celeriac the suite has reached could not be told.\n'
 }
 
 status=0
@@ -28,5 +37,12 @@ ready=.venv-newest/.ready-dev
 if [ ! -e "$ready" ] || [ pyproject.toml -nt "$ready" ]; then
     scripts/venv.sh .venv-newest "$newest" dev 'Django>=6.1,<6.2'
 fi
+if [ -n "${CI:-}" ]; then
+    # Here lines are counted by the interpreter itself, which costs little; older ones take much longer.
+    measure='-m coverage run'
+    export COVERAGE_CORE=sysmon
+    .venv-newest/bin/python -m coverage erase
+fi
 run_in .venv-newest "$@" || status=$?
+[ -z "${measure:-}" ] || report_coverage
 exit "$status"
