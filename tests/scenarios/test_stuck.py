@@ -50,6 +50,23 @@ def test_short_tasks_behind_one_that_keeps_the_lock_run_elsewhere(project: Proje
     ] * len(ids)
 
 
+@pytest.mark.parametrize("place", ["sqlite", "redis"])
+def test_threads_beside_it_are_stuck_alike(make_project: MakeProject, place: str) -> None:
+    """What they run stays theirs; what waits for them goes to another worker."""
+    project = make_project(place, worker_prefetch_multiplier=MANY * 2)
+    with project.working("-n", "one", "-P", "threads"), project.working("-n", "two", "-P", "threads"):
+        keys = [f"short-{n}" for n in range(MANY)]
+        calls = [["work", ["beside", 0.5]], ["hold", ["held", HOLD]], *(["work", [key]] for key in keys)]
+        ids = project.client.ask("send_mixed", calls=[[f"jobs.tasks.{name}", args] for name, args in calls])
+        first = project.journal.wait_started("held")
+        project.journal.wait_done(keys)
+        last = max(run.end or 0.0 for run in project.journal.runs() if run.key in keys)
+        assert last - first.start < HOLD / 2
+        project.client.wait_empty()
+    account(project.journal, ["beside", "held", *keys])
+    assert {(record["state"], record["losses"]) for record in project.client.records(ids)} == {("SUCCESS", 0)}
+
+
 def test_the_stuck_child_is_killed_in_the_midst(project: Project) -> None:
     with project.working("-n", "one") as worker:
         ids, keys = send_all(project)
