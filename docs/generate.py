@@ -51,6 +51,7 @@ TASK_HELP = {
     "priority": "0 to 9, higher runs first.",
     "queue": "The queue that it is sent to.",
     "serializer": "How its arguments are written: `json`, or another that `accept_content` names.",
+    "compression": 'How its arguments are compressed: `gzip`, `bzip2`, `lzma`, `zstd`, `brotli`; `""`: not at all.',
 }
 
 #: What there is to say about each option of a call.
@@ -64,6 +65,7 @@ CALL_HELP = {
     "headers": "Headers of your own, a dict: `self.request.headers` in the task.",
     "ignore_result": "Store no result of this call.",
     "serializer": "How the arguments are written.",
+    "compression": 'How the arguments are compressed; `""`: not at all.',
     "shadow": "A name to show in logs instead of the task's.",
     "time_limit": "Sent along, for Celery's workers; not enforced by ours yet.",
     "soft_time_limit": "Sent along, for Celery's workers; not enforced by ours yet.",
@@ -346,7 +348,7 @@ FLOORS = {
     "The user's: what task code holds": ("app sending eager discovery naming execute task result".split()),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (
-        "broker store hooks context retry registry arguments waker".split()
+        "broker store hooks context retry registry arguments waker serialization".split()
     ),
     "Values: plain data, its encoding, settings": (
         "message",

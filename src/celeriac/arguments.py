@@ -5,31 +5,17 @@ is looked at closely, to say what is wrong in words.
 """
 
 import inspect
-import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from celeriac.errors import CallError, EncodeError, ModelArgument
-from celeriac.message.serializers import Serializer
+from celeriac.message.reprs import bounded_repr as bounded_repr
+from celeriac.message.reprs import short
+from celeriac.message.serializers import JSON, Serializer
 
-REPR_LIMIT = 1024
 _KINDS = inspect.Parameter
-
-_short = reprlib.Repr()
-_short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = _short.maxfrozenset = 20
-_short.maxstring = _short.maxother = 200
-_short.maxlevel = 4
-
-
-def bounded_repr(value: Any, size_hint: int) -> str:
-    """Return a repr of at most REPR_LIMIT characters; `size_hint` is about how long the value is."""
-    try:
-        text = repr(value) if size_hint < REPR_LIMIT else _short.repr(value)
-    except Exception as error:
-        text = f"<repr failed: {type(error).__name__}>"
-    return text if len(text) <= REPR_LIMIT else text[: REPR_LIMIT - 3] + "..."
 
 
 class Arity:
@@ -77,9 +63,7 @@ class Arity:
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            shown = ", ".join(
-                [*map(_short.repr, args), *(f"{k}={_short.repr(v)}" for k, v in kwargs.items())]
-            )
+            shown = ", ".join([*map(short.repr, args), *(f"{k}={short.repr(v)}" for k, v in kwargs.items())])
             parameters = str(self.signature)
             raise CallError(
                 f"{name}{parameters} was called with ({shown}): {error}.{caller_place()}"
@@ -163,9 +147,10 @@ def _explain_one(
         return EncodeError(f'"{shown}" of {name} cannot be serialised as {serializer.name}: {cause}.{place}')
     held = f"is {_a(kind)}" if shown == argument else f"holds {_a(kind)} at {shown}"
     advice = _ADVICE.get(kind, "").format(shown)
+    works = "Types that work" if serializer is JSON else "Types that work with serializer='json'"
     return EncodeError(
         f'Argument "{argument}" of {name} {held}, which {serializer.name.upper()} cannot hold. '
-        f"{advice}{' ' if advice else ''}Types that work: {_GOOD_TYPES}.{place}"
+        f"{advice}{' ' if advice else ''}{works}: {_GOOD_TYPES}.{place}"
     )
 
 

@@ -76,6 +76,18 @@ class Settings(Struct, kw_only=True):
     accept_content: Annotated[
         list[str], Row("Serializers or content types that workers accept.", "CELERY_ACCEPT_CONTENT")
     ] = field(default_factory=lambda: ["json"])
+    task_compression: Annotated[
+        str | None,
+        Row(
+            "Compression of arguments: gzip, bzip2, lzma, zstd or brotli. Unset: none.",
+            "CELERY_MESSAGE_COMPRESSION",
+        ),
+    ] = None
+    task_protocol: Annotated[
+        int,
+        Meta(ge=1, le=2),
+        Row("Celery's task protocol that is written: 2, or 1 for very old workers. Both are read."),
+    ] = 2
     timezone: Annotated[str | None, Row("Time zone of naive etas.", "CELERY_TIMEZONE")] = None
     enable_utc: Annotated[
         bool,
@@ -202,10 +214,10 @@ NOT_YET = frozenset(
     "result_backend_max_sleep_between_retries_ms result_backend_transport_options result_cache_max "
     "result_chord_expires result_chord_join_timeout result_chord_ordered result_chord_retry_interval "
     "result_compression result_failure_expires task_acks_on_failure task_acks_on_failure_or_timeout "
-    "task_acks_on_timeout task_allow_error_cb_on_chord_header task_annotations task_cls task_compression "
+    "task_acks_on_timeout task_allow_error_cb_on_chord_header task_annotations task_cls "
     "task_create_missing_queue_type task_create_missing_queues task_default_delivery_mode task_default_exchange "
     "task_default_exchange_type task_default_queue_type task_default_rate_limit task_default_routing_key "
-    "task_inherit_parent_priority task_protocol task_publish_retry task_publish_retry_policy "
+    "task_inherit_parent_priority task_publish_retry task_publish_retry_policy "
     "task_queue_max_priority task_queues task_remote_tracebacks task_repr_maxlevels task_retry_on_worker_lost "
     "task_send_sent_event task_soft_time_limit task_store_eager_result task_time_limit "
     "worker_cancel_long_running_tasks_on_connection_loss worker_deduplicate_successful_tasks "
@@ -247,7 +259,6 @@ IN_URL = {
 _OLD_ODD = {
     "CELERYD_WORKER_LOST_WAIT": "worker_lost_wait",
     "CELERY_MAX_CACHED_RESULTS": "result_cache_max",
-    "CELERY_MESSAGE_COMPRESSION": "task_compression",
     "CELERY_RESULT_ENGINE_OPTIONS": "database_engine_options",
     "CELERY_RESULT_DBURI": "database_url",
     "CELERY_RESULT_DB_SHORT_LIVED_SESSIONS": "database_short_lived_sessions",

@@ -7,14 +7,13 @@ results are not stored. Used by `celeriac.app`.
 from celeriac import states
 from celeriac.broker import Publication
 from celeriac.execute import Executor, Outcome, Run
-from celeriac.message import protocol
 from celeriac.store import Record
 
 
 def run_eagerly(executor: Executor, publication: Publication) -> tuple[Record, BaseException | None]:
     """Run a publication to its end and return its record, and the exception of a run that failed."""
     while True:
-        message = protocol.decode(publication.payload)
+        message = executor.decode(publication.payload)
         run = Run(0, publication.queue, message, executor.tasks.get(message.headers.task))
         outcome = _run_once(executor, run)
         if outcome.retry is None:

@@ -8,8 +8,9 @@ data (`Outcome`); who settles it with the broker is the caller's business, `sett
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -30,7 +31,7 @@ from celeriac.errors import (
     TaskRevokedError,
 )
 from celeriac.hooks import Hooks
-from celeriac.message import protocol, serializers
+from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Message
 from celeriac.store import Record
 from celeriac.task import Task
@@ -97,6 +98,9 @@ class Executor:
         self.tasks = app.tasks
         self.accept = serializers.content_types(conf.accept_content)
         self.accepts_json = "application/json" in self.accept
+        self.max_bytes = conf.worker_max_message_bytes
+        self.decode = decoder(conf)
+        self.encode = protocol.encode if conf.task_protocol == 2 else protocol.encode_protocol_1
         self.max_losses = conf.task_max_deliveries
         self.ignore_result = conf.task_ignore_result
         self.store_errors = conf.task_store_errors_even_if_ignored
@@ -174,6 +178,8 @@ class Executor:
 
     def _body(self, message: Message) -> _Parts:
         body = message.body
+        if message.compression is not None:
+            body = compression.decompress(body, message.compression, self.max_bytes)
         if self.accepts_json and message.content_type == "application/json" and b'"__type__"' not in body:
             try:
                 decoded: _Parts = _decode_body(body)
@@ -264,6 +270,8 @@ class Executor:
                 return Outcome(states.FAILURE, failure_json(error), format_traceback(error), error)
             headers.argsrepr = bounded_repr(tuple(args), len(body))
             headers.kwargsrepr = bounded_repr(kwargs, len(body))
+            if message.compression is not None:
+                body, _ = compression.compress(body, message.compression)
         queue = options.get("queue") or run.queue
         priority = options.get("priority", message.properties.priority) or 0
         properties = msgspec.structs.replace(
@@ -274,7 +282,7 @@ class Executor:
             timestamp=time.time(),
         )
         again = msgspec.structs.replace(message, headers=headers, properties=properties, body=body)
-        payload = protocol.encode(again, queue)
+        payload = self.encode(again, queue)
         cause = retry.exc if retry.exc is not None else retry
         return Outcome(
             states.RETRY,
@@ -342,6 +350,12 @@ class Executor:
 def unknown_task(name: str) -> str:
     """Return the reason for which a message of a task that nobody knew is a dead letter."""
     return f"unknown task {name!r}"
+
+
+def decoder(conf: Settings) -> Callable[[bytes], Message]:
+    """Return what decodes messages under these settings; raises ImproperlyConfigured, NotInstalled."""
+    accept = serializers.content_types(conf.accept_content)
+    return partial(protocol.decode, accept=accept, limit=conf.worker_max_message_bytes)
 
 
 def _workflow_text(embed: Mapping[str, Any]) -> str:

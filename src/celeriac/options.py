@@ -35,23 +35,24 @@ TASK: dict[str, Any] = {
     "priority": None,
     "queue": None,
     "serializer": None,
+    "compression": None,
 }
 
 TASK_NOT_YET = frozenset(
     "rate_limit time_limit soft_time_limit store_eager_result acks_on_failure_or_timeout acks_on_failure "
-    "acks_on_timeout retry_on_worker_lost exchange routing_key exchange_type delivery_mode compression send_events "
+    "acks_on_timeout retry_on_worker_lost exchange routing_key exchange_type delivery_mode send_events "
     "trail resultrepr_maxsize shadow_name pydantic pydantic_strict pydantic_context pydantic_dump_kwargs "
     "sensitive shared lazy".split()
 )
 
 #: Options of a call.
 CALL = frozenset(
-    "countdown eta expires queue priority task_id headers ignore_result serializer shadow retry retry_policy "
-    "time_limit soft_time_limit delivery_mode add_to_parent".split()
+    "countdown eta expires queue priority task_id headers ignore_result serializer compression shadow retry "
+    "retry_policy time_limit soft_time_limit delivery_mode add_to_parent".split()
 )
 
 CALL_NOT_YET = frozenset(
-    "link link_error compression exchange exchange_type routing_key connection producer confirm_timeout timeout "
+    "link link_error exchange exchange_type routing_key connection producer confirm_timeout timeout "
     "chord chain group_id group_index root_id parent_id reply_to stamped_headers".split()
 )
 

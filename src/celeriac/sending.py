@@ -19,7 +19,7 @@ from celeriac.broker import Publication
 from celeriac.config import Settings
 from celeriac.context import current
 from celeriac.errors import CallError, EncodeError
-from celeriac.message import protocol, serializers
+from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Headers, Message, Properties, new_id
 from celeriac.task import Task
 
@@ -105,16 +105,18 @@ class Sender:
             content_type,
             encoding,
         )
-        due = None
+        due, conf = None, self.conf
         if options or task.expires is not None:
             queue, due = self._apply_options(task, message, queue, options)
-        payload = protocol.encode(message, queue)
-        if len(payload) > self.conf.worker_max_message_bytes:
-            raise EncodeError(
-                f"The arguments of {task.name} make a message of {len(payload):,} bytes; "
-                f"worker_max_message_bytes allows {self.conf.worker_max_message_bytes:,}. Store them (a file, a row) "
-                f"and pass where they are.{caller_place()}"
-            )
+        if options or task.compression or conf.task_compression:
+            self._compress(task, message, options)
+        payload = (
+            protocol.encode(message, queue)
+            if conf.task_protocol == 2
+            else protocol.encode_protocol_1(message, queue)
+        )
+        if len(payload) > conf.worker_max_message_bytes:
+            raise self._too_large(task, len(payload))
         return Publication(task_id, task.name, queue, payload, message.properties.priority or 0, due)
 
     def ignores(self, task: Task, options: Mapping[str, Any]) -> bool:
@@ -141,6 +143,24 @@ class Sender:
         except EncodeError as error:
             raise explain_unencodable(task.name, task.arity, args, kwargs, serializer, error) from None
         return body, serializer.content_type, serializer.content_encoding
+
+    def _compress(self, task: Task, message: Message, options: Mapping[str, Any]) -> None:
+        """Compress the body if the call, else the task, else the settings say so; "" is a plain no."""
+        name = options.get("compression")
+        if name is None:
+            name = self.conf.task_compression if task.compression is None else task.compression
+        if not name:
+            return
+        if len(message.body) > self.conf.worker_max_message_bytes:
+            raise self._too_large(task, len(message.body))  # workers bound what they decompress
+        message.body, message.compression = compression.compress(message.body, name)
+
+    def _too_large(self, task: Task, size: int) -> EncodeError:
+        return EncodeError(
+            f"The arguments of {task.name} make a message of {size:,} bytes; "
+            f"worker_max_message_bytes allows {self.conf.worker_max_message_bytes:,}. Store them (a file, a row) "
+            f"and pass where they are.{caller_place()}"
+        )
 
     def _route(self, task: Task) -> tuple[str, int]:
         """Queue and priority of a task without options, worked out once: attribute, then route, then default."""

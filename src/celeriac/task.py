@@ -87,6 +87,7 @@ class Task:
     priority: int | None = None
     queue: str | None = None
     serializer: str | None = None
+    compression: str | None = None
 
     # Worked out when the task is bound to its function.
     arity: Arity | None = None

@@ -273,8 +273,10 @@ def test_garbage_is_a_message_error_with_a_reason(payload: bytes) -> None:
 def test_the_reason_says_what_it_looks_like() -> None:
     with pytest.raises(MessageError, match=r"not a task message: it starts with b'\\x80\\x04"):
         decode(b"\x80\x04pickle")
-    with pytest.raises(MessageError, match="protocol 2: Object missing required field `task`"):
+    with pytest.raises(MessageError, match="no header `task`, as in protocol 2, and none in its body"):
         decode(envelope(b'{"id":"i"}'))
+    with pytest.raises(MessageError, match="protocol 2: Object missing required field `id`"):
+        decode(envelope(b'{"task":"t"}'))
 
 
 JSON = st.recursive(

@@ -1,21 +1,28 @@
 """Serializers write and read what kombu writes and reads, and refuse what they cannot hold."""
 
+import ast
+import contextlib
 import dataclasses
 import datetime as dt
 import decimal
 import enum
 import json
 import math
+import sys
 import uuid
 import zoneinfo
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kombu import exceptions as kombu_errors
+from kombu import serialization as kombu
 from kombu.utils import json as kombu_json
 
-from celeriac.errors import ContentDisallowed, EncodeError, ImproperlyConfigured, MessageError
+from celeriac import serialization
+from celeriac.errors import ContentDisallowed, EncodeError, ImproperlyConfigured, MessageError, NotInstalled
 from celeriac.message import serializers
 from celeriac.message.serializers import json_dumps, json_dumps_plain, json_loads
 
@@ -121,8 +128,35 @@ def test_registered_types() -> None:
 
     with pytest.raises(EncodeError, match="Celsius is not JSON serializable"):
         json_dumps(Celsius())
-    serializers.register_type(Celsius, lambda value: [value.degrees])
+    serialization.register_type(Celsius, None, lambda value: [value.degrees])
     assert json_loads(json_dumps({"t": Celsius()})) == {"t": [21.5]}
+
+
+def test_registered_types_with_a_tag_come_back_as_with_kombu() -> None:
+    class Degrees:
+        def __init__(self, number: float) -> None:
+            self.number = number
+
+    for register in (serialization.register_type, kombu_json.register_type):
+        register(Degrees, "shop.Degrees", lambda value: value.number, Degrees)
+    assert json_dumps(Degrees(1.5)) == b'{"__type__":"shop.Degrees","__value__":1.5}'
+    assert kombu_json.loads(json_dumps(Degrees(1.5))).number == 1.5
+    assert json_loads(kombu_json.dumps(Degrees(2.5)).encode()).number == 2.5
+
+
+def test_an_objects_own_json_comes_first_as_with_kombu() -> None:
+    class Special(dt.date):
+        def __json__(self) -> str:
+            return "special"
+
+    class Choice(enum.Enum):
+        ONE = 1
+
+        def __json__(self) -> str:
+            return "one"
+
+    for value, written in ((Special(2026, 1, 1), b'"special"'), (Choice.ONE, b'"one"')):
+        assert json_dumps(value) == written == kombu_json.dumps(value).encode()
 
 
 @pytest.mark.parametrize(
@@ -331,8 +365,10 @@ class TestTable:
         assert serializers.find("pickle").content_type == "application/x-python-serialize"
 
     def test_unknown(self) -> None:
-        with pytest.raises(ImproperlyConfigured, match=r"no serializer 'yaml'.*json, pickle"):
-            serializers.find("yaml")
+        with pytest.raises(
+            ImproperlyConfigured, match=r"no serializer 'toml'\. Known: json, msgpack, pickle, yaml"
+        ):
+            serializers.find("toml")
 
     def test_names_and_types_are_celerys(self) -> None:
         from kombu.serialization import registry
@@ -359,5 +395,145 @@ class TestTable:
         assert serializers.loads(pickled, "application/x-python-serialize", accept) == {"a": {1, 2}}
         with pytest.raises(MessageError, match="not readable as pickle"):
             serializers.loads(b"garbage", "application/x-python-serialize", accept)
-        with pytest.raises(EncodeError, match="cannot be pickled"):
+        with pytest.raises(EncodeError, match="function cannot be written as pickle"):
             serializers.find("pickle").dumps(lambda: None)
+
+
+PLAIN = [None, True, 0, -1, 2**63, 1.5, math.inf, "ä", "", b"", b"\xff\x00", [1, [2]], {"a": {"b": None}}]
+DATED = [dt.date(2026, 2, 3), dt.datetime(2026, 2, 3, 4, 5, 6, 7), {1, 2}]  # noqa: DTZ001
+OTHERS = [
+    *(("msgpack", value) for value in PLAIN),
+    *(("yaml", value) for value in (*PLAIN, *DATED, 2**200)),
+    *(("pickle", value) for value in (*PLAIN, *DATED, *TAGGED, (1, (2,)), Colour.RED, Point(1))),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), OTHERS, ids=repr)
+class TestOthers:
+    def test_there_and_back(self, name: str, value: Any) -> None:
+        row = serializers.find(name)
+        assert row.loads(row.dumps([value, {"key": value}])) == [value, {"key": value}]
+
+    def test_kombu_reads_ours(self, name: str, value: Any) -> None:
+        row = serializers.find(name)
+        read = kombu.loads(row.dumps([value]), row.content_type, row.content_encoding, {row.content_type})
+        assert read == [value]
+
+    def test_we_read_kombus(self, name: str, value: Any) -> None:
+        content_type, encoding, written = kombu.dumps([value], name)
+        written = written.encode() if isinstance(written, str) else written
+        assert serializers.loads(written, content_type, {content_type}) == [value]
+        assert encoding == serializers.find(name).content_encoding
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("msgpack", value)
+            for value in (*DATED, uuid.UUID(int=0), decimal.Decimal(1), object(), 2**64, Money)
+        ),
+        *(
+            ("yaml", value)
+            for value in (uuid.UUID(int=0), decimal.Decimal(1), object(), Money, Colour.RED, Point(1))
+        ),
+        ("pickle", lambda: None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_others_refuse_what_kombus_refuse(name: str, value: Any) -> None:
+    if not isinstance(value, Point):
+        with pytest.raises(kombu_errors.EncodeError):
+            kombu.dumps([value], name)
+    with pytest.raises(EncodeError):
+        serializers.find(name).dumps([value])
+
+
+def test_msgpack_holds_the_plainer_form_of_enums_dataclasses_and_the_like() -> None:
+    row = serializers.find("msgpack")
+    assert row.loads(row.dumps([Colour.RED, Size.BIG, Mood.GOOD, Point(1, Point(2)), Money(5), (1,)])) == [
+        "red", 3, "good", {"x": 1, "y": {"x": 2, "y": None}}, {"cents": 5}, [1]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        *(
+            ("msgpack", data)
+            for data in (b"", b"\xc1", b"\x91" * 50_000, b"\x92\x01", b"\x01\x01", b"\x81\x01\x01")
+        ),
+        *(
+            ("yaml", data)
+            for data in (b"{", b"&", b"[" * 50_000, b"\xff", b"a: *b", b"1: 2: 3", b"2026-99-99")
+        ),
+        *(("pickle", data) for data in (b"", b"{", b"\x80\x04.", b"\x80\x04cnosuch\nthing\n.")),
+    ],
+    ids=lambda value: repr(value[:20]),
+)
+def test_others_garbage_is_a_message_error(name: str, data: bytes) -> None:
+    with pytest.raises(MessageError, match=f"not readable as {name}"):
+        serializers.find(name).loads(data)
+
+
+def test_yaml_makes_no_objects() -> None:
+    with pytest.raises(MessageError, match="python/object"):
+        serializers.find("yaml").loads(b"!!python/object/apply:os.getpid []")
+
+
+@pytest.mark.parametrize("name", ["msgpack", "yaml"])
+def test_a_missing_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    for attempt in (lambda: serializers.content_types([name]), lambda: serializers.find(name).dumps(1)):
+        with pytest.raises(NotInstalled, match=rf"pip install 'celeriac\[{name}\]'"):
+            attempt()
+    with pytest.raises(MessageError, match=rf"pip install 'celeriac\[{name}\]'"):
+        serializers.find(name).loads(b"1")
+
+
+class TestOwn:
+    @pytest.fixture(autouse=True)
+    def _forget(self) -> Iterator[None]:
+        yield
+        serialization.unregister("own")
+        with contextlib.suppress(kombu_errors.SerializerNotInstalled):
+            kombu.unregister("own")
+
+    def test_with_kombus_signature(self) -> None:
+        for register in (serialization.register, kombu.register):
+            register("own", repr, lambda data: ast.literal_eval(data.decode()), "text/x-own", "utf-8")
+        row = serializers.find("own")
+        assert (row.content_type, row.content_encoding) == ("text/x-own", "utf-8")
+        assert serializers.content_types(["own"]) == {"text/x-own"}
+        assert serializers.loads(row.dumps((1, {2})), "text/x-own", {"text/x-own"}) == (1, {2})
+        assert kombu.loads(row.dumps((1, {2})), "text/x-own", "utf-8", {"text/x-own"}) == (1, {2})
+        assert serializers.loads(kombu.dumps((1,), "own")[2].encode(), "text/x-own", {"text/x-own"}) == (1,)
+
+    def test_what_it_raises_becomes_ours(self) -> None:
+        def fail(value: Any) -> Any:
+            raise KeyError("odd")
+
+        serialization.register("own", fail, fail, "text/x-own")
+        with pytest.raises(EncodeError, match="int cannot be written as own: 'odd'"):
+            serializers.find("own").dumps(1)
+        with pytest.raises(MessageError, match=r"not readable as own: KeyError\('odd'\)"):
+            serializers.find("own").loads(b"1")
+
+    def test_one_half(self) -> None:
+        serialization.register("own", None, None, "text/x-own")
+        with pytest.raises(EncodeError, match="only reads"):
+            serializers.find("own").dumps(1)
+        with pytest.raises(MessageError, match="without a decoder"):
+            serializers.find("own").loads(b"1")
+
+    def test_another_of_the_name_replaces_it(self) -> None:
+        serialization.register("own", repr, None, "text/x-one")
+        serialization.register("own", repr, None, "text/x-two")
+        assert serializers.find("own").content_type == "text/x-two"
+        with pytest.raises(ImproperlyConfigured):
+            serializers.find("text/x-one")
+
+    @pytest.mark.parametrize(("name", "content_type"), [("json", "text/x-own"), ("own", "application/json")])
+    def test_json_stays(self, name: str, content_type: str) -> None:
+        with pytest.raises(ImproperlyConfigured, match="json cannot be replaced"):
+            serialization.register(name, repr, None, content_type)

@@ -109,7 +109,7 @@ def install() -> None:
     registry.set_framework(DjangoFramework())
     registry.set_default_factory(make_default_app)
     if not _installed:
-        serializers.register_type(Promise, str)
+        serializers.register_type(Promise, None, str)
         setting_changed.connect(_reread, dispatch_uid="celeriac")
         _installed.append(True)
 

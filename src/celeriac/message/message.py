@@ -67,7 +67,8 @@ class Properties(Struct, omit_defaults=True, gc=False):
 class Message(Struct, gc=False):
     """A task message. `body` stays encoded until the task runs.
 
-    `custom` are the sender's own headers, which stand beside the others on the wire.
+    `custom` are the sender's own headers, which stand beside the others on the wire; so does `compression`, the content
+    type of what the body is compressed with.
     """
 
     headers: Headers
@@ -76,6 +77,7 @@ class Message(Struct, gc=False):
     content_type: str = "application/json"
     content_encoding: str = "utf-8"
     custom: dict[str, Any] | None = None
+    compression: str | None = None
 
 
 def new_id() -> str:

@@ -2,18 +2,21 @@
 
 The bytes are kombu's envelope as it lies in a Redis list (Celery task protocol 2, kombu 5.7, captured from
 real traffic); the database and memory brokers keep the same bytes, so a message looks alike everywhere.
-Brokers move them unread; `celeriac.app` encodes, the worker decodes. Anything that does not fit
-raises MessageError, whatever the bytes are.
+Brokers move them unread; `celeriac.sending` encodes, the worker decodes. Anything that does not fit
+raises MessageError, whatever the bytes are. Protocol 1, where task and id stand in the body, is read as if it were
+protocol 2, and written where `task_protocol` asks for it: `celeriac.message.protocol1`.
 """
 
 import binascii
 import os
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct, field
 
 from celeriac.errors import EncodeError, MessageError
+from celeriac.message import protocol1, serializers
 from celeriac.message.message import Headers, Message, Properties, new_id
 
 HEADER_NAMES = frozenset(Headers.__struct_fields__)
@@ -21,6 +24,9 @@ HEADER_NAMES = frozenset(Headers.__struct_fields__)
 
 #: How deep the values of headers may be nested; deeper ones could be read here and not be written again there.
 MAX_DEPTH = 100
+#: How long a body may become when it has to be decompressed to be read at all, where nothing else is said.
+MAX_BYTES = 8 * 1024 * 1024
+ONLY_JSON = frozenset({serializers.JSON.content_type})
 
 
 class _Envelope(Struct, gc=False):
@@ -59,28 +65,51 @@ def encode(message: Message, queue: str) -> bytes:
     body = _b64encode(message.body, newline=False).decode("ascii")
     content_type, content_encoding = message.content_type, message.content_encoding
     try:
-        if not message.custom:
+        if not message.custom and message.compression is None:
             return _encode(_Envelope(body, message.headers, properties, content_type, content_encoding))
-        headers = _encode({**message.custom, **msgspec.to_builtins(message.headers)})
-        if _may_be_deep(headers) and _deeper_than(message.custom, MAX_DEPTH):
-            raise ValueError("they are nested too deeply")
-        return _encode(_RawEnvelope(body, Raw(headers), properties, content_type, content_encoding))
+        headers = _own_headers(message, msgspec.to_builtins(message.headers))
+        return _encode(_RawEnvelope(body, headers, properties, content_type, content_encoding))
     except (ValueError, TypeError, RecursionError) as error:
-        raise EncodeError(
-            f"The headers of {message.headers.task} cannot be written as JSON: {error}"
-        ) from None
+        raise _unwritable(message, error) from None
 
 
-def decode(payload: bytes) -> Message:
-    """Return the message in an envelope; raises MessageError with the reason if it is none."""
+def encode_protocol_1(message: Message, queue: str) -> bytes:
+    """`encode`, for workers that know protocol 1 only: all headers but the sender's own move into the body."""
+    body = protocol1.write(message)
+    encode(message, queue)  # sets the properties, and refuses what could not be written again
+    packed = _b64encode(body, newline=False).decode("ascii")
+    content_type, content_encoding = message.content_type, message.content_encoding
+    headers = _own_headers(message, {})
+    return _encode(_RawEnvelope(packed, headers, message.properties, content_type, content_encoding))
+
+
+def _own_headers(message: Message, protocols: dict[str, Any]) -> Raw:
+    """Return the headers of a message that has more than the protocol's."""
+    custom = message.custom or {}
+    more = {} if message.compression is None else {"compression": message.compression}
+    headers = _encode({**custom, **protocols, **more})
+    if _may_be_deep(headers) and _deeper_than(custom, MAX_DEPTH):
+        raise ValueError("they are nested too deeply")
+    return Raw(headers)
+
+
+def _unwritable(message: Message, error: Exception) -> EncodeError:
+    return EncodeError(f"The headers of {message.headers.task} cannot be written as JSON: {error}")
+
+
+def decode(payload: bytes, accept: Collection[str] = ONLY_JSON, limit: int = MAX_BYTES) -> Message:
+    """Return the message in an envelope; raises MessageError with the reason if it is none.
+
+    Only of protocol 1 the body is read too: if `accept` has its content type, and up to `limit` bytes of it.
+    """
     try:
         try:
             if _may_be_deep(payload):
                 _refuse_depth(payload)
             envelope, custom = _decode_envelope(payload), None
         except msgspec.ValidationError:
-            # Headers beside the protocol's, or nonsense.
-            envelope, custom = _decode_with_care(payload)
+            # Headers beside the protocol's, protocol 1, or nonsense.
+            return _decode_with_care(payload, accept, limit)
         encoding = envelope.properties.body_encoding
         body = _b64decode(envelope.body) if encoding == "base64" else envelope.body.encode()
     except (ValueError, TypeError) as error:
@@ -97,14 +126,27 @@ def decode(payload: bytes) -> Message:
     )
 
 
-def _decode_with_care(payload: bytes) -> tuple[_Envelope, dict[str, Any] | None]:
+def _decode_with_care(payload: bytes, accept: Collection[str], limit: int) -> Message:
     """Read the sender's own headers too; what passes here can be written again, by a retry or a dead child's heir."""
     raw = _decode_raw_envelope(payload)
-    every = msgspec.json.decode(raw.headers)
-    own = [name for name in every if name not in HEADER_NAMES] if isinstance(every, dict) else ()
-    custom = {name: every.pop(name) for name in own} or None
-    headers = msgspec.convert(every, Headers)
-    return _Envelope(raw.body, headers, raw.properties, raw.content_type, raw.content_encoding), custom
+    every = msgspec.json.decode(raw.headers, type=dict[str, Any])
+    custom = {name: every.pop(name) for name in [name for name in every if name not in HEADER_NAMES]}
+    compression = msgspec.convert(custom.pop("compression", None), str | None)
+    message = Message(
+        Headers("", ""),
+        raw.properties,
+        _b64decode(raw.body) if raw.properties.body_encoding == "base64" else raw.body.encode(),
+        raw.content_type or "application/json",
+        raw.content_encoding or "utf-8",
+        custom or None,
+        compression,
+    )
+    if "task" in every:
+        message.headers = msgspec.convert(every, Headers)
+    else:
+        protocol1.read(message, accept, limit)
+        _encode(message.headers)
+    return message
 
 
 def _refuse_depth(payload: bytes) -> None:

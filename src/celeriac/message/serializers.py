@@ -1,8 +1,9 @@
 """Serializers of arguments and results, one row each, and the content types they answer for.
 
-Called by `celeriac.message.protocol`, `celeriac.app` and `celeriac.execute`. The JSON is kombu's: values
-that JSON has not are tagged `{"__type__": ..., "__value__": ...}` (kombu 5.7, kombu/utils/json.py).
-Never guesses a type: what cannot be held is an `EncodeError`.
+Called by `celeriac.message.protocol1`, `celeriac.sending` and `celeriac.execute`; `celeriac.serialization` is its
+public face. The JSON is kombu's: values that JSON has not are tagged `{"__type__": ..., "__value__": ...}` (kombu 5.7,
+kombu/utils/json.py). Never guesses a type: what cannot be held is an `EncodeError`. The formats that a project has to
+ask for are in `celeriac.message.formats`.
 """
 
 import base64
@@ -11,15 +12,14 @@ import datetime as dt
 import decimal
 import enum
 import json
-import pickle
 import uuid
 from collections.abc import Callable, Collection
-from types import UnionType
 from typing import Any
 
 import msgspec
 
 from celeriac.errors import ContentDisallowed, EncodeError, ImproperlyConfigured, MessageError
+from celeriac.message import formats
 
 # Types that msgspec writes exactly as kombu does. Floats are not among them: it writes NaN as null.
 _PLAIN = frozenset({int, str, bool, type(None)})
@@ -41,33 +41,57 @@ def _tag_bytes(value: bytes | bytearray | memoryview) -> dict[str, Any]:
         return _tag("base64", base64.b64encode(raw).decode("ascii"))
 
 
-# Asked in this order: a datetime is a date as well.
-_to_plain: list[tuple[type | UnionType, Callable[[Any], Any]]] = [
-    (dt.datetime, lambda value: _tag("datetime", value.isoformat())),
-    (dt.date, lambda value: _tag("date", value.isoformat())),
-    (dt.time, lambda value: _tag("time", value.isoformat())),
-    (decimal.Decimal, lambda value: _tag("decimal", str(value))),
-    (uuid.UUID, lambda value: _tag("uuid", {"hex": value.hex})),
-    (bytes | bytearray | memoryview, _tag_bytes),
-    (enum.Enum, lambda value: value.value),
-]
+# The tag of a type and what stands behind it. Asked in this order: a datetime is a date as well.
+_tagged_types: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    dt.datetime: ("datetime", dt.datetime.isoformat),
+    dt.date: ("date", dt.date.isoformat),
+    dt.time: ("time", dt.time.isoformat),
+    decimal.Decimal: ("decimal", str),
+    uuid.UUID: ("uuid", lambda value: {"hex": value.hex}),
+}
+# Types that arrive as something plainer, in any format.
+_plain_types: dict[type, Callable[[Any], Any]] = {enum.Enum: lambda value: value.value}
 
 
-def register_type(cls: type, to_plain: Callable[[Any], Any]) -> None:
-    """Let JSON hold instances of `cls`: `to_plain` turns one into a value that JSON has."""
-    _to_plain.append((cls, to_plain))
+def register_type(
+    cls: type,
+    marker: str | None,
+    encoder: Callable[[Any], Any],
+    decoder: Callable[[Any], Any] = lambda value: value,
+) -> None:
+    """Let JSON hold instances of `cls`, as kombu's function of this name does.
+
+    `encoder` turns one into a value that JSON has, `decoder` turns that back. Without a `marker` the value arrives as
+    what `encoder` made of it.
+    """
+    if marker is None:
+        _plain_types[cls] = encoder
+    else:
+        _tagged_types[cls] = (marker, encoder)
+        _from_tag[marker] = decoder
 
 
 def _tagged(value: Any) -> Any:
     """The hook for what JSON has not."""
-    for cls, to_plain in _to_plain:
-        if isinstance(value, cls):
-            return to_plain(value)
+    if not hasattr(value, "__json__"):
+        for cls, (marker, encoder) in _tagged_types.items():
+            if isinstance(value, cls):
+                return _tag(marker, encoder(value))
+        if isinstance(value, bytes | bytearray | memoryview):
+            return _tag_bytes(value)
+    return _plainer(value, "JSON")
+
+
+def _plainer(value: Any, kind: str) -> Any:
+    """Return what any format can hold of an enum's member, a dataclass and the like; raises EncodeError."""
     if hasattr(value, "__json__"):
         return value.__json__()
+    for cls, encoder in _plain_types.items():
+        if isinstance(value, cls):
+            return encoder(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    raise EncodeError(f"{type(value).__qualname__} is not JSON serializable")
+    raise EncodeError(f"{type(value).__qualname__} is not {kind} serializable")
 
 
 _from_tag: dict[str, Callable[[Any], Any]] = {
@@ -148,56 +172,99 @@ def json_loads(data: bytes) -> Any:
         raise MessageError(f"not readable as JSON: {error}") from None
 
 
-def _pickle_loads(data: bytes) -> Any:
-    try:
-        return pickle.loads(data)  # noqa: S301 - only reached where accept_content names pickle
-    except Exception as error:
-        raise MessageError(f"not readable as pickle: {error!r}") from None
-
-
-def _pickle_dumps(value: Any) -> bytes:
-    try:
-        return pickle.dumps(value)
-    except Exception as error:
-        raise EncodeError(f"{type(value).__qualname__} cannot be pickled: {error}") from error
-
-
 class Serializer(msgspec.Struct, frozen=True):
-    """One way to write values, by Celery's short name and by content type."""
+    """One way to write values, by Celery's short name and by content type.
+
+    `available` raises NotInstalled where a package is missing.
+    """
 
     name: str
     content_type: str
     content_encoding: str
     dumps: Callable[[Any], bytes]
     loads: Callable[[bytes], Any]
+    available: Callable[[], Any] = bool
 
 
+JSON = Serializer("json", "application/json", "utf-8", json_dumps, json_loads)
 _rows = (
-    Serializer("json", "application/json", "utf-8", json_dumps, json_loads),
-    Serializer("pickle", "application/x-python-serialize", "binary", _pickle_dumps, _pickle_loads),
+    JSON,
+    Serializer(
+        "pickle", "application/x-python-serialize", "binary", formats.pickle_dumps, formats.pickle_loads
+    ),
+    Serializer(
+        "msgpack",
+        "application/x-msgpack",
+        "binary",
+        lambda value: formats.msgpack_dumps(value, lambda each: _plainer(each, "msgpack")),
+        formats.msgpack_loads,
+        formats.msgpack,
+    ),
+    Serializer("yaml", "application/x-yaml", "utf-8", formats.yaml_dumps, formats.yaml_loads, formats.yaml),
 )
 by_name: dict[str, Serializer] = {row.name: row for row in _rows}
 by_content_type: dict[str, Serializer] = {row.content_type: row for row in _rows}
-JSON = by_name["json"]
+
+
+def register(
+    name: str,
+    encoder: Callable[[Any], bytes | str] | None,
+    decoder: Callable[[bytes], Any] | None,
+    content_type: str,
+    content_encoding: str = "utf-8",
+) -> None:
+    """Add a serializer, or replace one; with kombu's signature.
+
+    Settings and options then know it by `name`. Workers read it where `accept_content` names it. Whatever `encoder` or
+    `decoder` raises is told as an `EncodeError` to the caller, or as the reason of a dead letter. Without one of them
+    it only reads, or only writes.
+    """
+    if name == JSON.name or content_type == JSON.content_type:
+        raise ImproperlyConfigured(
+            "The serializer json cannot be replaced: results and other processes rely on it. Register another name "
+            "and content type, and set task_serializer and accept_content to the name."
+        )
+    row = Serializer(
+        name, content_type, content_encoding, formats.writer(name, encoder), formats.reader(name, decoder)
+    )
+    unregister(name)
+    by_name[name] = by_content_type[content_type] = row
+
+
+def unregister(name: str) -> None:
+    """Forget a serializer that was registered; nothing happens if it was not."""
+    row = by_name.pop(name, None)
+    if row is not None:
+        by_content_type.pop(row.content_type, None)
 
 
 def find(name: str) -> Serializer:
     """Return the serializer called `name` (short name or content type); raises ImproperlyConfigured."""
     row = by_name.get(name) or by_content_type.get(name)
     if row is None:
-        raise ImproperlyConfigured(f"There is no serializer {name!r}. Known: {', '.join(sorted(by_name))}.")
+        raise ImproperlyConfigured(
+            f"There is no serializer {name!r}. Known: {', '.join(sorted(by_name))}. Add your own with "
+            "celeriac.serialization.register()."
+        )
     return row
 
 
 def content_types(names: Collection[str]) -> frozenset[str]:
-    """Return the content types that an `accept_content` setting allows."""
-    return frozenset(find(name).content_type for name in names)
+    """Return the content types that an `accept_content` setting allows.
+
+    Raises ImproperlyConfigured for an unknown name, NotInstalled where a package is missing.
+    """
+    rows = [find(name) for name in names]
+    for row in rows:
+        row.available()
+    return frozenset(row.content_type for row in rows)
 
 
 def loads(data: bytes, content_type: str, accept: Collection[str]) -> Any:
     """Decode `data`; raises ContentDisallowed where `accept` has not the type, MessageError if unreadable."""
-    if content_type not in accept:
+    row = by_content_type.get(content_type)
+    if row is None or content_type not in accept:
         raise ContentDisallowed(
             f"content type {content_type!r} is refused; accept_content allows {', '.join(sorted(accept))}"
         )
-    return by_content_type[content_type].loads(data)
+    return row.loads(data)

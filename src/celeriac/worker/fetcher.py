@@ -186,7 +186,7 @@ class Fetcher:
             self._refuse(delivery, f"too large: {delivery.size:,} bytes")
             return
         try:
-            message = protocol.decode(delivery.payload)
+            message = self.executor.decode(delivery.payload)
         except Exception as error:
             # Whatever it is: one bad message must not keep the others of its batch from being taken.
             self._refuse(

@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
@@ -80,14 +80,22 @@ def stale_records(directory: Path, broker: str) -> Iterator[Recorder]:
 
 
 class Recovery:
-    """Settles for the dead. `hostname` is the worker's name, for the records of lost tasks."""
+    """Settles for the dead. `hostname` is the worker's name, for the records of lost tasks; `decode` reads messages."""
 
-    def __init__(self, broker: Broker, store: ResultStore | None, hostname: str, max_losses: int) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        store: ResultStore | None,
+        hostname: str,
+        max_losses: int,
+        decode: Callable[[bytes], Message] = protocol.decode,
+    ) -> None:
         self.broker = broker
         self.store = store
         self.shared_store = store if store is not None and broker.shares(store) else None
         self.hostname = hostname
         self.max_losses = max_losses
+        self.decode = decode
 
     def child(self, recorder: Recorder, cause: str, *, blame: bool = True) -> Recovered:
         """Settle what a dead child left, by its flight record, and remove that; raises BrokerError to be tried again.
@@ -146,7 +154,7 @@ class Recovery:
         counts = Recovered()
         settlements = []
         for delivery in reversed(deliveries):
-            message = _readable(delivery)
+            message = self._readable(delivery)
             if message is None:
                 settlements.append(Settlement(delivery.tag, Action.PUT_BACK))
             elif message.properties.celeriac_suspect:
@@ -173,7 +181,7 @@ class Recovery:
 
     def _lost(self, delivery: Delivery, cause: str, counts: Recovered) -> Settlement:
         """The process died while it ran this: count it, and set it aside after too many."""
-        message = _readable(delivery)
+        message = self._readable(delivery)
         if message is None:
             return Settlement(delivery.tag, Action.PUT_BACK)
         headers, properties = message.headers, message.properties
@@ -208,11 +216,10 @@ class Recovery:
         )
         return Settlement(delivery.tag, Action.DEAD, reason=reason, record=record)
 
-
-def _readable(delivery: Delivery) -> Message | None:
-    if delivery.size > len(delivery.payload):
-        return None
-    try:
-        return protocol.decode(delivery.payload)
-    except MessageError:
-        return None
+    def _readable(self, delivery: Delivery) -> Message | None:
+        if delivery.size > len(delivery.payload):
+            return None
+        try:
+            return self.decode(delivery.payload)
+        except MessageError:
+            return None

@@ -13,6 +13,7 @@ from types import FrameType
 
 from celeriac.app import Celeriac
 from celeriac.errors import BrokerError, CeleriacError
+from celeriac.execute import decoder
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, serve
@@ -38,7 +39,9 @@ class SoloWorker:
         self.recorder = Recorder.create(
             directory / f"{uuid.uuid4().hex}.flight", consumer, broker, 1 + conf.worker_async_concurrency
         )
-        self.recovery = Recovery(app.broker, app.store, options.hostname, conf.task_max_deliveries)
+        self.recovery = Recovery(
+            app.broker, app.store, options.hostname, conf.task_max_deliveries, decoder(conf)
+        )
         self.own = f"{options.hostname}/caretaker-{uuid.uuid4().hex[:12]}"
         self.caretaker = Caretaker(
             app.broker,

@@ -17,6 +17,7 @@ from types import FrameType
 
 from celeriac.app import Celeriac
 from celeriac.errors import BrokerError, CeleriacError
+from celeriac.execute import decoder
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, run_child
@@ -60,7 +61,9 @@ class Supervisor:
         self.directory: Path = state_dir(app.conf.worker_state_dir)
         self.broker = app.broker
         self.broker_id = broker_id(app.conf.broker_url or "")
-        self.recovery = Recovery(app.broker, app.store, options.hostname, app.conf.task_max_deliveries)
+        self.recovery = Recovery(
+            app.broker, app.store, options.hostname, app.conf.task_max_deliveries, decoder(app.conf)
+        )
         self.own = f"{options.hostname}/supervisor-{uuid.uuid4().hex[:12]}"
         records = self.directory, self.broker_id
         self.caretaker = Caretaker(

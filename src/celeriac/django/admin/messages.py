@@ -22,7 +22,7 @@ from celeriac.django.admin import looks, paging
 from celeriac.django.admin.read_only import Before, ReadOnlyAdmin, ValueFilter
 from celeriac.django.models import Message, State
 from celeriac.errors import CeleriacError, MessageError
-from celeriac.message import protocol, serializers
+from celeriac.message import compression, protocol, serializers
 
 #: How much of a message that cannot be read is shown.
 UNREADABLE = 2048
@@ -193,6 +193,8 @@ def _call_of(payload: bytes) -> str:
     if message.content_type != serializers.JSON.content_type:
         return f"{message.content_type}: not shown"
     try:
+        if message.compression is not None:
+            message.body = compression.decompress(message.body, message.compression, protocol.MAX_BYTES)
         args, kwargs, *_ = serializers.json_loads(message.body)
         return looks.as_data({"args": args, "kwargs": kwargs})
     except (MessageError, ValueError, TypeError):
