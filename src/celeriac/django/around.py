@@ -14,12 +14,15 @@ from django.db.backends.signals import connection_created
 from django.utils import timezone, translation
 
 from celeriac.context import Request
+from celeriac.django import deadline
 from celeriac.hooks import Hooks
 
 #: A worker keeps a connection that long where the project says CONN_MAX_AGE = 0, which is meant for web requests.
 KEEP = 60.0
 #: A connection that was idle that long is tried before a task gets it.
 STALE = 1.0
+#: How long the server has to answer that.
+ANSWER = 2.0
 
 
 class _Here(threading.local):
@@ -55,7 +58,7 @@ def before_task(request: Request) -> None:
     for connection, used in here.used.items():
         if connection.connection is None or connection.in_atomic_block or connection.vendor == "sqlite":
             continue
-        if time.monotonic() - used > STALE and not connection.is_usable():
+        if time.monotonic() - used > STALE and not deadline.is_usable(connection, ANSWER):
             connection.close()
 
 
@@ -81,7 +84,7 @@ def after_task(request: Request) -> None:
 def _is_spent(connection: Any) -> bool:
     if connection.autocommit != connection.settings_dict["AUTOCOMMIT"]:
         return True
-    if connection.errors_occurred and not connection.is_usable():
+    if connection.errors_occurred and not deadline.is_usable(connection, ANSWER):
         return True
     grace = 0.0 if connection.settings_dict["CONN_MAX_AGE"] else KEEP
     return connection.close_at is not None and time.monotonic() >= connection.close_at + grace

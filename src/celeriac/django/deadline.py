@@ -1,8 +1,9 @@
 """Deadlines for PostgreSQL, whose client library waits for ever: to connect, and for the answer to a statement.
 
-Used by `PostgresSession` and the watch that listens, so that a server which is frozen, or behind a network that
-swallows everything, costs `delay()` and a worker some seconds and not their life. Only Celeriac's own statements
-outside of the project's transactions are bounded; what the project says of `connect_timeout` goes before.
+Used by `PostgresSession`, the watch that listens and the look at connections around tasks, so that a server which is
+frozen, or behind a network that swallows everything, costs `delay()` and a worker some seconds and not their life.
+Only Celeriac's own statements outside of the project's transactions are bounded; what the project says of
+`connect_timeout` goes before.
 """
 
 import contextlib
@@ -59,22 +60,17 @@ def answering(raw: Any, seconds: float) -> Iterator[None]:
         vars(raw).pop("wait", None)
 
 
-def leads_there(raw: Any, seconds: float) -> bool:
-    """Return whether the server still answers on `raw`, outside of a transaction.
+def is_usable(connection: Any, seconds: float) -> bool:
+    """Django's `connection.is_usable()`, which asks the server, in `seconds` where the driver is psycopg 3.
 
     What lies between may have forgotten a connection that was idle and tell nobody. It is better to notice that now
     than to send a task and not to know what became of it.
     """
-    if not hasattr(raw, "pgconn"):  # psycopg 2 has no deadline to offer
-        return True
-    import psycopg  # noqa: PLC0415 - only where PostgreSQL is the database
-
-    try:
-        with answering(raw, seconds):
-            raw.execute("SELECT 1")
-    except psycopg.Error:
-        return False
-    return True
+    raw = connection.connection
+    if not hasattr(raw, "pgconn"):
+        return bool(connection.is_usable())
+    with answering(raw, seconds):
+        return bool(connection.is_usable())
 
 
 def _wait(raw: Any, wait: Any, seconds: float, end: float, generator: Any, *args: Any, **kwargs: Any) -> Any:

@@ -269,18 +269,19 @@ class PostgresSession(Session):
 
     def connect(self, timeout: float = PATIENCE) -> Any:
         connection = super().connect(timeout)
-        if not self.inside(connection) and not self._leads_there(connection.connection, timeout):
+        if not self.inside(connection) and not self._leads_there(connection, timeout):
             # The server was restarted, say, while nobody used the connection.
             connection.close()
             self._open(connection, timeout)
         return connection
 
-    def _leads_there(self, raw: Any, timeout: float) -> bool:
+    def _leads_there(self, connection: Any, timeout: float) -> bool:
+        raw = connection.connection
         if _has_ended(raw):
             return False
         known = self._thread
         idle = time.monotonic() - known.used if getattr(known, "raw", None) is raw else 0.0
-        return idle < _FRESH or deadline.leads_there(raw, min(1.0, timeout / 2))
+        return idle < _FRESH or deadline.is_usable(connection, min(1.0, timeout / 2))
 
     def _used(self, raw: Any) -> None:
         self._thread.raw = raw
