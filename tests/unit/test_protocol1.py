@@ -29,8 +29,8 @@ def celery() -> Iterator[Celery]:
     app.conf.task_protocol = 1
     app.conf.accept_content = ["json", "msgpack", "yaml", "pickle"]
 
-    @app.task(name="shop.pay")
-    def pay(*args: Any, **kwargs: Any) -> None:
+    @app.task(name="shop.collect")
+    def collect(*args: Any, **kwargs: Any) -> None:
         """Never run."""
 
     yield app
@@ -57,7 +57,7 @@ def message(body: Any = None, serializer: str = "json", packing: str | None = No
         written, content_type = compression.compress(written, packing)
     custom = fields.pop("custom", None)
     return Message(
-        Headers("shop.pay", "some-id", **fields),
+        Headers("shop.collect", "some-id", **fields),
         Properties(correlation_id="some-id", reply_to="", delivery_mode=2, priority=0),
         written,
         row.content_type,
@@ -78,7 +78,7 @@ class TestBothWays:
         self, celery: Celery, channel: Channel, serializer: str, packing: str | None
     ) -> None:
         celery.send_task(
-            "shop.pay",
+            "shop.collect",
             [1, "ä"],
             {"key": b"\xff"},
             task_id="some-id",
@@ -93,7 +93,7 @@ class TestBothWays:
             compression=packing,
         )
         seen = decode(sent(channel), EVERY)
-        assert (seen.headers.task, seen.headers.id, seen.headers.retries) == ("shop.pay", "some-id", 0)
+        assert (seen.headers.task, seen.headers.id, seen.headers.retries) == ("shop.collect", "some-id", 0)
         assert seen.headers.timelimit == (5.0, 3.0)
         assert seen.headers.eta == "2030-01-01T12:00:00+00:00"
         assert seen.headers.expires == "2031-01-01T00:00:00+00:00"
@@ -127,14 +127,14 @@ class TestBothWays:
         request = Request(
             received,
             app=celery,
-            task=celery.tasks["shop.pay"],
+            task=celery.tasks["shop.collect"],
             body=body,
             headers=headers,
             decoded=decoded,
             on_ack=None,
             on_reject=None,
         )
-        assert (request.id, request.name, request.args) == ("some-id", "shop.pay", ["ä"])
+        assert (request.id, request.name, request.args) == ("some-id", "shop.collect", ["ä"])
         assert request.eta is not None
         assert request.eta.isoformat() == "2030-01-01T12:00:00+00:00"
         assert tuple(request.time_limits) == (5.0, 3.0)
@@ -152,7 +152,7 @@ class TestBothWays:
 
 
 def test_the_body_has_the_keys_that_celerys_has(celery: Celery, channel: Channel) -> None:
-    celery.send_task("shop.pay", [1], queue="shop", task_id="some-id")
+    celery.send_task("shop.collect", [1], queue="shop", task_id="some-id")
     theirs = channel.message_to_python(json.loads(sent(channel))).decode()
     ours = channel.message_to_python(json.loads(encode_protocol_1(message(), "shop"))).decode()
     assert list(ours) == list(theirs)
@@ -160,7 +160,7 @@ def test_the_body_has_the_keys_that_celerys_has(celery: Celery, channel: Channel
 
 def test_what_follows_travels(celery: Celery, channel: Channel) -> None:
     """A worker that does not send it on must see it: nothing is dropped in silence."""
-    celery.send_task("shop.pay", [1], queue="shop", link=celery.signature("shop.next"))
+    celery.send_task("shop.collect", [1], queue="shop", link=celery.signature("shop.next"))
     seen = decode(sent(channel))
     _, _, embed = serializers.loads(seen.body, seen.content_type, EVERY)
     assert embed["callbacks"][0]["task"] == "shop.next"
@@ -189,7 +189,7 @@ def test_only_what_is_accepted_is_read_at_all() -> None:
 
 def test_a_bomb_is_refused() -> None:
     payload = encode_protocol_1(message([["x" * 100_000], {}, EMBED], packing="gzip"), "q")
-    assert decode(payload).headers.task == "shop.pay"
+    assert decode(payload).headers.task == "shop.collect"
     with pytest.raises(TooLarge):
         decode(payload, limit=100_000)
 

@@ -8,6 +8,8 @@ from journal import note
 app = Celery("interop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
 app.conf.broker_connection_retry_on_startup = True
 app.conf.worker_prefetch_multiplier = 1
+app.conf.accept_content = ["json", "msgpack", "yaml"]
+app.conf.task_protocol = int(os.environ.get("PROTOCOL", "2"))
 
 
 @app.task(name="shop.add")

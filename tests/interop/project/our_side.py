@@ -8,6 +8,8 @@ from celeriac import Celery, Task
 
 app = Celery("interop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
 app.conf.broker_transport_options = {"mixed_fleet": True}
+app.conf.accept_content = ["json", "msgpack", "yaml"]
+app.conf.task_protocol = int(os.environ.get("PROTOCOL", "2"))
 
 
 @app.task(name="shop.add")
