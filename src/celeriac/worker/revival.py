@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from celeriac.broker import Broker, DeadLetter, Publication
-from celeriac.errors import MessageError
 from celeriac.execute import unknown_task
 from celeriac.message import protocol
 
@@ -68,7 +67,7 @@ class Revival:
             return None
         try:
             message = protocol.decode(letter.payload)
-        except MessageError:
+        except Exception:  # whatever it is, it is no reason for a worker not to start
             return None
         headers, properties = message.headers, message.properties
         if headers.task not in self.tasks or letter.reason != unknown_task(headers.task):

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from celeriac.broker import Action, Broker, Delivery, Settlement
-from celeriac.errors import BrokerError, LeaseLost, MessageError
+from celeriac.errors import BrokerError, LeaseLost
 from celeriac.message import protocol
 from celeriac.waker import Waker
 from celeriac.worker.outage import Notice
@@ -32,6 +32,7 @@ logger = logging.getLogger("celeriac.worker")
 
 #: Seconds in which neither the fetcher moved nor a task started.
 STUCK_AFTER = 1.0
+_NAMED = 3  # tasks to name of those that run in a stuck process
 
 
 class Watched(Protocol):
@@ -102,7 +103,8 @@ class StuckChildren:
             for delivery in reversed(deliveries)
             if delivery.tag not in started
         ]
-        self._tell(recorder, [delivery for delivery in deliveries if delivery.tag in started])
+        running = {tag for tag, _ in recorder.running()}
+        self._tell(recorder, [delivery for delivery in deliveries if delivery.tag in running])
         self._put_back(child)
 
     def _put_back(self, child: Watched) -> None:
@@ -117,8 +119,8 @@ class StuckChildren:
         count = len(self._going_back[recorder.consumer])
         if count:
             logger.info(
-                "%s lets nothing else run in its process: %d messages behind it go back to their queues.",
-                " or ".join(map(_name, running)) or recorder.consumer, count,
+                "Nothing else moves in the process of %s: %d messages behind it go back to their queues.",
+                " or ".join(map(_name, running[:_NAMED])) or recorder.consumer, count,
             )  # fmt: skip
 
 
@@ -133,6 +135,6 @@ def _still_since(recorder: Recorder, now: float) -> float:
 def _name(delivery: Delivery) -> str:
     try:
         headers = protocol.decode(delivery.payload).headers
-    except MessageError:
+    except Exception:  # cut, say; it only concerns the log, and the child is frozen
         return "A task"
     return f"{headers.task}[{headers.id}]"
