@@ -15,10 +15,13 @@ from celeriac import Celeriac, Task, serialization
 from celeriac.broker import Publication, Settlement
 from celeriac.brokers.memory import MemoryBroker
 from celeriac.errors import EncodeError, ImproperlyConfigured
+from celeriac.execute import decoder
 from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Headers, Message, Properties
 from celeriac.stores.memory import MemoryStore
 from celeriac.worker.options import WorkerOptions
+from celeriac.worker.recorder import Recorder
+from celeriac.worker.recovery import Recovery
 from celeriac.worker.solo import SoloWorker
 
 
@@ -157,6 +160,27 @@ class TestWhatCounts:
         app.conf.update(accept_content=["json", "toml"])
         with pytest.raises(ImproperlyConfigured, match="no serializer 'toml'"):
             SoloWorker(app, WorkerOptions().resolve(app.conf))
+
+
+@pytest.mark.parametrize("serializer", EVERY)
+def test_a_process_that_dies_of_a_message_of_protocol_1_is_counted(
+    app: Celeriac, tmp_path: Path, serializer: str
+) -> None:
+    """Its supervisor has to read the body for that, as the worker had."""
+    app.conf.update(accept_content=EVERY)
+    row = serializers.find(serializer)
+    message = Message(
+        Headers("t", "i"), Properties(), row.dumps([[], {}, None]), row.content_type, row.content_encoding
+    )
+    payload = protocol.encode_protocol_1(message, "celery")
+    app.broker.register("dead", 60)
+    app.broker.publish([Publication("i", "t", "celery", payload)], 1)
+    (delivery,) = app.broker.claim("dead", ["celery"], 1, 1)
+    recorder = Recorder.create(tmp_path / "dead.flight", "dead", "b", 1)
+    recorder.begin(0, delivery.tag, 1.0)
+    Recovery(app.broker, app.store, "w@h", 3, decoder(app.conf)).child(recorder, "signal 9 (SIGKILL)")
+    seen = waiting(app)
+    assert (seen.headers.id, seen.properties.celeriac_losses) == ("i", 1)
 
 
 def test_an_own_serializer_found_by_its_name_in_the_settings(app: Celeriac, echo: Task) -> None:
