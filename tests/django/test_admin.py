@@ -441,8 +441,10 @@ class TestWaiting:
         ):
             assert len(rows_of(page(boss, f"{WAITING}?{query}"))) == count
 
-    def test_the_call(self, boss: Client, broker: DatabaseBroker, send: Any) -> None:
-        send.delay(4711, fmt="pdf", password="hunter2", nested={"api_token": "hunter2"})
+    @pytest.mark.parametrize("compression", ["", "gzip"])
+    def test_the_call(self, boss: Client, broker: DatabaseBroker, send: Any, compression: str) -> None:
+        arguments = {"fmt": "pdf", "password": "hunter2", "nested": {"api_token": "hunter2"}}
+        send.apply_async((4711,), arguments, compression=compression)
         html = page(boss, f"{WAITING}{_only_tag()}/change/")
         assert "4711" in html
         assert "pdf" in html
