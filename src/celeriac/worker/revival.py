@@ -13,6 +13,7 @@ import msgspec
 from celeriac.broker import Broker, DeadLetter, Publication
 from celeriac.execute import unknown_task
 from celeriac.message import protocol
+from celeriac.message.message import Message
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -29,11 +30,13 @@ class Revival:
         broker: Broker,
         tasks: Collection[str],
         queues: Collection[str],
+        decode: Callable[[bytes], Message] = protocol.decode,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.broker = broker
         self.tasks = tasks
         self.queues = queues
+        self.decode = decode
         self._clock = clock
         self._passed = 0
         self._revived = 0
@@ -66,7 +69,7 @@ class Revival:
         if letter.queue not in self.queues:
             return None
         try:
-            message = protocol.decode(letter.payload)
+            message = self.decode(letter.payload)
         except Exception:  # whatever it is, it is no reason for a worker not to start
             return None
         headers, properties = message.headers, message.properties

@@ -52,7 +52,7 @@ class SoloWorker:
             conf.worker_lease,
             lambda: [consumer],
         )
-        self.caretaker.revival = Revival(app.broker, app.tasks, options.queues)
+        self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, self.recovery.decode)
         self.notice = Notice()
         self.alarm = Waker()
         self.ready = threading.Event()

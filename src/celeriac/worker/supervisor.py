@@ -69,7 +69,7 @@ class Supervisor:
         self.caretaker = Caretaker(
             app.broker, app.store, self.recovery, records, self.own, self.lease, self._consumers
         )
-        self.caretaker.revival = Revival(app.broker, app.tasks, options.queues)
+        self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, self.recovery.decode)
         self.stuck = StuckChildren(app.broker)
         self.outage = Outage()
         self.children: list[Child] = []
