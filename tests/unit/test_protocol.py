@@ -178,6 +178,8 @@ class TestRoundTrip:
         seen = decode(encode(message(custom={"task": "evil", "id": "other", "x": 1}), "q"))
         assert seen.headers.task == "shop.pay"
         assert custom_headers(seen) == {"x": 1}
+        again = decode(encode(message(custom={"compression": "gzip", "x": 1}), "q"))
+        assert (again.compression, custom_headers(again)) == (None, {"x": 1})
 
     def test_no_custom_headers(self) -> None:
         assert custom_headers(decode(encode(message(), "q"))) == {}

@@ -87,7 +87,9 @@ def encode_protocol_1(message: Message, queue: str) -> bytes:
 def _own_headers(message: Message, protocols: dict[str, Any]) -> Raw:
     """Return the headers of a message that has more than the protocol's."""
     custom = message.custom or {}
-    more = {} if message.compression is None else {"compression": message.compression}
+    more = {}
+    if message.compression is not None or "compression" in custom:
+        more["compression"] = message.compression  # never the sender's: it says how the body is to be read
     headers = _encode({**custom, **protocols, **more})
     if _may_be_deep(headers) and _deeper_than(custom, MAX_DEPTH):
         raise ValueError("they are nested too deeply")
