@@ -28,12 +28,13 @@ class Waker:
         except BlockingIOError:
             pass
 
-    def clear(self) -> None:
-        """Forget all pokes up to now."""
+    def clear(self) -> bool:
+        """Forget all pokes up to now; return whether there were any."""
         try:
             os.read(self._read, 4096)
         except BlockingIOError:
-            pass
+            return False
+        return True
 
     def wait(self, timeout: float | None) -> bool:
         """Return whether there was a poke within `timeout` seconds; it is left standing."""

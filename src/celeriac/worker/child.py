@@ -20,6 +20,7 @@ from celeriac.app import Celeriac
 from celeriac.execute import Executor
 from celeriac.waker import Waker
 from celeriac.worker.fetcher import Fetcher
+from celeriac.worker.lookout import Lookout
 from celeriac.worker.options import WorkerOptions
 from celeriac.worker.outage import Notice
 from celeriac.worker.pool import Pool
@@ -40,6 +41,7 @@ class ChildSetup(Struct):
     parent_waker: Waker
     notice: Notice
     threads: int
+    lookout: Lookout | None = None
 
     def tell(self, text: str) -> None:
         """Have the supervisor say that something is away; "": that it is back."""
@@ -81,6 +83,7 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
         conf.worker_prefetch_multiplier,
         conf.task_publish_timeout,
         setup.tell,
+        setup.lookout,
     )
     io_thread = threading.Thread(target=fetcher.run, name="celeriac-fetcher", daemon=True)
     others = [

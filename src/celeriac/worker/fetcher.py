@@ -16,6 +16,7 @@ from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.store import ResultStore
 from celeriac.waker import Waker
+from celeriac.worker.lookout import Lookout
 from celeriac.worker.pool import Finished, Pool
 from celeriac.worker.recorder import FREEZING, STOP, Recorder
 
@@ -26,6 +27,7 @@ _MOST = 1000  # messages to hold at most
 _LINGER = 0.003  # seconds to let outcomes gather under load
 _LONG = 0.1  # a task that runs longer makes its neighbours go back
 _IDLE = 10.0  # seconds to wait for messages at a time
+_OWN_LOOK = 5.0  # seconds until a child looks for itself although another is on lookout
 _LONGEST_PAUSE = 2.0  # seconds between attempts to reach the broker
 
 
@@ -44,6 +46,7 @@ class Fetcher:
         prefetch: int | None,
         publish_timeout: float,
         tell: Callable[[str], None],
+        lookout: Lookout | None = None,
     ) -> None:
         self.broker = broker
         self.store = store
@@ -58,6 +61,8 @@ class Fetcher:
         self.publish_timeout = publish_timeout
         #: Takes what to say of an outage, "" when it is over.
         self.tell = tell
+        #: Shared with the other children, None if there are none.
+        self.lookout = lookout
         self.seq = 0
         #: What this consumer holds at the broker, as far as it knows.
         self.held: dict[int, Run | None] = {}
@@ -133,10 +138,15 @@ class Fetcher:
                 if pool.at_rest:
                     seconds = _IDLE
                     self.recorder.turned(0.0)
-                self.broker.wait(self.queues, seconds, self.waker.fileno())
+                self._wait_at_broker(seconds)
             pool.fetcher_sleeps = 0
         else:
             self._sleep(1, _LONG)
+
+    def _wait_at_broker(self, seconds: float) -> None:
+        lookout = self.lookout
+        if lookout is None or self.held or lookout.ours or lookout.wait(self.waker, _OWN_LOOK):
+            self.broker.wait(self.queues, seconds, self.waker.fileno())
 
     def _sleep(self, how: int, seconds: float) -> None:
         self.pool.fetcher_sleeps = how
@@ -175,9 +185,14 @@ class Fetcher:
         self.seq += 1
         deliveries = self.broker.claim(self.consumer, self.queues, wanted, self.seq)
         if self.recorder.freeze:
+            self._pass_lookout()
             return len(deliveries)  # they may have gone back already: `_thaw` asks the broker
+        if len(deliveries) > 1:
+            self._pass_lookout()
         for delivery in deliveries:
             self._take(delivery)
+        if len(deliveries) == 1:
+            self._pass_lookout()  # it has time until this one runs: two that wake at once hinder each other
         return len(deliveries)
 
     def _take(self, delivery: Delivery) -> None:
@@ -204,6 +219,10 @@ class Fetcher:
             self.alone, self.alone_started = run, False
         else:
             self.pool.submit(run)
+
+    def _pass_lookout(self) -> None:
+        if self.lookout is not None and self.lookout.ours:
+            self.lookout.pass_on()
 
     def _refuse(self, delivery: Delivery, reason: str) -> None:
         logger.error("A message of queue %r was set aside as a dead letter: %s", delivery.queue, reason)
@@ -303,6 +322,7 @@ class Fetcher:
 
     def _bear(self, error: Exception) -> None:
         """The broker or the store cannot be reached: wait, with growing pauses."""
+        self._pass_lookout()
         if not self._away:
             self._away = True
             self._pause = 0.05
@@ -359,6 +379,7 @@ class Fetcher:
         if not self.lease_lost:
             logger.warning("The lease of this process was taken over; it ends what runs and starts anew.")
         self.lease_lost = True
+        self._pass_lookout()
         self._at_ease()
         self.alone = None
         self.pool.take_back()
@@ -376,6 +397,7 @@ class Fetcher:
             self._sleep(1, 0.2)
 
     def _leave(self) -> None:
+        self._pass_lookout()
         try:
             self.broker.unregister(self.consumer)
         except BrokerError as error:

@@ -21,6 +21,7 @@ from celeriac.execute import decoder
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, run_child
+from celeriac.worker.lookout import Lookout
 from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.recorder import Recorder
@@ -72,6 +73,7 @@ class Supervisor:
         self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, self.recovery.decode)
         self.stuck = StuckChildren(app.broker)
         self.outage = Outage()
+        self.lookout = Lookout() if processes > 1 else None
         self.children: list[Child] = []
         self.dead: list[tuple[Recorder, str, bool]] = []
         self.waker = Waker()
@@ -147,7 +149,7 @@ class Supervisor:
         path = self.directory / f"{uuid.uuid4().hex}.flight"
         slots = self.threads + conf.worker_async_concurrency
         recorder = Recorder.create(path, consumer, self.broker_id, slots)
-        setup = ChildSetup(self.options, recorder, Waker(), self.waker, Notice(), self.threads)
+        setup = ChildSetup(self.options, recorder, Waker(), self.waker, Notice(), self.threads, self.lookout)
         if self.app.framework is not None:
             self.app.framework.before_fork()
         self._flush()
@@ -182,6 +184,8 @@ class Supervisor:
                 continue
             self.children.remove(child)
             self.stuck.forget(child.recorder)
+            if self.lookout is not None:
+                self.lookout.pass_on()  # perhaps it was on lookout
             child.waker.close()
             child.notice.close()
             cause = describe_death(status)
@@ -225,6 +229,8 @@ class Supervisor:
         if now >= self.stuck.next and not self.caretaker.trouble:
             try:
                 self.stuck.look(self.children)
+                if self.lookout is not None and any(child.recorder.freeze for child in self.children):
+                    self.lookout.pass_on()  # perhaps one of these was just about to
             except BrokerError as error:
                 self.caretaker.met(error)
         self.outage.look([self.caretaker.trouble, *(child.notice.read() for child in self.children)])
