@@ -345,7 +345,9 @@ def _signature(member: Any) -> str:
 FLOORS = {
     "Faces: what people and frameworks touch": ("__main__", "cli", "testing", "django"),
     "Services: what runs for long": ("worker",),
-    "The user's: what task code holds": ("app sending eager discovery naming execute task result".split()),
+    "The user's: what task code holds": (
+        "app sending eager discovery naming execute reporting task result signals failure".split()
+    ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (
         "broker store hooks context retry registry arguments waker serialization".split()

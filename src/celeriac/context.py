@@ -4,6 +4,7 @@
 ids) read it. One context variable, so that threads and coroutines each see their own.
 """
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from msgspec import Struct, field
 from celeriac.errors import Retry
 from celeriac.message import protocol
 from celeriac.message.message import Message
+from celeriac.store import Record
 
 
 class Request(Struct):
@@ -26,8 +28,12 @@ class Request(Struct):
     embed: dict[str, Any] | None = None
     is_eager: bool = False
     called_directly: bool = False
-    #: What `retry(throw=False)` asked for; carried out when the function has returned.
+    #: What `retry(throw=False)` asked for, carried out when the function has returned; the Retry that ended the run.
     retrying: Retry | None = None
+    #: When the run began, unix time.
+    started: float = 0.0
+    #: Has a record of the running task stored in its turn; None where there is no worker to do it.
+    note: Callable[[Record], None] | None = None
 
     @property
     def id(self) -> str:

@@ -7,7 +7,6 @@ data (`Outcome`); who settles it with the broker is the caller's business, `sett
 
 import logging
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from celeriac import states
+from celeriac import reporting, states
 from celeriac.arguments import bounded_repr
 from celeriac.broker import Action, Publication, Settlement
 from celeriac.config import Settings
@@ -30,9 +29,12 @@ from celeriac.errors import (
     Retry,
     TaskRevokedError,
 )
+from celeriac.failure import failure_json, format_traceback, safe_text
 from celeriac.hooks import Hooks
 from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Message
+from celeriac.message.moments import is_past, retry_time
+from celeriac.signals import around_tasks
 from celeriac.store import Record
 from celeriac.task import Task
 
@@ -108,51 +110,94 @@ class Executor:
         self.acks_early = conf.task_acks_late is False
         self.before = app.hooks.before_task
         self.after = app.hooks.after_task
+        #: Set by a worker: has a record stored that is not the last of its task.
+        self.note: Callable[[Record], None] | None = None
 
     def execute(self, run: Run) -> Outcome:
         """Run a task and return what came of it. Raises nothing, whatever the task does."""
         outcome = self.prepare(run)
         if outcome is None:
+            task: Task = run.task  # type: ignore[assignment]
             request: Request = run.request  # type: ignore[assignment]
+            watched = reporting.wanted(task)
             token = current.set(request)
+            value: Any = None
             try:
-                try:
-                    for hook in self.before:
-                        hook(request)
-                    value = run.task.call(*request.args, **request.kwargs)  # type: ignore[union-attr]
-                except BaseException as error:
-                    outcome = self.failed(run, error)
-                else:
-                    outcome = self.succeeded(run, value)
-            except Exception as error:
-                outcome = _inconclusive(error)
-            try:
-                for hook in self.after:
+                for hook in self.before:
                     hook(request)
-            except Exception:
-                logger.exception("What follows each task failed after %s[%s].", request.task, request.id)
+                if watched:
+                    reporting.begins(task, request)
+                value = task.call(*request.args, **request.kwargs)
+            except BaseException as error:
+                value = error
+                outcome = self.conclude(run, None, error)
+            else:
+                outcome = self.conclude(run, value, None)
+            if watched:
+                self._report(run, outcome, value)
+            self._clean_up(request)
             current.reset(token)
         outcome.finished = time.time()
         return outcome
 
     async def aexecute(self, run: Run) -> Outcome:
-        """`execute` for a coroutine task, on a running event loop."""
+        """`execute` for a coroutine task, on a running event loop. Handlers and receivers have a thread beside it."""
         outcome = self.prepare(run)
         if outcome is None:
+            task: Task = run.task  # type: ignore[assignment]
             request: Request = run.request  # type: ignore[assignment]
+            watched = reporting.wanted(task)
             token = current.set(request)
+            value: Any = None
             try:
-                try:
-                    value = await run.task.call(*request.args, **request.kwargs)  # type: ignore[union-attr]
-                except BaseException as error:
-                    outcome = self.failed(run, error)
-                else:
-                    outcome = self.succeeded(run, value)
-            except Exception as error:
-                outcome = _inconclusive(error)
+                if watched:
+                    await self._beside(request, reporting.begins, task, request)
+                value = await task.call(*request.args, **request.kwargs)
+            except BaseException as error:
+                value = error
+                outcome = self.conclude(run, None, error)
+            else:
+                outcome = self.conclude(run, value, None)
+            if watched:
+                await self._beside(request, self._report, run, outcome, value)
             current.reset(token)
         outcome.finished = time.time()
         return outcome
+
+    async def _beside(self, request: Request, function: Callable[..., None], *args: Any) -> None:
+        """Call a function that may block, as a sync task is called, beside the event loop."""
+
+        def call() -> None:
+            try:
+                for hook in self.before:
+                    hook(request)
+                function(*args)
+            finally:
+                self._clean_up(request)
+
+        import asyncio  # noqa: PLC0415 - slow to import, and a loop that runs has it already
+
+        await asyncio.to_thread(call)
+
+    def _report(self, run: Run, outcome: Outcome, value: Any) -> None:
+        task: Task = run.task  # type: ignore[assignment]
+        request: Request = run.request  # type: ignore[assignment]
+        failure = outcome.error if outcome.error is not None else value
+        if outcome.state == states.SUCCESS:
+            reporting.succeeded(task, request, value, time.time() - run.started)
+        elif outcome.state == states.RETRY and request.retrying is not None:
+            reporting.retried(task, request, request.retrying, failure, outcome.traceback)
+        elif outcome.state == states.FAILURE:
+            reporting.failed(task, request, failure, outcome.traceback)
+        else:
+            reporting.over(task, request, outcome.state, value)
+
+    def _clean_up(self, request: Request) -> None:
+        try:
+            for hook in self.after:
+                hook(request)
+        except Exception:
+            logger.exception("What follows each task failed after %s[%s].", request.task, request.id)
 
     # -- before
 
@@ -161,19 +206,21 @@ class Executor:
         message = run.message
         run.started = time.time()
         if run.task is None:
-            return self._unknown(message.headers.task)
+            return self._unknown(message)
         expires = message.headers.expires
         if expires is not None and is_past(expires):
-            return Outcome(
-                states.REVOKED, failure_json(TaskRevokedError("expired")), error=TaskRevokedError("expired")
-            )
+            return self._expired(run)
         try:
             args, kwargs, embed = self._body(message)
             if embed and any(embed.values()):
                 raise MessageError(_workflow_text(embed))
         except MessageError as error:
+            reporting.rejected(message, error)
             return Outcome(states.FAILURE, failure_json(error), error=error, dead=str(error))
-        run.request = Request(message, run.queue, self.hostname, args, kwargs, embed)
+        request = run.request = Request(message, run.queue, self.hostname, args, kwargs, embed)
+        request.started, request.note = run.started, self.note
+        if around_tasks:
+            reporting.received(run.task, request)
         return None
 
     def _body(self, message: Message) -> _Parts:
@@ -193,14 +240,32 @@ class Executor:
         except (ValueError, TypeError):
             raise MessageError("the body is not [args, kwargs, options]") from None
 
-    def _unknown(self, name: str) -> Outcome:
+    def _unknown(self, message: Message) -> Outcome:
+        name = message.headers.task
         error = NotRegistered(
             f"Task {name!r} is not known to this worker. The message is kept as a dead letter. If the code is newer "
             "than the worker, restart it."
         )
+        reporting.unknown(message, error)
         return Outcome(states.FAILURE, failure_json(error), error=error, dead=unknown_task(name))
 
+    def _expired(self, run: Run) -> Outcome:
+        task: Task = run.task  # type: ignore[assignment]
+        reporting.expired(task, Request(run.message, run.queue, self.hostname))
+        error = TaskRevokedError("expired")
+        return Outcome(states.REVOKED, failure_json(error), error=error)
+
     # -- after
+
+    def conclude(self, run: Run, value: Any, error: BaseException | None) -> Outcome:
+        """Return the outcome of a run that returned `value` or raised `error`."""
+        try:
+            return self.succeeded(run, value) if error is None else self.failed(run, error)
+        except Exception as trouble:
+            # A retry in the year 40,000, say.
+            if around_tasks:
+                reporting.inconclusive(run.task, run.request, trouble)
+            return Outcome(states.FAILURE, failure_json(trouble), _traceback(trouble), trouble)
 
     def succeeded(self, run: Run, value: Any) -> Outcome:
         """Return the outcome of a run that returned `value`."""
@@ -245,10 +310,12 @@ class Executor:
                 return self._retry(run, retry)
             except BaseException as final:
                 error = final
-        return Outcome(states.FAILURE, failure_json(error), format_traceback(error), error)
+        return Outcome(states.FAILURE, failure_json(error), _traceback(error), error)
 
     def _retry(self, run: Run, retry: Retry) -> Outcome:
         message = run.message
+        if run.request is not None:
+            run.request.retrying = retry
         due = retry_time(retry.when)
         args, kwargs, options = retry.call or (None, None, {})
         headers = msgspec.structs.replace(
@@ -267,7 +334,7 @@ class Executor:
                     [list(args), kwargs, request.embed]
                 )
             except EncodeError as error:
-                return Outcome(states.FAILURE, failure_json(error), format_traceback(error), error)
+                return Outcome(states.FAILURE, failure_json(error), _traceback(error), error)
             headers.argsrepr = bounded_repr(tuple(args), len(body))
             headers.kwargsrepr = bounded_repr(kwargs, len(body))
             if message.compression is not None:
@@ -287,7 +354,7 @@ class Executor:
         return Outcome(
             states.RETRY,
             failure_json(cause),
-            format_traceback(cause if cause.__traceback__ is not None else retry),
+            _traceback(cause if cause.__traceback__ is not None else retry),
             cause,
             retry=Publication(headers.id, headers.task, queue, payload, priority, due),
         )
@@ -367,64 +434,6 @@ def _workflow_text(embed: Mapping[str, Any]) -> str:
     )
 
 
-def is_past(moment: str) -> bool:
-    """Return whether an ISO 8601 time is over; one that cannot be read is not."""
-    due = parse_time(moment)
-    return due is not None and due <= time.time()
-
-
-def parse_time(moment: str) -> float | None:
-    """Return the unix time of an ISO 8601 text, None if it is none. Without an offset it counts as UTC."""
-    try:
-        when = datetime.fromisoformat(moment)
-    except ValueError:
-        return None
-    return (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp()
-
-
-def retry_time(when: float | datetime | None) -> float:
-    """Return the unix time that a Retry names."""
-    if isinstance(when, datetime):
-        return when.timestamp()
-    return time.time() + (when or 0.0)
-
-
-def failure_json(error: BaseException) -> bytes:
-    """Return an exception as Celery's stores keep it."""
-    arguments: list[Any] = list(error.args)
-    try:
-        told = serializers.json_dumps(arguments)
-    except EncodeError:
-        told = serializers.json_dumps([safe_text(error)])
-    cls = type(error)
-    head = serializers.json_dumps({"exc_type": cls.__name__, "exc_module": cls.__module__})
-    return head[:-1] + b',"exc_message":' + told + b"}"
-
-
-def _inconclusive(error: Exception) -> Outcome:
-    """What a run comes to whose end cannot be worked out: a retry in the year 40,000, say."""
-    return Outcome(states.FAILURE, failure_json(error), format_traceback(error), error)
-
-
-def safe_text(value: Any) -> str:
-    """Return str(value) even where that raises, and as text that can be encoded."""
-    try:
-        return _encodable(str(value))
-    except Exception:
-        return f"<{type(value).__name__}>"
-
-
-def _encodable(text: str) -> str:
-    """Write lone surrogates, which names of files can bring along, as escapes."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def format_traceback(error: BaseException) -> str:
-    """Return the traceback of `error`, from the user's function on."""
-    try:
-        frames = error.__traceback__
-        while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
-            frames = frames.tb_next
-        return _encodable("".join(traceback.format_exception(type(error), error, frames)))
-    except Exception:
-        return f"{type(error).__name__}: {safe_text(error)}"
+def _traceback(error: BaseException) -> str:
+    """The traceback from the user's function on."""
+    return format_traceback(error, __file__)

@@ -3,24 +3,21 @@
 Reads the result store through the app; never touches the broker.
 """
 
-import builtins
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import msgspec
-
-from celeriac import errors, registry, states
+from celeriac import registry, states
 from celeriac.context import current
 from celeriac.errors import (
     ImproperlyConfigured,
-    TaskError,
     TaskRevokedError,
     TaskTimeout,
     WaitInTask,
     WaitInTransaction,
 )
+from celeriac.failure import rebuild_exception
 from celeriac.message.serializers import json_loads
 from celeriac.store import Record, ResultStore
 
@@ -31,49 +28,6 @@ class HasStore(Protocol):
     @property
     def store(self) -> ResultStore | None:
         """The result store, None where results are disabled."""
-
-
-class _Failure(msgspec.Struct):
-    exc_type: str = "Exception"
-    exc_message: Any = None
-    exc_module: str | None = None
-
-
-_decode_failure = msgspec.json.Decoder(_Failure).decode
-
-
-def rebuild_exception(record: Record) -> BaseException:
-    """Return an exception that tells what a failed record tells.
-
-    Only built-in exceptions and our own are rebuilt as themselves; any other becomes a TaskError of the same
-    name, since a stored name must never decide which class of the project is called.
-    """
-    try:
-        failure = _decode_failure(record.result)
-    except msgspec.MsgspecError:
-        return TaskError(record.result.decode(errors="replace"))
-    arguments = failure.exc_message
-    if not isinstance(arguments, list | tuple):
-        arguments = [] if arguments is None else [arguments]
-    cls = _allowed(failure.exc_type, failure.exc_module)
-    try:
-        return cls(*arguments)
-    except Exception:
-        return TaskError(f"{failure.exc_type}: {failure.exc_message}")
-
-
-def _allowed(name: str, module: str | None) -> type[BaseException]:
-    if module in ("celeriac.errors", "celery.exceptions", "billiard.exceptions"):
-        found = getattr(errors, "TaskTimeout" if name == "TimeoutError" else name, None)
-    elif module in (None, "builtins"):
-        found = getattr(builtins, name, None)
-    else:
-        found = None
-    if isinstance(found, type) and issubclass(found, Exception):
-        return found
-    return type(
-        name if name.isidentifier() else "TaskError", (TaskError,), {"__module__": module or __name__}
-    )
 
 
 _SLICE = 0.5
@@ -137,7 +91,7 @@ class AsyncResult:
         if record is None:
             return None
         if record.state in states.EXCEPTION_STATES:
-            return rebuild_exception(record)
+            return rebuild_exception(record.result)
         return json_loads(record.result)
 
     info = result

@@ -10,17 +10,24 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from celeriac import options as option_table
-from celeriac import registry
+from celeriac import registry, states
 from celeriac.arguments import Arity, caller_place
 from celeriac.context import Request, current
-from celeriac.errors import ImproperlyConfigured, MaxRetriesExceededError, Retry
+from celeriac.errors import CallError, ImproperlyConfigured, MaxRetriesExceededError, Retry
+from celeriac.failure import ExceptionInfo, failure_json
 from celeriac.message.message import Headers, Message, Properties
+from celeriac.message.serializers import json_dumps
 from celeriac.result import AsyncResult
 from celeriac.retry import backoff
+from celeriac.store import Record, ResultStore
 
 
 class Sends(Protocol):
     """What a task needs of its app."""
+
+    @property
+    def store(self) -> ResultStore | None:
+        """The result store, None where results are disabled."""
 
     def send(
         self, task: "Task", args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
@@ -95,6 +102,7 @@ class Task:
     call: Callable[..., Any]
     route: tuple[str, int] | None = None
     ignored_options: tuple[str, ...] = ()
+    has_handlers: bool = False
 
     _app: Sends | None = None
 
@@ -180,6 +188,45 @@ class Task:
         """Call the function, here, as any other."""
         return self.call(*args, **kwargs)
 
+    # -- handlers, for subclasses to override; what they return is not looked at
+
+    def before_start(self, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Called before the function; what it raises is the task's failure."""
+
+    def on_success(self, retval: Any, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Called when the function has returned `retval`."""
+
+    def on_retry(
+        self,
+        exc: BaseException | None,
+        task_id: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        einfo: ExceptionInfo,
+    ) -> None:
+        """Called when the task is to run again."""
+
+    def on_failure(
+        self,
+        exc: BaseException,
+        task_id: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        einfo: ExceptionInfo,
+    ) -> None:
+        """Called when the task has failed for good."""
+
+    def after_return(
+        self,
+        status: str,
+        retval: Any,
+        task_id: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        einfo: None,
+    ) -> None:
+        """Called at last, with the state and the value or exception, unless the task runs again or is ignored."""
+
     # -- inside a run
 
     @property
@@ -190,6 +237,50 @@ class Task:
             request = Request(Message(Headers(self.name, ""), Properties(), b""), "", "")
             request.called_directly = True
         return request
+
+    def update_state(
+        self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_celery: Any
+    ) -> None:
+        """Store a state of the running task, with what there is to tell: `state="PROGRESS", meta={"done": 3}`.
+
+        Any name will do for the state; whoever asks gets `meta` as `AsyncResult.info`. Inside a worker it is stored
+        in a moment and costs the task nothing. Of another task than the running one with `task_id`. Raises
+        CallError without a task, EncodeError for a meta that JSON cannot hold.
+        """
+        request = current.get()
+        if task_id is None and (request is None or not request.id):
+            raise CallError("update_state() is called outside of a run: pass task_id.")
+        record = self._progress(request, task_id, state or states.PENDING, meta)
+        if request is not None and request.note is not None and record.id == request.id:
+            request.note(record)
+        elif self.app.store is not None:
+            self.app.store.store([record])
+
+    def _progress(self, request: Request | None, task_id: str | None, state: str, meta: Any) -> Record:
+        told = isinstance(meta, BaseException)
+        result = failure_json(meta) if told else json_dumps(meta)
+        if request is None or task_id not in (None, request.id):
+            return Record(task_id or "", state, result)
+        headers, properties = request.message.headers, request.message.properties
+        return Record(
+            headers.id,
+            state,
+            result,
+            None,
+            headers.task,
+            headers.argsrepr or "",
+            headers.kwargsrepr or "",
+            request.queue,
+            request.hostname,
+            request.retries,
+            request.losses,
+            properties.timestamp,
+            request.started or None,
+            None,
+            headers.root_id,
+            headers.parent_id,
+            headers.group,
+        )
 
     def retry(
         self,
@@ -308,7 +399,11 @@ def bind(task: Task, call: Callable[..., Any], app: Sends | None, name: str, ari
     task.__dict__["run"] = call
     task.arity = arity if task.typing else None
     task.is_async = inspect.iscoroutinefunction(call)
+    task.has_handlers = any(getattr(type(task), name) is not getattr(Task, name) for name in _HANDLERS)
     return task
+
+
+_HANDLERS = ("before_start", "on_success", "on_retry", "on_failure", "after_return")
 
 
 def _check_function(function: Callable[..., Any], name: str, bound: bool) -> None:

@@ -69,7 +69,7 @@ def test_it_goes_from_process_to_process(fork: Callable[..., Callable[[], bool]]
         return True
 
     ends = [fork(child) for _ in range(5)]
-    assert all([end() for end in ends])
+    assert [end() for end in ends] == [True] * 5
     assert done.clear()
     assert lookout.wait(Waker(), PATIENCE), "it has come round"
 

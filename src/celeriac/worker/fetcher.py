@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 
 from celeriac.broker import Action, Broker, Delivery, Settlement
 from celeriac.errors import BrokerError, LeaseLost, MessageError, StoreError
-from celeriac.execute import Executor, Run, parse_time
+from celeriac.execute import Executor, Run
 from celeriac.message import protocol
 from celeriac.message.message import Message
+from celeriac.message.moments import parse_time
 from celeriac.store import ResultStore
 from celeriac.waker import Waker
 from celeriac.worker.lookout import Lookout

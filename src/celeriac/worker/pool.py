@@ -8,6 +8,7 @@ to a broker.
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -18,6 +19,8 @@ from msgspec import Struct
 from celeriac import states
 from celeriac.broker import Action, Settlement
 from celeriac.execute import Executor, Outcome, Run
+from celeriac.message.serializers import json_dumps
+from celeriac.store import Record
 from celeriac.waker import Waker
 from celeriac.worker.recorder import THAWED, Recorder
 from celeriac.worker.report import report, task_logger
@@ -67,6 +70,7 @@ class Pool:
         self._coroutines: set[asyncio.Task[None]] = set()
         self._talks = task_logger.isEnabledFor(logging.INFO)
         self._at_most_once = executor.acks_early
+        executor.note = self._note
 
     # -- sync tasks
 
@@ -166,10 +170,15 @@ class Pool:
     def _note_started(self, run: Run) -> None:
         run.started = time.time()
         if self.executor.stores(run, states.STARTED):
-            record = self.executor.record(run, Outcome(states.STARTED, finished=0.0))
+            meta = json_dumps({"pid": os.getpid(), "hostname": self.executor.hostname})
+            record = self.executor.record(run, Outcome(states.STARTED, meta, finished=0.0))
             record.finished = None
-            self.outbox.append(Finished(Settlement(0, record=record)))
-            self.waker.poke()
+            self._note(record)
+
+    def _note(self, record: Record) -> None:
+        """Have the fetcher store a record that is not the last of its task; the last one comes after it."""
+        self.outbox.append(Finished(Settlement(0, record=record)))
+        self.waker.poke()
 
     # -- coroutine tasks
 

@@ -19,7 +19,7 @@ from msgspec import Struct
 from celeriac import states
 from celeriac.broker import Action, Broker, Delivery, Settlement
 from celeriac.errors import ImproperlyConfigured, LeaseLost, MessageError, WorkerLostError
-from celeriac.execute import failure_json
+from celeriac.failure import failure_json
 from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.store import Record, ResultStore

@@ -10,7 +10,8 @@ import traceback
 from typing import Any
 
 from celeriac import states
-from celeriac.execute import Outcome, Run, safe_text
+from celeriac.execute import Outcome, Run
+from celeriac.failure import safe_text
 
 task_logger = logging.getLogger("celeriac.worker.task")
 
