@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import linecache
 import os
+import sys
 import traceback
 from pathlib import Path
 
@@ -15,18 +16,33 @@ from celeriac.errors import TasksModuleError
 
 
 def modules_of(packages: list[str], related_name: str | None) -> list[str]:
-    """Return `<package>.<related_name>` for each of `packages` that has such a module."""
+    """Return `<package>.<related_name>` for each of `packages` that has such a module.
+
+    Raises TasksModuleError for a package that is not there or does not import. A dotted name that leads into one, such
+    as that of an AppConfig, stands for it.
+    """
     if related_name is None:
         return list(packages)
     found = []
-    for package in packages:
+    for named in packages:
+        package = _import_package(named)
         name = f"{package}.{related_name}"
-        try:
-            if importlib.util.find_spec(name) is not None:
-                found.append(name)
-        except ModuleNotFoundError:
-            continue
+        if hasattr(sys.modules[package], "__path__") and importlib.util.find_spec(name) is not None:
+            found.append(name)
     return found
+
+
+def _import_package(name: str) -> str:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        outer = name.rpartition(".")[0]
+        if outer and error.name is not None and name.startswith(error.name):
+            return _import_package(outer)
+        raise TasksModuleError(explain_import_error(name, error)) from error
+    except Exception as error:
+        raise TasksModuleError(explain_import_error(name, error)) from error
+    return name
 
 
 def import_tasks(name: str) -> None:
