@@ -83,9 +83,17 @@ class World:
         return receive
 
     def run(self, function: Any, *args: Any, options: Any = (), **kwargs: Any) -> Any:
-        task = self.app.task(base=self.base, bind=True, name="a.task", max_retries=1, **dict(options))(
-            function
-        )
+        # Celery's would otherwise be added to every app that is made later in this process.
+        alone = {"shared": False} if isinstance(self.app, celery.Celery) else {}
+        options = {
+            "base": self.base,
+            "bind": True,
+            "name": "a.task",
+            "max_retries": 1,
+            **alone,
+            **dict(options),
+        }
+        task = self.app.task(**options)(function)
         return task.apply(args, kwargs, task_id="the-id")
 
     def close(self) -> None:
