@@ -144,7 +144,8 @@ def _explain_one(
     if isinstance(
         value, str | int | float | dict | list | tuple
     ):  # not for its type: too large, or a dict's keys
-        return EncodeError(f'"{shown}" of {name} cannot be serialised as {serializer.name}: {cause}.{place}')
+        why = str(cause).rstrip(".")
+        return EncodeError(f'"{shown}" of {name} cannot be serialised as {serializer.name}: {why}.{place}')
     held = f"is {_a(kind)}" if shown == argument else f"holds {_a(kind)} at {shown}"
     advice = _ADVICE.get(kind, "").format(shown)
     works = "Types that work" if serializer is JSON else "Types that work with serializer='json'"
@@ -158,8 +159,21 @@ def _a(kind: str) -> str:
     return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
 
 
+#: How far into an argument the part is looked for that cannot be serialised: it may contain itself.
+_LEVELS = 10
+
+
 def _innermost(path: str, value: Any, serializer: Serializer) -> tuple[str, Any]:
     """Return the part of a list or dict that cannot be serialised, and where it is: `order["items"][2]`."""
+    for _ in range(_LEVELS):
+        key, part = _spoilt_part(value, serializer)
+        if part is None:
+            return path, value
+        path, value = f"{path}[{key!r}]", part
+    return path.partition("[")[0], []  # too deep to say where
+
+
+def _spoilt_part(value: Any, serializer: Serializer) -> tuple[Any, Any]:
     parts: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, dict):
         parts = value.items()
@@ -169,5 +183,5 @@ def _innermost(path: str, value: Any, serializer: Serializer) -> tuple[str, Any]
         try:
             serializer.dumps(part)
         except EncodeError:
-            return _innermost(f"{path}[{key!r}]", part, serializer)
-    return path, value
+            return key, part
+    return None, None

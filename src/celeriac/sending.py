@@ -253,7 +253,27 @@ def _check_queue(queue: Any) -> str | None:
 def _check_headers(headers: Any) -> dict[str, Any]:
     if not isinstance(headers, Mapping) or not all(isinstance(name, str) for name in headers):
         raise CallError(f"headers must be a dict with text for names, not {headers!r}.{caller_place()}")
+    for name, value in headers.items():
+        if name in protocol.HEADER_NAMES:
+            raise CallError(
+                f"headers cannot set {name!r}, which is one of the protocol's own; choose another name.{caller_place()}"
+            )
+        if not _is_json(value):
+            raise EncodeError(
+                f"The header {name!r} is {value!r}; headers hold text, numbers, True, False, None, and lists and "
+                f"dicts of these.{caller_place()}"
+            )
     return dict(headers)
+
+
+def _is_json(value: Any, levels: int = protocol.MAX_DEPTH) -> bool:
+    if value is None or isinstance(value, str | int | float):
+        return True
+    if levels and isinstance(value, list | tuple):
+        return all(_is_json(each, levels - 1) for each in value)
+    if levels and isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(each, levels - 1) for key, each in value.items())
+    return False
 
 
 def _check_priority(priority: Any) -> int:

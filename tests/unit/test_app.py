@@ -716,3 +716,41 @@ def test_coroutines_send_without_blocking_the_loop(app: Celeriac) -> None:
 
     ids = asyncio.run(view())
     assert [message.headers.id for message in waiting(app)] == ids
+
+
+def deep(levels: int) -> list[Any]:
+    nested: list[Any] = []
+    for _ in range(levels):
+        nested = [nested]
+    return nested
+
+
+def cyclic() -> list[Any]:
+    values: list[Any] = [1]
+    values.append(values)
+    return values
+
+
+@pytest.mark.parametrize(
+    "value", [cyclic(), deep(100_000), {"a": [cyclic()]}], ids=["cycle", "deep", "inside"]
+)
+def test_an_argument_that_contains_itself_is_told(app: Celeriac, value: Any) -> None:
+    task = app.task(name="nested")(lambda order: None)
+    with pytest.raises(EncodeError, match=r'^"order.* of nested cannot be serialised as json: .*[^.]\.  At '):
+        task.delay(value)
+
+
+@pytest.mark.parametrize(
+    "value", [object(), {1}, datetime.now(UTC), b"bytes", {"in": [{1: 2}]}, cyclic()], ids=range(6)
+)
+def test_headers_hold_what_json_has(app: Celeriac, value: Any) -> None:
+    task = app.task(name="headed")(lambda: None)
+    with pytest.raises(EncodeError, match="The header 'trace' is "):
+        task.apply_async(headers={"trace": value})
+
+
+@pytest.mark.parametrize("name", ["id", "lang", "retries", "stamps"])
+def test_headers_of_the_protocol_cannot_be_set(app: Celeriac, name: str) -> None:
+    task = app.task(name="headed")(lambda: None)
+    with pytest.raises(CallError, match=f"headers cannot set '{name}'"):
+        task.apply_async(headers={name: "x"})
