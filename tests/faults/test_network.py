@@ -1,7 +1,7 @@
 """The network between a project and its broker fails: connections are cut, refused, swallowed, forgotten or silent.
 
 The server itself is well all the time, and who is near it sees what becomes of the messages. Workers and senders
-behind the fault are back by themselves when it is over, say it once, and account for every task.
+behind the fault are back by themselves when it is over, say so, and account for every task.
 """
 
 import time
@@ -96,6 +96,16 @@ def wait_back(sides: Sides, worker: Worker, since: float) -> float:
     return begun - since
 
 
+def told(worker: Worker) -> int:
+    """Return how often `worker` has said that the other side is away, once it has said as often that it is back.
+
+    Twice for one fault where a process whose call began in it hears of it seconds after the others were back; not at
+    all where nobody asked anything meanwhile.
+    """
+    until(lambda: len(worker.said(AWAY)) == len(worker.said("Back after")), lambda: worker.log[-2000:])
+    return len(worker.said(AWAY))
+
+
 def check(sides: Sides, sent: Sent, long: list[str]) -> None:
     """Account for everything once the queues are empty: nothing lost, and nothing twice."""
     done = sides.near.journal.done()
@@ -127,10 +137,9 @@ def test_worker_and_sender_are_back_after_a_fault_of_the_network(make_sides: Mak
             pass
         healed = time.monotonic()
         print(f"{fault}: back {wait_back(sides, worker, healed):.2f} s after it")
-        worker.wait_said("Back after")
         sent = sides.far.client.finish(stop=True)
         sides.near.client.wait_empty()
-        assert len(worker.said(AWAY)) == len(worker.said("Back after")) == 1, worker.log
+        assert told(worker) <= 2, worker.log
         assert not worker.said("Traceback")
         assert not worker.said("taken over")
     assert sent.longest < 3.0
@@ -174,10 +183,9 @@ def test_a_worker_of_one_process_is_back_too(make_sides: MakeSides) -> None:
         since, count = time.monotonic(), len(sides.near.journal.done())
         sides.near.journal.wait_count(count + 50, BACK_WITHIN)
         print(f"solo: 50 more were done {time.monotonic() - since:.2f} s after it")
-        worker.wait_said("Back after")
         sent = sides.far.client.finish(stop=True)
         sides.near.client.wait_empty()
-        assert len(worker.said(AWAY)) == len(worker.said("Back after")) == 1, worker.log
+        assert told(worker) <= 2, worker.log
     check(sides, sent, [])
 
 
@@ -212,9 +220,8 @@ def test_results_wait_for_a_store_that_does_not_answer(make_project: MakeProject
             project.journal.wait_count(50)
             with failing(proxy, "silent", 3.0):
                 pass
-            worker.wait_said("Back after")
             project.client.wait_empty()
-            assert len(worker.said(AWAY)) == len(worker.said("Back after")) == 1, worker.log
+            assert 1 <= told(worker) <= 2, worker.log
         assert account(project.journal, range(400)) == []
         assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
 
@@ -265,7 +272,7 @@ def test_a_cut_longer_than_the_lease_repeats_what_ran_and_refuses_the_late_one(
             assert late == [None]
             journal.wait_done(["long"])
             until(lambda: client.ask("records", ids=[task_id])[0], "the second run's result is there")
-            assert len(far.said(AWAY)) == len(far.said("Back after")) == 1, far.log
+            assert 1 <= told(far) <= 2, far.log
             # And the other goes on, with a new process.
             sides.near.client.send("work", [[n, 0.05] for n in range(40)])
             client.wait_empty()
