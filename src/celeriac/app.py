@@ -15,6 +15,7 @@ from typing import Any
 from celeriac import brokers, config, discovery, naming, registry, stores
 from celeriac.arguments import Arity
 from celeriac.broker import Broker, Publication
+from celeriac.decorator import MakesTasks, bind, make_task
 from celeriac.eager import run_eagerly
 from celeriac.errors import ImproperlyConfigured
 from celeriac.execute import Executor
@@ -22,7 +23,7 @@ from celeriac.hooks import Framework, Hooks
 from celeriac.result import AsyncResult, EagerResult
 from celeriac.sending import Batch, Sender, origin
 from celeriac.store import ResultStore
-from celeriac.task import Call, bind, check_call, make_task
+from celeriac.task import Call, check_call
 from celeriac.task import Task as BaseTask
 
 logger = logging.getLogger("celeriac")
@@ -131,8 +132,12 @@ class Celeriac:
 
     # -- tasks
 
-    def task(self, *functions: Callable[..., Any], **options: Any) -> Any:
-        """Make a task of a function: `@app.task` or `@app.task(bind=True, max_retries=5)`."""
+    @property
+    def task(self) -> MakesTasks:
+        """The decorator that makes a task of a function: `@app.task` or `@app.task(bind=True, max_retries=5)`."""
+        return self._make_tasks
+
+    def _make_tasks(self, *functions: Callable[..., Any], **options: Any) -> Any:
         if functions:
             return self._register_function(functions[0], options)
         return lambda function: self._register_function(function, options)
@@ -392,7 +397,7 @@ class Celeriac:
         return f"<Celeriac {self.main or ''}>"
 
 
-def shared_task(*functions: Callable[..., Any], **options: Any) -> Any:
+def _shared_task(*functions: Callable[..., Any], **options: Any) -> Any:
     """Make a task of a function without naming an app: it is sent through the current one.
 
     `@shared_task` or `@shared_task(bind=True, autoretry_for=(ConnectionError,), retry_backoff=True)`. Takes the
@@ -411,6 +416,9 @@ def shared_task(*functions: Callable[..., Any], **options: Any) -> Any:
         return made
 
     return register(functions[0]) if functions else register
+
+
+shared_task: MakesTasks = _shared_task
 
 
 def _as_mapping(source: Any, namespace: str | None) -> Mapping[str, Any]:

@@ -6,10 +6,13 @@ task (code written for Celery keeps importing).
 """
 
 import difflib
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypedDict
 
 from celeriac.errors import UnknownOption
+
+_Exceptions = type[BaseException] | Iterable[type[BaseException]]
 
 #: Task options and their defaults; None stands for "as the settings say".
 TASK: dict[str, Any] = {
@@ -45,11 +48,82 @@ TASK_NOT_YET = frozenset(
     "sensitive shared lazy".split()
 )
 
+
+class TaskOptions(TypedDict, total=False):
+    """The keywords of `@app.task` and `@shared_task` for type checkers; `bind` is theirs by name."""
+
+    name: str | None
+    base: Any
+    typing: bool
+    max_retries: int | None
+    default_retry_delay: float
+    autoretry_for: _Exceptions
+    dont_autoretry_for: _Exceptions
+    retry_kwargs: Mapping[str, Any]
+    retry_backoff: bool | float
+    retry_backoff_max: float
+    retry_jitter: bool
+    throws: _Exceptions
+    ignore_result: bool | None
+    store_errors_even_if_ignored: bool | None
+    track_started: bool | None
+    acks_late: bool | None
+    reject_on_worker_lost: bool | None
+    expires: float | datetime | str | None
+    priority: int | None
+    queue: str | None
+    serializer: str | None
+    compression: str | None
+    # Known, and told where they have no effect yet.
+    rate_limit: Any
+    time_limit: float | None
+    soft_time_limit: float | None
+    store_eager_result: bool | None
+    acks_on_failure_or_timeout: bool | None
+    acks_on_failure: bool | None
+    acks_on_timeout: bool | None
+    retry_on_worker_lost: bool | None
+    exchange: Any
+    routing_key: Any
+    exchange_type: Any
+    delivery_mode: Any
+    send_events: bool
+    trail: bool
+    resultrepr_maxsize: int
+    shadow_name: Any
+    pydantic: bool
+    pydantic_strict: bool
+    pydantic_context: Any
+    pydantic_dump_kwargs: Any
+    sensitive: Any
+    shared: bool
+    lazy: bool
+
+
+class CallOptions(TypedDict, total=False):
+    """The options of a call: `apply_async(args, kwargs, **options)`."""
+
+    countdown: float | None
+    eta: datetime | str | None
+    expires: float | datetime | str | None
+    queue: str | None
+    priority: int | None
+    task_id: str | None
+    headers: Mapping[str, Any] | None
+    ignore_result: bool | None
+    serializer: str | None
+    compression: str | None
+    shadow: str | None
+    retry: bool | None
+    retry_policy: Mapping[str, Any] | None
+    time_limit: float | None
+    soft_time_limit: float | None
+    delivery_mode: int | str | None
+    add_to_parent: bool | None
+
+
 #: Options of a call.
-CALL = frozenset(
-    "countdown eta expires queue priority task_id headers ignore_result serializer compression shadow retry "
-    "retry_policy time_limit soft_time_limit delivery_mode add_to_parent".split()
-)
+CALL = frozenset(CallOptions.__annotations__)
 
 CALL_NOT_YET = frozenset(
     "link link_error exchange exchange_type routing_key connection producer confirm_timeout timeout "

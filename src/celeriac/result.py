@@ -6,7 +6,7 @@ Reads the result store through the app; never touches the broker.
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Generic, Literal, Protocol, overload
 
 from celeriac import registry, states
 from celeriac.context import current
@@ -18,6 +18,7 @@ from celeriac.errors import (
     WaitInTransaction,
 )
 from celeriac.failure import rebuild_exception
+from celeriac.generics import R
 from celeriac.message.serializers import json_loads
 from celeriac.store import Record, ResultStore
 
@@ -33,7 +34,7 @@ class HasStore(Protocol):
 _SLICE = 0.5
 
 
-class AsyncResult:
+class AsyncResult(Generic[R]):
     """A handle on one task, by id. Equal to another with the same id; `str()` is the id.
 
     Without `app` the result is looked for where the current app keeps its results.
@@ -133,6 +134,22 @@ class AsyncResult:
         """Return whether anything is stored for the id."""
         return self._fetch() is not None
 
+    @overload
+    def get(
+        self,
+        timeout: float | None = None,
+        propagate: Literal[True] = True,
+        interval: float | None = None,
+        **_celery: Any,
+    ) -> R: ...
+    @overload
+    def get(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float | None = None,
+        **_celery: Any,
+    ) -> Any: ...
     def get(
         self,
         timeout: float | None = None,
@@ -157,6 +174,10 @@ class AsyncResult:
 
     wait = get
 
+    @overload
+    async def aget(self, timeout: float | None = None, propagate: Literal[True] = True) -> R: ...  # noqa: ASYNC109
+    @overload
+    async def aget(self, timeout: float | None = None, propagate: bool = True) -> Any: ...  # noqa: ASYNC109
     async def aget(self, timeout: float | None = None, propagate: bool = True) -> Any:  # noqa: ASYNC109 - as in get()
         """`get` for coroutines: the store is waited for on another thread."""
         import asyncio  # noqa: PLC0415 - slow to import, and whoever awaits has it already
@@ -220,7 +241,7 @@ class AsyncResult:
         return hash(self.id)
 
 
-class EagerResult(AsyncResult):
+class EagerResult(AsyncResult[R]):
     """The result of a task that ran in the caller's process."""
 
     __slots__ = ("_error",)

@@ -1,22 +1,23 @@
 """`Task`: a function that can be sent, with its options.
 
-Made by `@app.task` and `@shared_task`; sends through its app (`celeriac.app.App.send`). A class given as `base=` is
-a subclass of Task; its instance is the task.
+Made by `@app.task` and `@shared_task` (`celeriac.decorator`); sends through its app (`celeriac.app.App.send`). A class
+given as `base=` is a subclass of Task; its instance is the task.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, Unpack
 
 from celeriac import options as option_table
 from celeriac import registry, states
 from celeriac.arguments import Arity, caller_place
 from celeriac.context import Request, current
-from celeriac.errors import CallError, ImproperlyConfigured, MaxRetriesExceededError, Retry
+from celeriac.errors import CallError, MaxRetriesExceededError, Retry
 from celeriac.failure import ExceptionInfo, failure_json
+from celeriac.generics import P, R
 from celeriac.message.message import Headers, Message, Properties
 from celeriac.message.serializers import json_dumps
+from celeriac.options import CallOptions
 from celeriac.result import AsyncResult
 from celeriac.retry import backoff
 from celeriac.store import Record, ResultStore
@@ -48,7 +49,7 @@ class Sends(Protocol):
         """Return the handle of a task."""
 
 
-class Call:
+class Call(Generic[R]):
     """A call that was written down to be sent later, with `send_many`."""
 
     __slots__ = ("args", "kwargs", "options", "task")
@@ -61,18 +62,21 @@ class Call:
         self.kwargs = kwargs
         self.options = options
 
-    def set(self, **options: Any) -> "Call":
+    def set(self, **options: Unpack[CallOptions]) -> "Call[R]":
         """Add options of `apply_async` and return the same call."""
         self.options = {**self.options, **options}
         return self
 
-    def delay(self) -> AsyncResult:
+    def delay(self) -> AsyncResult[R]:
         """Send the call."""
         return self.task.apply_async(self.args, self.kwargs, **self.options)
 
 
-class Task:
-    """A task. The options below are class attributes, so that a `base` class can set its own defaults."""
+class Task(Generic[P, R]):
+    """A task of a function that takes `P` and returns `R`.
+
+    The options below are class attributes, so that a `base` class can set its own defaults.
+    """
 
     name: str = ""
     typing: bool = True
@@ -121,7 +125,7 @@ class Task:
 
     # -- sending
 
-    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Send the task with these arguments and return its handle.
 
         Raises CallError if they do not fit the function, EncodeError if they cannot be serialised, BrokerDown if
@@ -130,8 +134,11 @@ class Task:
         return (self._app or registry.current_app()).send(self, args, kwargs, _NO_OPTIONS)
 
     def apply_async(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> AsyncResult:
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncResult[R]:
         """Send the task with options and return its handle.
 
         `countdown` (seconds) or `eta` (datetime or ISO text) say when, `expires` (seconds, datetime or ISO text) until
@@ -141,7 +148,7 @@ class Task:
         check_call(args, kwargs, options)
         return self.app.send(self, args or (), kwargs or {}, options)
 
-    def delay_on_commit(self, *args: Any, **kwargs: Any) -> AsyncResult:
+    def delay_on_commit(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Send the task when the open transaction commits; at once where none is open.
 
         Unlike Celery's, it returns the handle, whose id is known before the commit. On the database broker, and
@@ -150,25 +157,31 @@ class Task:
         return self.app.send_on_commit(self, args, kwargs, _NO_OPTIONS)
 
     def apply_async_on_commit(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> AsyncResult:
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncResult[R]:
         """`apply_async` when the open transaction commits; see `delay_on_commit`."""
         check_call(args, kwargs, options)
         return self.app.send_on_commit(self, args or (), kwargs or {}, options)
 
-    async def adelay(self, *args: Any, **kwargs: Any) -> AsyncResult:
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """`delay` for coroutines: the broker is talked to on another thread."""
         return await _in_thread(self.delay, *args, **kwargs)
 
     async def aapply_async(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> AsyncResult:
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncResult[R]:
         """`apply_async` for coroutines: the broker is talked to on another thread."""
         return await _in_thread(self.apply_async, args, kwargs, **options)
 
     def apply(
         self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> AsyncResult:
+    ) -> AsyncResult[R]:
         """Run the task in this process, through the worker's execution path, and return its result.
 
         `throw=True` raises what the task raises (default: `task_eager_propagates`).
@@ -176,17 +189,18 @@ class Task:
         check_call(args, kwargs, {name: None for name in options if name != "throw"}, "apply()")
         return self.app.apply(self, args or (), kwargs or {}, options)
 
-    def s(self, *args: Any, **kwargs: Any) -> Call:
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """Write a call down, to be sent later or in a batch."""
         return Call(self, args, kwargs, _NO_OPTIONS)
 
-    def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802 - Celery's name
+    def AsyncResult(self, task_id: str) -> AsyncResult[R]:  # noqa: N802 - Celery's name
         """Return the handle of a call of this task."""
         return self.app.AsyncResult(task_id)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, here, as any other."""
-        return self.call(*args, **kwargs)
+        value: R = self.call(*args, **kwargs)
+        return value
 
     # -- handlers, for subclasses to override; what they return is not looked at
 
@@ -364,55 +378,10 @@ def _by_name(name: str) -> Any:
     return registry.current_app().tasks[name]
 
 
-def make_task(function: Callable[..., Any], app: Sends | None, name: str, given: Mapping[str, Any]) -> Task:
-    """Return the task for a function and the options of its decorator."""
-    option_table.refuse_unknown(
-        given, option_table.TASK.keys() | option_table.TASK_NOT_YET, (), f"@task of {name}", caller_place
-    )
-    base: type[Task] = given.get("base") or Task
-    bound = bool(given.get("bind"))
-    _check_function(function, name, bound)
-    task = base()
-    for option, value in given.items():
-        if option in ("base", "bind", "name"):
-            continue
-        if option in option_table.TASK:
-            setattr(task, option, _exceptions(value) if option in _EXCEPTIONS else value)
-    task.ignored_options = tuple(sorted(set(given) & option_table.TASK_NOT_YET))
-    task.__doc__ = function.__doc__
-    task.__dict__.update(__module__=function.__module__, __name__=function.__name__, __wrapped__=function)
-    return bind(task, function.__get__(task) if bound else function, app, name, Arity(function, bound))
+class AsyncTask(Task[P, R]):
+    """A task of a coroutine function whose result is `R`."""
 
-
-_EXCEPTIONS = frozenset({"autoretry_for", "dont_autoretry_for", "throws"})
-
-
-def _exceptions(value: Any) -> tuple[type[BaseException], ...]:
-    return tuple(value) if isinstance(value, Iterable) else (value,)
-
-
-def bind(task: Task, call: Callable[..., Any], app: Sends | None, name: str, arity: Arity) -> Task:
-    """Finish a task object: what runs, under which name, for which app."""
-    task.name = name
-    task._app = app
-    task.call = call
-    task.__dict__["run"] = call
-    task.arity = arity if task.typing else None
-    task.is_async = inspect.iscoroutinefunction(call)
-    task.has_handlers = any(getattr(type(task), name) is not getattr(Task, name) for name in _HANDLERS)
-    return task
-
-
-_HANDLERS = ("before_start", "on_success", "on_retry", "on_failure", "after_return")
-
-
-def _check_function(function: Callable[..., Any], name: str, bound: bool) -> None:
-    if isinstance(function, Task):
-        raise ImproperlyConfigured(f"{name} is a task already: apply @task or @shared_task once.")
-    first = next(iter(inspect.signature(function).parameters), None)
-    if first == "self" and not bound:
-        raise ImproperlyConfigured(
-            f'{name} has a parameter "self" but is not bound: write @task(bind=True), or remove self.'
-        )
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ImproperlyConfigured(f"{name} is a generator, which would never run: return a list.")
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
+        """Call the function, here, as any other: await what it returns."""
+        coroutine: Coroutine[Any, Any, R] = self.call(*args, **kwargs)
+        return coroutine

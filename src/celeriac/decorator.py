@@ -1,0 +1,109 @@
+"""What `@app.task` and `@shared_task` come down to: from a function and options to a task.
+
+`celeriac.app` calls `make_task`; the protocols are what type checkers see of the decorators.
+"""
+
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Concatenate, Literal, Protocol, Unpack, overload
+
+from celeriac import options as option_table
+from celeriac.arguments import Arity, caller_place
+from celeriac.errors import ImproperlyConfigured
+from celeriac.generics import P, R
+from celeriac.options import TaskOptions
+from celeriac.task import AsyncTask, Sends, Task
+
+
+class Decorates(Protocol):
+    """`@task(**options)`, of functions and coroutine functions."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class DecoratesBound(Protocol):
+    """`@task(bind=True, **options)`: the first parameter is the task and is not passed by callers."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Any, P], R], /) -> Task[P, R]: ...
+
+
+class MakesTasks(Protocol):
+    """`@app.task` and `@shared_task`, with and without options."""
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /, **options: Unpack[TaskOptions]
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /, **options: Unpack[TaskOptions]) -> Task[P, R]: ...
+    @overload
+    def __call__(self, *, bind: Literal[True], **options: Unpack[TaskOptions]) -> DecoratesBound: ...
+    @overload
+    def __call__(self, *, bind: Literal[False] = False, **options: Unpack[TaskOptions]) -> Decorates: ...
+
+
+def make_task(function: Callable[..., Any], app: Sends | None, name: str, given: Mapping[str, Any]) -> Task:
+    """Return the task for a function and the options of its decorator.
+
+    Raises UnknownOption, or ImproperlyConfigured for a function that cannot be a task.
+    """
+    option_table.refuse_unknown(
+        given, option_table.TASK.keys() | option_table.TASK_NOT_YET, (), f"@task of {name}", caller_place
+    )
+    base: type[Task] = given.get("base") or Task
+    if base is Task and inspect.iscoroutinefunction(function):
+        base = AsyncTask
+    bound = bool(given.get("bind"))
+    _check_function(function, name, bound)
+    task = base()
+    for option, value in given.items():
+        if option in ("base", "bind", "name"):
+            continue
+        if option in option_table.TASK:
+            setattr(task, option, _exceptions(value) if option in _EXCEPTIONS else value)
+    task.ignored_options = tuple(sorted(set(given) & option_table.TASK_NOT_YET))
+    task.__doc__ = function.__doc__
+    task.__dict__.update(__module__=function.__module__, __name__=function.__name__, __wrapped__=function)
+    return bind(task, function.__get__(task) if bound else function, app, name, Arity(function, bound))
+
+
+_EXCEPTIONS = frozenset({"autoretry_for", "dont_autoretry_for", "throws"})
+
+
+def _exceptions(value: Any) -> tuple[type[BaseException], ...]:
+    return tuple(value) if isinstance(value, Iterable) else (value,)
+
+
+def bind(task: Task, call: Callable[..., Any], app: Sends | None, name: str, arity: Arity) -> Task:
+    """Finish a task object: what runs, under which name, for which app."""
+    task.name = name
+    task._app = app
+    task.call = call
+    task.__dict__["run"] = call
+    task.arity = arity if task.typing else None
+    task.is_async = inspect.iscoroutinefunction(call)
+    task.has_handlers = any(getattr(type(task), name) is not getattr(Task, name) for name in _HANDLERS)
+    return task
+
+
+_HANDLERS = ("before_start", "on_success", "on_retry", "on_failure", "after_return")
+
+
+def _check_function(function: Callable[..., Any], name: str, bound: bool) -> None:
+    if isinstance(function, Task):
+        raise ImproperlyConfigured(f"{name} is a task already: apply @task or @shared_task once.")
+    first = next(iter(inspect.signature(function).parameters), None)
+    if first == "self" and not bound:
+        raise ImproperlyConfigured(
+            f'{name} has a parameter "self" but is not bound: write @task(bind=True), or remove self.'
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ImproperlyConfigured(f"{name} is a generator, which would never run: return a list.")
