@@ -49,6 +49,8 @@ class DjangoFramework:
         return found
 
     def defer(self, broker: Broker, publish: Callable[[], None]) -> bool:
+        if isinstance(broker, DatabaseBroker) and len(connections.settings) == 1:
+            return False  # on the only database there is, it is part of whatever transaction is open
         inside = {c.alias: c for c in connections.all(initialized_only=True) if c.in_atomic_block}
         if not inside or (isinstance(broker, DatabaseBroker) and broker.alias in inside):
             return False
