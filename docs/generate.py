@@ -18,7 +18,7 @@ from typing import Any, get_args, get_origin
 import click
 import msgspec
 
-from celeriac import AsyncResult, Celeriac, Task, brokers, config, errors, options, stores
+from celeriac import AsyncResult, Celeriac, Task, brokers, celery_settings, config, errors, options, stores
 from celeriac.cli.codes import CODES
 from celeriac.cli.options import IGNORED, REFUSED
 from celeriac.cli.program import ABSENT, COMMANDS, make_program
@@ -173,10 +173,18 @@ def settings() -> str:
 
 
 def settings_not_yet() -> str:
-    """Celery's settings that have no effect."""
-    not_yet = ", ".join(code(name) for name in sorted(config.NOT_YET))
-    moot = ", ".join(code(name) for name in sorted(config.MOOT))
-    return f"**Not in this release:** {not_yet}.\n\n**Without meaning here**, and best removed: {moot}."
+    """Celery's settings that have no effect, and why."""
+    parts = []
+    for title, reasons in (
+        ("Not in this release", celery_settings.NOT_YET),
+        ("Without meaning here, and best removed", celery_settings.MOOT),
+    ):
+        names: dict[str, list[str]] = {}
+        for name, reason in sorted(reasons.items()):
+            names.setdefault(reason, []).append(code(name))
+        rows = [(", ".join(shared), reason) for reason, shared in names.items()]
+        parts.append(f"**{title}:**\n\n" + table(("setting", "why"), rows))
+    return "\n\n".join(parts)
 
 
 def task_options() -> str:
@@ -355,6 +363,7 @@ FLOORS = {
     "Values: plain data, its encoding, settings": (
         "message",
         "config",
+        "celery_settings",
         "schemes",
         "options",
         "states",

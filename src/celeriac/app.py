@@ -95,10 +95,11 @@ class Celeriac:
     def resolved(self) -> config.Resolved:
         """The settings with where they come from, and what is wrong with their names."""
         if self._resolved is None:
-            self._resolved = self._resolve()
+            self._resolved = self.read_settings()
         return self._resolved
 
-    def _resolve(self) -> config.Resolved:
+    def read_settings(self) -> config.Resolved:
+        """Read the settings anew from where they come from, without putting them into force."""
         framework = self.framework
         defaults = framework.settings() if framework is not None else {}
         found = config.Resolved(config.Settings(), {}, [], [])
@@ -112,7 +113,7 @@ class Celeriac:
         """Take the settings `names` anew from where they came, as tests change them there; the others stay."""
         if self._resolved is None:
             return
-        settings, fresh = self._resolved.settings, self._resolve()
+        settings, fresh = self._resolved.settings, self.read_settings()
         for name in names:
             setattr(settings, name, getattr(fresh.settings, name))
         self._resolved = config.Resolved(settings, fresh.sources, fresh.warnings, fresh.errors)

@@ -2,8 +2,8 @@
 
 `Settings` is the whole table: from it come validation, the reference page and `celeriac report`. `resolve` turns
 what a project wrote (lower-case names, or `CELERY_*` under a namespace) into one; unknown names are compared
-with the known ones. A setting of Celery's that does nothing here yet is listed in NOT_YET or MOOT with the
-reason, and told, so that none is silently without effect.
+with the known ones. A setting of Celery's that does nothing here is told with the reason, which stands in
+`celeriac.celery_settings`.
 """
 
 import difflib
@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct, field
 
+from celeriac.celery_settings import IN_URL, MOOT, NOT_YET, OLD_BEGINNINGS, OLD_ODD, reason
 from celeriac.errors import ImproperlyConfigured, UnknownSetting
 
 
@@ -202,86 +203,14 @@ class Settings(Struct, kw_only=True):
             setattr(self, name, _convert(name, _seconds(value), name))
 
 
-#: Of Celery's, known, and without effect in this release.
-NOT_YET = frozenset(
-    "beat_cron_starting_deadline beat_enable_remote_control beat_max_loop_interval beat_schedule "
-    "beat_schedule_filename beat_scheduler beat_sync_every broker_pool_limit broker_use_ssl control_exchange "
-    "control_queue_exclusive control_queue_expires control_queue_ttl database_engine_options event_exchange "
-    "event_queue_expires event_queue_prefix event_queue_ttl event_serializer redis_backend_health_check_interval "
-    "redis_backend_use_ssl redis_max_connections redis_retry_on_timeout redis_socket_connect_timeout "
-    "redis_socket_keepalive redis_socket_timeout result_accept_content result_backend_always_retry "
-    "result_backend_base_sleep_between_retries_ms result_backend_max_retries "
-    "result_backend_max_sleep_between_retries_ms result_backend_transport_options result_cache_max "
-    "result_chord_expires result_chord_join_timeout result_chord_ordered result_chord_retry_interval "
-    "result_compression result_failure_expires task_acks_on_failure task_acks_on_failure_or_timeout "
-    "task_acks_on_timeout task_allow_error_cb_on_chord_header task_annotations task_cls "
-    "task_create_missing_queue_type task_create_missing_queues task_default_delivery_mode task_default_exchange "
-    "task_default_exchange_type task_default_queue_type task_default_rate_limit task_default_routing_key "
-    "task_inherit_parent_priority task_publish_retry task_publish_retry_policy "
-    "task_queue_max_priority task_queues task_remote_tracebacks task_repr_maxlevels task_retry_on_worker_lost "
-    "task_send_sent_event task_soft_time_limit task_store_eager_result task_time_limit "
-    "worker_cancel_long_running_tasks_on_connection_loss worker_deduplicate_successful_tasks "
-    "worker_disable_rate_limits worker_enable_remote_control worker_enable_soft_shutdown_on_idle "
-    "worker_eta_task_limit worker_log_color worker_log_format worker_lost_wait worker_max_memory_per_child "
-    "worker_max_tasks_per_child worker_pool_restarts worker_redirect_stdouts_level worker_send_task_events "
-    "worker_state_db worker_task_log_format worker_log_datefmt worker_task_log_datefmt "
-    "beat_remote_control_max_tick_age broker_pool_acquire_timeout control_queue_durable event_queue_durable "
-    "event_queue_exclusive task_create_missing_queue_exchange_type worker_enable_prefetch_count_reduction".split()
-)
-#: Of Celery's, and without meaning here.
-MOOT = frozenset(
-    "beat_logfile beat_pidfile broker_channel_error_retry broker_connection_max_retries broker_connection_retry "
-    "broker_connection_retry_on_startup broker_failover_strategy broker_heartbeat broker_heartbeat_checkrate "
-    "broker_login_method broker_native_delayed_delivery_queue_type broker_read_url broker_write_url "
-    "broker_transport loader result_exchange result_exchange_type result_persistent security_certificate "
-    "security_cert_store security_digest security_key security_key_password worker_agent worker_autoscaler "
-    "worker_consumer worker_detect_quorum_queues worker_direct worker_disable_prefetch worker_logfile "
-    "worker_pidfile worker_pool_putlocks worker_pool_start_method worker_proc_alive_timeout "
-    "worker_timer worker_timer_precision worker_umask database_url database_engine_callback "
-    "database_short_lived_sessions database_table_schemas database_table_names database_create_tables_at_setup".split()
-)
-#: How the names begin that Celery has for result backends which are not here.
-_OTHER_BACKENDS = (
-    "arangodb_", "azureblockblob_", "cassandra_", "cosmosdbsql_", "couchbase_", "dynamodb_", "elasticsearch_", "gcs_",
-    "mongodb_", "s3_",
-)  # fmt: skip
-#: Of Celery's, and part of a URL here: leaving one out without a word would lead to another server.
-IN_URL = {
-    **dict.fromkeys(
-        ("broker_host", "broker_port", "broker_user", "broker_password", "broker_vhost"), "broker_url"
-    ),
-    **dict.fromkeys(("cache_backend", "cache_backend_options"), "result_backend"),
-    **dict.fromkeys(
-        ("redis_host", "redis_port", "redis_db", "redis_username", "redis_password"), "result_backend"
-    ),
-}
-#: Old names that no rule leads from.
-_OLD_ODD = {
-    "CELERYD_WORKER_LOST_WAIT": "worker_lost_wait",
-    "CELERY_MAX_CACHED_RESULTS": "result_cache_max",
-    "CELERY_RESULT_ENGINE_OPTIONS": "database_engine_options",
-    "CELERY_RESULT_DBURI": "database_url",
-    "CELERY_RESULT_DB_SHORT_LIVED_SESSIONS": "database_short_lived_sessions",
-    "CELERY_RESULT_DB_TABLENAMES": "database_table_names",
-    "CELERY_SEND_EVENTS": "worker_send_task_events",
-    "CELERY_SEND_TASK_SENT_EVENT": "task_send_sent_event",
-}
-#: Old beginnings, and what the new ones may be, in Celery's order.
-_OLD_BEGINNINGS = (
-    ("CELERYD_", ("worker_", "")),
-    ("CELERYBEAT_", ("beat_",)),
-    ("CELERY_", ("", "task_", "worker_")),
-    ("", ("",)),
-)
-
 _HINTS: dict[str, Any] = Settings.__annotations__
 ROWS: dict[str, Row] = {
     name: next(extra for extra in get_args(hint) if isinstance(extra, Row))
     for name, hint in _HINTS.items()
     if get_origin(hint) is Annotated
 }
-_OLD = {old: name for name, row in ROWS.items() for old in row.old} | _OLD_ODD
-_KNOWN = ROWS.keys() | NOT_YET | MOOT | IN_URL.keys()
+_OLD = {old: name for name, row in ROWS.items() for old in row.old} | OLD_ODD
+_KNOWN = ROWS.keys() | NOT_YET.keys() | MOOT.keys() | IN_URL.keys()
 #: Environment variables that win over the project's settings, as in Celery.
 ENVIRONMENT = {"CELERY_BROKER_URL": "broker_url", "CELERY_RESULT_BACKEND": "result_backend"}
 
@@ -325,12 +254,10 @@ def resolve(
         if name in ROWS:
             values[name] = _seconds(value)
             sources[name] = written
-        elif name in NOT_YET:
-            warnings.append(f"{written} has no effect in this release of Celeriac.")
         elif name in IN_URL:
             warnings.append(f"{written} is not read: it belongs into {_written(IN_URL[name], namespace)}.")
-        elif name in MOOT or name.startswith(_OTHER_BACKENDS):
-            warnings.append(f"{written} has no meaning in Celeriac; it can be removed.")
+        elif why := reason(name):
+            warnings.append(f"{written} {why}.")
         else:
             text, near = _unknown(written, name, namespace)
             (errors if near else warnings).append(text)
@@ -357,7 +284,7 @@ def canonical(written: str, namespace: str | None) -> str | None:
 
 
 def _by_old_beginning(written: str) -> str | None:
-    for old, new in _OLD_BEGINNINGS:
+    for old, new in OLD_BEGINNINGS:
         if written.startswith(old):
             rest = written.removeprefix(old).lower()
             for beginning in new:

@@ -1,5 +1,6 @@
 """The program: commands and options by their names, help, versions, exit statuses, and how an app is found."""
 
+import json
 import os
 import subprocess
 import sys
@@ -300,6 +301,40 @@ class TestSettings:
         write("jobs.py", APP.format("jobs"))
         assert main(["-A", "jobs", "-b", "redis://elsewhere/1", "report"]) == 0
         assert "broker    redis://elsewhere/1" in capsys.readouterr().out
+
+    def test_as_json(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setenv("CELERY_BROKER_URL", "redis://user:hunter2@host/0")
+        write(
+            "jobs.py",
+            "from celeriac import Celeriac\n"
+            "app = Celeriac('x', task_routes={'a': print}, worker_lost_wait=3, security_key='hunter2')\n"
+            "app.conf.task_track_started = True\n",
+        )
+        assert main(["-A", "jobs", "settings", "--changed", "--json"]) == 0
+        text = capsys.readouterr().out
+        assert "hunter2" not in text
+        told = json.loads(text)
+        assert told["settings"] == {
+            "result_backend": {
+                "value": "disabled",
+                "source": "environment variable CELERY_RESULT_BACKEND",
+            },
+            "broker_url": {
+                "value": "redis://user:***@host/0",
+                "source": "environment variable CELERY_BROKER_URL",
+            },
+            "task_routes": {"value": {"a": "<built-in function print>"}, "source": "task_routes"},
+            "task_track_started": {"value": True, "source": "app.conf"},
+        }
+        assert [problem.partition(" ")[0] for problem in told["problems"]] == [
+            "worker_lost_wait",
+            "security_key",
+        ]
+        assert main(["-A", "jobs", "report", "-j"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert report["settings"] == told["settings"]
+        assert (report["app"], report["broker"]) == ("x", "redis://user:***@host/0")
+        assert "msgspec" in report["packages"]
 
     def test_report_is_short(self, capsys: pytest.CaptureFixture[str]) -> None:
         write("jobs.py", APP.format("jobs"))

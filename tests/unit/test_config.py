@@ -6,7 +6,8 @@ from typing import Any
 import celery.app.defaults as celerys
 import pytest
 
-from celeriac import config
+from celeriac import celery_settings, config
+from celeriac.celery_settings import MOOT, NOT_YET
 from celeriac.config import ROWS, Settings, refuse, resolve
 from celeriac.errors import ImproperlyConfigured, UnknownSetting
 
@@ -109,7 +110,7 @@ class TestCelerysNames:
     @pytest.mark.parametrize("old", sorted(celerys._TO_NEW_KEY))
     def test_old_names(self, old: str) -> None:
         new = celerys._TO_NEW_KEY[old]
-        if new.startswith(config._OTHER_BACKENDS):
+        if new.startswith(celery_settings.OTHER_BACKENDS):
             return  # told by what they begin with where they are written in the namespace
         for namespace in (None, "CELERY") if old.startswith("CELERY") else (None,):
             resolved = resolve({old: getattr(Settings(), new, None)}, namespace=namespace)
@@ -125,7 +126,7 @@ class TestCelerysNames:
         ]
 
     def test_a_name_is_in_one_list_only(self) -> None:
-        lists = [set(ROWS), config.NOT_YET, config.MOOT, set(config.IN_URL)]
+        lists = [set(ROWS), set(NOT_YET), set(MOOT), set(celery_settings.IN_URL)]
         assert sum(map(len, lists)) == len(set().union(*lists))
 
 
