@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from typing import Any
 
-from celeriac import brokers, config, discovery, naming, registry, stores
+from celeriac import brokers, config, discovery, naming, registry, signals, stores
 from celeriac.arguments import Arity
 from celeriac.broker import Broker, Publication
 from celeriac.decorator import MakesTasks, bind, make_task
@@ -180,10 +180,20 @@ class Celeriac:
         """
         self._discover.append((packages, related_name))
         if force:
-            self.load_tasks()
+            # Without the signal, whose receivers may be what calls this.
+            self._import_modules()
 
     def load_tasks(self) -> list[str]:
-        """Import all modules with tasks and return their names; raises TasksModuleError."""
+        """Import all modules with tasks and return their names; raises TasksModuleError.
+
+        Before that the receivers of `import_modules` are called; what one of them raises is raised here.
+        """
+        for _, answer in signals.import_modules.send(self):
+            if isinstance(answer, Exception):
+                raise answer
+        return self._import_modules()
+
+    def _import_modules(self) -> list[str]:
         names = [*self.conf.imports, *self.conf.include]
         for packages, related_name in self._discover:
             if packages is not None:

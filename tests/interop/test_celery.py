@@ -41,8 +41,8 @@ class Fleet:
         }
 
     @contextmanager
-    def worker(self, side: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a worker of one side until the block ends; it must stop cleanly."""
+    def worker(self, side: str, *words: str, status: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a worker of one side, with more `words`, until the block ends; it must end with `status`."""
         module = SIDES[side]
         log = self.folder / f"{side}.log"
         command = [
@@ -58,6 +58,7 @@ class Fleet:
             "2",
             "-n",
             f"{side}@here",
+            *words,
         ]
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -70,7 +71,7 @@ class Fleet:
                 assert process.poll() is None, log.read_text()
                 yield process
                 process.terminate()
-                assert process.wait(30) == 0, log.read_text()
+                assert process.wait(30) == status, log.read_text()
             finally:
                 process.kill()
                 process.wait()

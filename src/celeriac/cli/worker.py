@@ -69,7 +69,10 @@ def run(session: Session, arguments: Arguments) -> int:
     except CeleriacError as error:
         _report(arguments, {"code": error.code, "error": failures.one_line(error)})
         raise
-    options = arguments.options.resolve(app.conf)
+    from celeriac.worker.start import Worker
+
+    worker = Worker(app, arguments.options)
+    options = worker.options
     logs.set_up(
         options.loglevel,
         style=arguments.log_format,
@@ -84,9 +87,7 @@ def run(session: Session, arguments: Arguments) -> int:
     if arguments.purge:
         dropped = app.broker.purge(options.queues)
         logger.warning("%d messages dropped from %s", dropped, ", ".join(options.queues))
-    from celeriac.worker.start import run_worker
-
-    return run_worker(app, arguments.options)
+    return worker.run()
 
 
 def _apply(app: Celeriac, arguments: Arguments) -> None:

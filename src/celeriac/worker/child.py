@@ -16,6 +16,7 @@ from types import FrameType
 
 from msgspec import Struct
 
+from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.execute import Executor
 from celeriac.waker import Waker
@@ -60,8 +61,15 @@ def run_child(app: Celeriac, setup: ChildSetup, supervisor: int) -> int:
     gc.enable()
     for hook in app.hooks.child_started:
         hook()
-    serve(app, setup)
-    return 0
+    hostname = setup.options.hostname
+    signals.worker_process_init.send(hostname)
+    status = 1
+    try:
+        serve(app, setup)
+        status = 0
+    finally:
+        signals.worker_process_shutdown.send(hostname, pid=os.getpid(), exitcode=status)
+    return status
 
 
 def serve(app: Celeriac, setup: ChildSetup) -> None:

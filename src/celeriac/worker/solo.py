@@ -11,6 +11,7 @@ import time
 import uuid
 from types import FrameType
 
+from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.errors import BrokerError, CeleriacError
 from celeriac.execute import decoder
@@ -22,6 +23,7 @@ from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.recorder import STOP, Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
 from celeriac.worker.revival import Revival
+from celeriac.worker.telling import tell
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -32,6 +34,7 @@ class SoloWorker:
     def __init__(self, app: Celeriac, options: WorkerOptions) -> None:
         self.app = app
         self.options = options
+        self.hostname = options.hostname
         self.waker = Waker()
         conf = app.conf
         consumer = f"{options.hostname}/solo-{uuid.uuid4().hex[:12]}"
@@ -63,6 +66,7 @@ class SoloWorker:
         if self.caretaker.arrive(self._keep_waiting):
             self._work()
         self.recorder.remove()
+        tell(signals.worker_shutdown, self)
         logger.info("%s has stopped.", self.options.hostname)
         return 0
 
@@ -72,6 +76,8 @@ class SoloWorker:
         self.caretaker.turn()
         keeper = threading.Thread(target=self._keep_lease, name="celeriac-caretaker", daemon=True)
         keeper.start()
+        tell(signals.worker_process_init, self.hostname)
+        tell(signals.worker_ready, self)
         self.ready.set()
         logger.info("%s ready.", self.options.hostname)
         try:
@@ -106,6 +112,8 @@ class SoloWorker:
                 signal.signal(again, interrupt)
             logger.info("%s: finishing what runs. Once more to interrupt it.", signal.Signals(number).name)
             self.stop()
+            name = signal.Signals(number).name
+            tell(signals.worker_shutting_down, self.hostname, sig=name, how="Warm", exitcode=0)
 
         def interrupt(_number: int, _frame: FrameType | None) -> None:
             if time.monotonic() - begun < ONE_STOP:

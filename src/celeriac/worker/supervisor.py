@@ -15,6 +15,7 @@ import uuid
 from pathlib import Path
 from types import FrameType
 
+from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.errors import BrokerError, CeleriacError
 from celeriac.execute import decoder
@@ -28,6 +29,7 @@ from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
 from celeriac.worker.revival import Revival
 from celeriac.worker.stuck import StuckChildren
+from celeriac.worker.telling import tell
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -56,6 +58,7 @@ class Supervisor:
     def __init__(self, app: Celeriac, options: WorkerOptions, processes: int, threads: int) -> None:
         self.app = app
         self.options = options
+        self.hostname = options.hostname
         self.processes = processes
         self.threads = threads
         self.lease = app.conf.worker_lease
@@ -77,7 +80,7 @@ class Supervisor:
         self.children: list[Child] = []
         self.dead: list[tuple[Recorder, str, bool]] = []
         self.waker = Waker()
-        self.signals: list[int] = []
+        self.caught: list[int] = []
         self.stopping = False
         self.stopping_since = 0.0
         self.forced = False
@@ -112,6 +115,7 @@ class Supervisor:
             self.broker.unregister(self.own)
         except BrokerError as error:
             logger.debug("Could not say good-bye to the broker: %s", error)
+        tell(signals.worker_shutdown, self)
         logger.info("%s has stopped%s.", self.options.hostname, " by force" if self.forced else "")
         return 1 if self.forced else 0
 
@@ -143,6 +147,7 @@ class Supervisor:
                 del self.start_at[number]
 
     def _fork(self, number: int) -> None:
+        tell(signals.worker_before_create_process, self)
         consumer = f"{self.options.hostname}/{number}-{uuid.uuid4().hex[:12]}"
         self.broker.register(consumer, self.lease)
         conf = self.app.conf
@@ -236,6 +241,7 @@ class Supervisor:
         self.outage.look([self.caretaker.trouble, *(child.notice.read() for child in self.children)])
         if not self.announced and not self.start_at and all(child.recorder.ready for child in self.children):
             self.announced = True
+            tell(signals.worker_ready, self)
             logger.info("%s ready.", self.options.hostname)
         if self.kill_at is not None and now >= self.kill_at:
             self._kill()
@@ -253,22 +259,24 @@ class Supervisor:
 
     def _catch_signals(self) -> None:
         def note(number: int, _frame: FrameType | None) -> None:
-            self.signals.append(number)
+            self.caught.append(number)
             self.waker.poke()
 
         for number in (*_STOP_SIGNALS, signal.SIGCHLD):
             signal.signal(number, note)
 
     def _handle_signals(self) -> None:
-        while self.signals:
-            number = self.signals.pop(0)
+        while self.caught:
+            number = self.caught.pop(0)
             if number == signal.SIGCHLD:
                 continue
             if number != signal.SIGQUIT and not self.stopping:
                 self._stop(number)
             elif number == signal.SIGQUIT or time.monotonic() - self.stopping_since > ONE_STOP:
-                self.stopping = True
+                self.stopping, known = True, self.forced
                 self._kill()
+                if not known:
+                    self._tell_of_end(number, "Cold", 1)
 
     def _stop(self, number: int) -> None:
         """Warm: what runs is finished, what has not started goes back."""
@@ -284,6 +292,16 @@ class Supervisor:
         for child in self.children:
             child.recorder.stop()
             child.waker.poke()
+        self._tell_of_end(number, "Warm", 0)
+
+    def _tell_of_end(self, number: int, how: str, status: int) -> None:
+        tell(
+            signals.worker_shutting_down,
+            self.hostname,
+            sig=signal.Signals(number).name,
+            how=how,
+            exitcode=status,
+        )
 
     def _kill(self) -> None:
         """Cold: what runs is interrupted and goes back, counted against nobody."""

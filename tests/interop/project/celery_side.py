@@ -2,14 +2,16 @@
 
 import os
 
-from celery import Celery, Task
+from celery import Celery, Task, signals
 from journal import note
+from told import listen
 
 app = Celery("interop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
 app.conf.broker_connection_retry_on_startup = True
 app.conf.worker_prefetch_multiplier = 1
 app.conf.accept_content = ["json", "msgpack", "yaml"]
 app.conf.task_protocol = int(os.environ.get("PROTOCOL", "2"))
+listen(signals, app)
 
 
 @app.task(name="shop.add")

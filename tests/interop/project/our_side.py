@@ -3,13 +3,15 @@
 import os
 
 from journal import note
+from told import listen
 
-from celeriac import Celery, Task
+from celeriac import Celery, Task, signals
 
 app = Celery("interop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
 app.conf.broker_transport_options = {"mixed_fleet": True}
 app.conf.accept_content = ["json", "msgpack", "yaml"]
 app.conf.task_protocol = int(os.environ.get("PROTOCOL", "2"))
+listen(signals, app)
 
 
 @app.task(name="shop.add")
