@@ -1,8 +1,8 @@
 """How long the admin's task list takes at 1,000,000 results on SQLite: `python -m bench.admin_pages [ROWS]`.
 
 Fills a database in a temporary folder through the result store, asks for each kind of page through Django's test
-client, and prints the 50th and 95th percentile in milliseconds beside the goal: 150, for a search 300. A run of all rows
-writes them into `admin_pages.md`, which `RESULTS.md` takes in.
+client, and prints the 50th and 95th percentile in milliseconds beside the goal: 150, for a search 300. With a million
+rows it writes them into `admin_pages.md` as well, which `RESULTS.md` takes in.
 """
 
 import statistics

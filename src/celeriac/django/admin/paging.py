@@ -17,7 +17,7 @@ from django.utils.functional import cached_property
 #: Counting stops here, and so does paging.
 MOST = 10_000
 #: How many of the newest rows are looked at where no index has the answer.
-WINDOW = 20_000
+WINDOW = 10_000
 #: How many values a filter offers.
 CHOICES = 200
 #: In how many of the newest rows values for filters without an index are looked for.
