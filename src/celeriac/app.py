@@ -7,6 +7,7 @@ when they are first needed.
 import contextvars
 import importlib
 import logging
+import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from celeriac import brokers, config, discovery, naming, registry, signals, stor
 from celeriac.arguments import Arity
 from celeriac.broker import Broker, Publication
 from celeriac.decorator import MakesTasks, bind, make_task
+from celeriac.deferred import AfterCommit
 from celeriac.eager import run_eagerly
 from celeriac.errors import ImproperlyConfigured
 from celeriac.execute import Executor
@@ -73,6 +75,9 @@ class Celeriac:
         self._sender: Sender | None = None
         self._broker: Broker | None = None
         self._store: tuple[ResultStore | None] | None = None
+        self._lent = False  # broker and store are a test's, which closes them itself
+        #: What tells the time, in unix seconds, where something is due or expires.
+        self.clock: Callable[[], float] = time.time
         if set_as_current:
             registry.set_current(self)
 
@@ -216,7 +221,7 @@ class Celeriac:
             arity.explain(task.name, args, kwargs)
         sender = self._sender
         if sender is None:
-            sender = self._sender = Sender(self.conf)
+            sender = self._make_sender()
         if sender.conf.task_always_eager:
             return self.apply(task, args, kwargs, options)
         return self._send_out(sender.publication(task, args, kwargs, options), sender.ignores(task, options))
@@ -242,11 +247,10 @@ class Celeriac:
             task.arity.explain(task.name, args, kwargs)
         if self.conf.task_always_eager:
             return self.apply(task, args, kwargs, options)
-        if self._sender is None:
-            self._sender = Sender(self.conf)
-        publication = self._sender.publication(task, args, kwargs, options)
+        sender = self._sender or self._make_sender()
+        publication = sender.publication(task, args, kwargs, options)
         unpublished = self._publish_soon((publication,), on_commit=True)
-        ignored = self._sender.ignores(task, options)
+        ignored = sender.ignores(task, options)
         return AsyncResult(publication.id, self, unpublished=unpublished, ignored=ignored)
 
     def send_task(
@@ -266,12 +270,15 @@ class Celeriac:
         task = self._tasks.get(name) or registry.shared_tasks.get(name) or self._task_elsewhere(name)
         if task.arity is not None and not task.arity.fits(args, kwargs):
             task.arity.explain(task.name, args, kwargs)
-        if self._sender is None:
-            self._sender = Sender(self.conf)
+        sender = self._sender or self._make_sender()
         if self.conf.task_always_eager:
             warnings.warn("task_always_eager has no effect on send_task().", AlwaysEagerIgnored, stacklevel=2)
-        publication = self._sender.publication(task, args, kwargs, options)
-        return self._send_out(publication, self._sender.ignores(task, options))
+        publication = sender.publication(task, args, kwargs, options)
+        return self._send_out(publication, sender.ignores(task, options))
+
+    def _make_sender(self) -> Sender:
+        self._sender = Sender(self.conf, self.clock)
+        return self._sender
 
     def _task_elsewhere(self, name: str) -> BaseTask:
         task = self._elsewhere.get(name)
@@ -293,24 +300,9 @@ class Celeriac:
         if framework is None or not on_commit:
             self.publish(publications)
             return None
-        published: list[bool] = []
-
-        def publish_after_commit() -> None:
-            try:
-                self.publish(publications)
-            except Exception:
-                for lost in publications:
-                    logger.error(
-                        "After the commit the task %s[%s] could not be queued: %r",
-                        lost.task,
-                        lost.id,
-                        lost.payload,
-                    )
-                raise
-            published.append(True)
-
-        if framework.defer(self.broker, publish_after_commit):
-            return lambda: not published
+        after_commit = AfterCommit(self.publish, publications)
+        if framework.defer(self.broker, after_commit):
+            return after_commit.pending
         self.publish(publications)
         return framework.uncommitted(self.broker)
 
@@ -354,7 +346,7 @@ class Celeriac:
         self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> AsyncResult:
         """Run a call here and now, through the worker's execution path."""
-        sender = self._sender or Sender(self.conf)
+        sender = self._sender or self._make_sender()
         throw = options.get("throw")
         publication = sender.publication(
             task, args, kwargs, {k: v for k, v in options.items() if k != "throw"}
@@ -392,12 +384,29 @@ class Celeriac:
             self._store = (None if disabled else stores.KEEPERS.open(url or "", self.conf),)
         return self._store[0]
 
+    @contextmanager
+    def lent(self, broker: Broker, store: ResultStore | None, clock: Callable[[], float]) -> Iterator[None]:
+        """Use these inside the block, and send even where `task_always_eager` is on: for `celeriac.testing`."""
+        before = self._broker, self._store, self._lent, self.clock
+        settings = self.conf.task_always_eager, self.conf.broker_url
+        self._broker, self._store, self._lent, self.clock = broker, (store,), True, clock
+        self.conf.task_always_eager, self.conf.broker_url = False, broker.safe_url
+        self._sender = None
+        try:
+            yield
+        finally:
+            self._broker, self._store, self._lent, self.clock = before
+            self.conf.task_always_eager, self.conf.broker_url = settings
+            self._sender = None
+
     def close(self) -> None:
         """Close connections and stop being the current app."""
         self._close_keepers()
         registry.forget_app(self)
 
     def _close_keepers(self) -> None:
+        if self._lent:
+            return
         if self._broker is not None:
             self._broker.close()
         if self._store is not None and self._store[0] is not None:

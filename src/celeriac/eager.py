@@ -12,10 +12,11 @@ from celeriac.store import Record
 
 def run_eagerly(executor: Executor, publication: Publication) -> tuple[Record, BaseException | None]:
     """Run a publication to its end and return its record, and the exception of a run that failed."""
+    executor.eager = True
     while True:
         message = executor.decode(publication.payload)
         run = Run(0, publication.queue, message, executor.tasks.get(message.headers.task))
-        outcome = _run_once(executor, run)
+        outcome = run_once(executor, run)
         if outcome.retry is None:
             break
         publication = outcome.retry
@@ -23,7 +24,8 @@ def run_eagerly(executor: Executor, publication: Publication) -> tuple[Record, B
     return executor.record(run, outcome), outcome.error if failed else None
 
 
-def _run_once(executor: Executor, run: Run) -> Outcome:
+def run_once(executor: Executor, run: Run) -> Outcome:
+    """Run a task once, on this thread, whether its function is a coroutine function or not."""
     if run.task is None or not run.task.is_async:
         return executor.execute(run)
     import asyncio  # noqa: PLC0415 - few callers need it, and it is slow to import

@@ -255,6 +255,13 @@ class EagerResult(AsyncResult[R]):
     def _fetch(self) -> Record | None:
         return self._record
 
+    @property
+    def result(self) -> Any:
+        """The return value, or the exception itself of a run that failed."""
+        return super().result if self._error is None else self._error
+
+    info = result
+
     def get(
         self,
         timeout: float | None = None,

@@ -71,8 +71,9 @@ class Batch:
 class Sender:
     """Makes messages for one app under its settings."""
 
-    def __init__(self, conf: Settings) -> None:
+    def __init__(self, conf: Settings, clock: Callable[[], float] = time.time) -> None:
         self.conf = conf
+        self._clock = clock
         # By task, not by name: one that was sent by its name may be registered later, with a queue of its own.
         self._routes: dict[Task, tuple[str, int]] = {}
 
@@ -197,12 +198,12 @@ class Sender:
         if expires is not None:
             until = self._moment(expires, "expires")
             headers.expires = _iso(until, "expires")
-            properties.expiration = str(max(0, int((until - time.time()) * 1000)))
+            properties.expiration = str(max(0, int((until - self._clock()) * 1000)))
         return queue, due
 
     def _due(self, countdown: Any, eta: Any) -> float | None:
         if countdown is not None:
-            return time.time() + _number(countdown, "countdown")
+            return self._clock() + _number(countdown, "countdown")
         return None if eta is None else self._moment(eta, "eta")
 
     def _moment(self, value: Any, option: str) -> float:
@@ -219,7 +220,7 @@ class Sender:
                 value = value.replace(tzinfo=ZoneInfo(self.conf.timezone or "UTC"))
             stamp: float = value.timestamp()
             return stamp
-        return time.time() + _number(value, option)
+        return self._clock() + _number(value, option)
 
 
 def _number(value: Any, option: str) -> float:

@@ -1,6 +1,5 @@
 """Times as headers write them: ISO 8601 text, and unix seconds."""
 
-import time
 from datetime import UTC, datetime
 
 
@@ -13,14 +12,14 @@ def parse_time(moment: str) -> float | None:
     return (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp()
 
 
-def is_past(moment: str) -> bool:
-    """Return whether an ISO 8601 time is over; one that cannot be read is not."""
+def is_past(moment: str, now: float) -> bool:
+    """Return whether an ISO 8601 time is over at the unix time `now`; one that cannot be read is not."""
     due = parse_time(moment)
-    return due is not None and due <= time.time()
+    return due is not None and due <= now
 
 
-def retry_time(when: float | datetime | None) -> float:
-    """Return the unix time that a Retry names."""
+def retry_time(when: float | datetime | None, now: float) -> float:
+    """Return the unix time that a Retry names at the unix time `now`."""
     if isinstance(when, datetime):
         return when.timestamp()
-    return time.time() + (when or 0.0)
+    return now + (when or 0.0)
