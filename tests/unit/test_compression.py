@@ -50,15 +50,16 @@ class TestEach:
             decompress(packed, name, len(DATA) - 1)
 
     def test_a_bomb_takes_little_memory(self, name: str) -> None:
-        limit = 4 * 1024 * 1024
-        bomb, _ = compress(bytes(64 * limit), name)
+        limit = 1024 * 1024
+        bomb, _ = compress(bytes(32 * limit), name)
         assert len(bomb) < limit
         decompress(compress(b"", name)[0], name, 1)  # imports what it needs
         tracemalloc.start()
         try:
             with pytest.raises(TooLarge):
                 decompress(bomb, name, limit)
-            assert tracemalloc.get_traced_memory()[1] < 6 * limit
+            # lzma and zstd have a window besides, whose size the packed data ask for within bounds.
+            assert tracemalloc.get_traced_memory()[1] < 16 * limit
         finally:
             tracemalloc.stop()
 
