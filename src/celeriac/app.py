@@ -22,6 +22,7 @@ from celeriac.eager import run_eagerly
 from celeriac.errors import ImproperlyConfigured
 from celeriac.execute import Executor
 from celeriac.hooks import Framework, Hooks
+from celeriac.publishing import published
 from celeriac.result import AsyncResult, EagerResult
 from celeriac.sending import Batch, Sender, origin
 from celeriac.store import ResultStore
@@ -309,6 +310,8 @@ class Celeriac:
     def publish(self, publications: Sequence[Publication]) -> None:
         """Hand publications to the broker now; raises BrokerDown within `task_publish_timeout` seconds."""
         self.broker.publish(publications, self.conf.task_publish_timeout)
+        if signals.after_task_publish.receivers:
+            published(publications)
 
     def send_many(self, calls: Iterable[Call | tuple[Any, ...]]) -> list[AsyncResult]:
         """Send many calls in few round trips: `app.send_many(add.s(i, i) for i in range(1000))`.
@@ -349,7 +352,7 @@ class Celeriac:
         sender = self._sender or self._make_sender()
         throw = options.get("throw")
         publication = sender.publication(
-            task, args, kwargs, {k: v for k, v in options.items() if k != "throw"}
+            task, args, kwargs, {k: v for k, v in options.items() if k != "throw"}, told=False
         )
         record, error = run_eagerly(Executor(self, origin()), publication)
         if error is not None and (self.conf.task_eager_propagates if throw is None else throw):

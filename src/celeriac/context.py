@@ -137,6 +137,18 @@ class Request(Struct):
         stamp = self.message.properties.timestamp
         return None if stamp is None else datetime.fromtimestamp(stamp).astimezone()
 
+    def __getattr__(self, name: str) -> Any:
+        """Return one of the sender's own headers.
+
+        Celery's request has them as attributes, and what traces tasks or carries a context along looks for them there.
+        """
+        own = protocol.custom_headers(self.message) or {}
+        if name in own:
+            return own[name]
+        raise AttributeError(
+            f"A request has no attribute {name!r}, and the task's message no header of that name."
+        )
+
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute by name, or a default."""
         return getattr(self, name, default)

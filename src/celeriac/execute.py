@@ -34,7 +34,8 @@ from celeriac.hooks import Hooks
 from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Message
 from celeriac.message.moments import is_past, retry_time
-from celeriac.signals import around_tasks
+from celeriac.publishing import prepare
+from celeriac.signals import around_tasks, before_task_publish
 from celeriac.store import Record
 from celeriac.task import Task
 
@@ -356,6 +357,7 @@ class Executor:
             timestamp=time.time(),
         )
         again = msgspec.structs.replace(message, headers=headers, properties=properties, body=body)
+        self._prepare(run, again, queue, (args, kwargs))
         payload = self.encode(again, queue)
         cause = retry.exc if retry.exc is not None else retry
         return Outcome(
@@ -365,6 +367,16 @@ class Executor:
             cause,
             retry=Publication(headers.id, headers.task, queue, payload, priority, due),
         )
+
+    @staticmethod
+    def _prepare(run: Run, again: Message, queue: str, call: tuple[Any, Any]) -> None:
+        """Tell `before_task_publish` of a retry, with the new arguments if `call` has some."""
+        request = run.request
+        if before_task_publish.receivers and request is not None and not request.is_eager:
+            args, kwargs = call
+            args = request.args if args is None else args
+            kwargs = request.kwargs if kwargs is None else kwargs
+            prepare(again, queue, (list(args), dict(kwargs), request.embed))
 
     # -- what the caller does with it
 

@@ -84,4 +84,3 @@ def test_by_force(fleet: Fleet, side: str) -> None:
     told = told_of(fleet, side, "prefork", signal.SIGQUIT, {"celery": 0, "celeriac": 1}[side])
     arguments = {"sig": "SIGQUIT", "how": "Cold", "exitcode": 1}
     assert ["worker_shutting_down", "parent", "ME", arguments] in told
-    print(told[-3:])

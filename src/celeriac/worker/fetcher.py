@@ -15,6 +15,8 @@ from celeriac.execute import Executor, Run
 from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.message.moments import parse_time
+from celeriac.publishing import published
+from celeriac.signals import after_task_publish
 from celeriac.store import ResultStore
 from celeriac.waker import Waker
 from celeriac.worker.lookout import Lookout
@@ -280,6 +282,9 @@ class Fetcher:
                 logger.warning(
                     "The broker refused to settle delivery %s: its lease was taken over, it runs again.", tag
                 )
+        if after_task_publish.receivers:
+            retries = [each for each in settlements if each.publish and each.tag not in refused]
+            published([publication for retry in retries for publication in retry.publish])
 
     def _store_only(self, settlements: list[Settlement]) -> None:
         """What has no delivery any more (at most once) or not yet (STARTED): store and publish it by itself."""
@@ -289,6 +294,8 @@ class Fetcher:
         publications = [publication for settlement in settlements for publication in settlement.publish]
         if publications:
             self.broker.publish(publications, self.publish_timeout)
+            if after_task_publish.receivers:
+                published(publications)
 
     def _accepted(self, batch: list[Finished]) -> None:
         position = 0

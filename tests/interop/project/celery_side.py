@@ -46,3 +46,10 @@ def headers(self: Task) -> list[object]:
         self.request.root_id,
         self.request.delivery_info["routing_key"],
     ]
+
+
+@app.task(name="shop.trace", bind=True, max_retries=1)
+def trace(self: Task) -> object:
+    if self.request.retries == 0:
+        raise self.retry(countdown=0)
+    return [self.request.traceparent, self.request.get("traceparent"), self.request.get("nothing")]
