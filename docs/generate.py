@@ -49,7 +49,9 @@ TASK_HELP = {
     "reject_on_worker_lost": "Accepted; a task whose process died always runs again.",
     "expires": "Do not start it later than so many seconds after it was sent, or than a time.",
     "priority": "0 to 9, higher runs first.",
-    "queue": "The queue that it is sent to.",
+    "queue": "The queue that it is sent to: its name, or an object with a `name`, such as `kombu.Queue`.",
+    "exchange": "With `routing_key`: the queue of `task_queues` that they lead to. Looked at where no queue is named.",
+    "routing_key": "See `exchange`.",
     "serializer": "How its arguments are written: `json`, or another that `accept_content` names.",
     "compression": 'How its arguments are compressed: `gzip`, `bzip2`, `lzma`, `zstd`, `brotli`; `""`: not at all.',
 }
@@ -59,7 +61,9 @@ CALL_HELP = {
     "countdown": "Run it so many seconds from now.",
     "eta": "Run it at this time: a datetime, or ISO 8601 text. Without a zone: in `timezone`.",
     "expires": "Do not start it later than so many seconds from now, or than a time.",
-    "queue": "The queue, whatever the task or a route says.",
+    "queue": "The queue, whatever the task or a route says: its name, or an object with a `name`.",
+    "exchange": "With `routing_key`: the queue of `task_queues` that they lead to. Looked at where no queue is named.",
+    "routing_key": "See `exchange`.",
     "priority": "0 to 9, higher runs first.",
     "task_id": "Its id. Unset: a new UUID of version 7.",
     "headers": "Headers of your own, a dict: `self.request.headers` in the task.",
@@ -71,6 +75,7 @@ CALL_HELP = {
     "soft_time_limit": "Sent along, for Celery's workers; not enforced by ours yet.",
     "retry": "Accepted, without effect.",
     "retry_policy": "Accepted, without effect.",
+    "exchange_type": "Accepted, without effect: queues are declared in `task_queues`.",
     "delivery_mode": "Accepted, without effect: messages are always kept.",
     "add_to_parent": "Accepted, without effect.",
 }
@@ -162,7 +167,7 @@ def settings() -> str:
             rows.append(
                 (
                     code(f"CELERY_{name.upper()}"),
-                    plain_type(config._HINTS[name]) + _range(config._HINTS[name]),
+                    row.kind or plain_type(config._HINTS[name]) + _range(config._HINTS[name]),
                     _default(field),
                     row.help,
                     old,
@@ -335,7 +340,18 @@ def _public(cls: type) -> list[tuple[str, Any]]:
 
 #: Public to the package only.
 _INTERNAL = frozenset(
-    {"send", "send_on_commit", "publish", "autoretry", "call", "app", "resolved", "framework", "load_tasks"}
+    {
+        "send",
+        "send_on_commit",
+        "publish",
+        "autoretry",
+        "call",
+        "app",
+        "resolved",
+        "read_settings",
+        "framework",
+        "load_tasks",
+    }
 )
 
 
@@ -354,11 +370,11 @@ FLOORS = {
     "Faces: what people and frameworks touch": ("__main__", "cli", "testing", "django"),
     "Services: what runs for long": ("worker",),
     "The user's: what task code holds": (
-        "app sending eager deferred discovery naming execute reporting publishing decorator task result signals failure".split()
+        "app sending routing eager deferred discovery naming execute reporting decorator task result signals failure".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (
-        "broker store hooks context retry registry arguments waker serialization".split()
+        "broker store hooks context queues retry registry arguments waker serialization".split()
     ),
     "Values: plain data, its encoding, settings": (
         "message",

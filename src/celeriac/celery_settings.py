@@ -45,8 +45,7 @@ NOT_YET = _because(
         "task_retry_on_worker_lost": (
             "a task whose process died runs again, at most task_max_deliveries times"
         ),
-        "task_annotations task_create_missing_queues task_default_exchange task_default_routing_key "
-        "task_inherit_parent_priority task_queues task_store_eager_result": "it comes later",
+        "task_annotations task_inherit_parent_priority task_store_eager_result": "it comes later",
         "task_cls": "pass a class to the app, Celeriac(task_cls=...), or set app.Task",
         "task_default_rate_limit worker_disable_rate_limits": "rate limits come later",
         "task_soft_time_limit task_time_limit": "time limits come later, and no task is ended by one",
@@ -78,7 +77,7 @@ MOOT = _because(
         "broker_failover_strategy": "there is one broker",
         "broker_heartbeat broker_heartbeat_checkrate": "a connection that fell silent is noticed anyway",
         "broker_login_method broker_native_delayed_delivery_queue_type worker_detect_quorum_queues "
-        "task_create_missing_queue_exchange_type task_create_missing_queue_type task_default_exchange_type "
+        "task_create_missing_queue_exchange_type task_create_missing_queue_type "
         "task_default_queue_type": "it is about queues of RabbitMQ",
         "broker_read_url broker_write_url": "one URL serves both, broker_url",
         "broker_transport": "broker_url begins with it",

@@ -23,11 +23,13 @@ from celeriac.errors import ImproperlyConfigured, UnknownSetting
 class Row:
     """What the table says about a setting besides its type and default."""
 
-    __slots__ = ("help", "old")
+    __slots__ = ("help", "kind", "old")
 
-    def __init__(self, help: str, *old: str) -> None:
+    def __init__(self, help: str, *old: str, kind: str = "") -> None:
         self.help = help
         self.old = old
+        #: The type in words, where Python's own says little.
+        self.kind = kind
 
 
 _Count = Annotated[int, Meta(ge=1)]
@@ -104,7 +106,48 @@ class Settings(Struct, kw_only=True):
         Row("Priority of tasks that name none, 0 to 9, higher first.", "CELERY_TASK_DEFAULT_PRIORITY"),
     ] = None
     task_routes: Annotated[
-        dict[str, Any] | None, Row("Task names (or globs) to queue names or options.", "CELERY_ROUTES")
+        Any,
+        Row(
+            "Task names, globs or compiled expressions to queues or options; or routers, which are asked in turn.",
+            "CELERY_ROUTES",
+            kind="dict, list, function or its dotted name",
+        ),
+    ] = None
+    task_queues: Annotated[
+        Any,
+        Row(
+            "The queues that there are, which workers read unless -Q says otherwise. Unset: the default queue.",
+            "CELERY_QUEUES",
+            kind="list of names, or of kombu.Queue; or a dict",
+        ),
+    ] = None
+    task_create_missing_queues: Annotated[
+        bool,
+        Row(
+            "Send to queues that task_queues does not name as well. Off: QueueNotFound is raised.",
+            "CELERY_CREATE_MISSING_QUEUES",
+        ),
+    ] = True
+    task_default_exchange: Annotated[
+        str | None,
+        Row(
+            "The exchange of declared queues that name none. Unset: called as the default queue.",
+            "CELERY_DEFAULT_EXCHANGE",
+        ),
+    ] = None
+    task_default_exchange_type: Annotated[
+        str,
+        Row(
+            "How routing keys match at the default exchange: direct, topic or fanout.",
+            "CELERY_DEFAULT_EXCHANGE_TYPE",
+        ),
+    ] = "direct"
+    task_default_routing_key: Annotated[
+        str | None,
+        Row(
+            "The routing key of declared queues that name none. Unset: the default queue's name.",
+            "CELERY_DEFAULT_ROUTING_KEY",
+        ),
     ] = None
     task_ignore_result: Annotated[bool, Row("Store no results.", "CELERY_IGNORE_RESULT")] = False
     task_store_errors_even_if_ignored: Annotated[

@@ -16,6 +16,7 @@
         Ignore  Reject  Retry
       TaskError
         NotRegistered (E105)       TaskTimeout               MaxRetriesExceededError
+        QueueNotFound              a KeyError as well, as NotRegistered is
         TaskRevokedError           WorkerLostError           TimeLimitExceeded
         WaitInTransaction          WaitInTask (E117)
     SoftTimeLimitExceeded
@@ -44,6 +45,7 @@ __all__ = [
     "NoTasksFound",
     "NotInstalled",
     "NotRegistered",
+    "QueueNotFound",
     "Reject",
     "Retry",
     "SoftTimeLimitExceeded",
@@ -224,6 +226,13 @@ class NotRegistered(TaskError, KeyError):
     """A task name that this process does not know."""
 
     code = "E105"
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class QueueNotFound(TaskError, KeyError):
+    """A queue that `task_queues` does not declare, or an exchange and routing key that lead to none."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""

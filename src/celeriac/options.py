@@ -8,7 +8,7 @@ task (code written for Celery keeps importing).
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from celeriac.errors import UnknownOption
 
@@ -37,16 +37,26 @@ TASK: dict[str, Any] = {
     "expires": None,
     "priority": None,
     "queue": None,
+    "exchange": None,
+    "routing_key": None,
     "serializer": None,
     "compression": None,
 }
 
 TASK_NOT_YET = frozenset(
     "rate_limit time_limit soft_time_limit store_eager_result acks_on_failure_or_timeout acks_on_failure "
-    "acks_on_timeout retry_on_worker_lost exchange routing_key exchange_type delivery_mode send_events "
+    "acks_on_timeout retry_on_worker_lost exchange_type delivery_mode send_events "
     "trail resultrepr_maxsize shadow_name pydantic pydantic_strict pydantic_context pydantic_dump_kwargs "
     "sensitive shared lazy".split()
 )
+
+
+class Named(Protocol):
+    """Something that has a name, such as kombu's Queue and Exchange."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
 
 
 class TaskOptions(TypedDict, total=False):
@@ -71,7 +81,9 @@ class TaskOptions(TypedDict, total=False):
     reject_on_worker_lost: bool | None
     expires: float | datetime | str | None
     priority: int | None
-    queue: str | None
+    queue: str | Named | None
+    exchange: str | Named | None
+    routing_key: str | None
     serializer: str | None
     compression: str | None
     # Known, and told where they have no effect yet.
@@ -83,8 +95,6 @@ class TaskOptions(TypedDict, total=False):
     acks_on_failure: bool | None
     acks_on_timeout: bool | None
     retry_on_worker_lost: bool | None
-    exchange: Any
-    routing_key: Any
     exchange_type: Any
     delivery_mode: Any
     send_events: bool
@@ -106,7 +116,9 @@ class CallOptions(TypedDict, total=False):
     countdown: float | None
     eta: datetime | str | None
     expires: float | datetime | str | None
-    queue: str | None
+    queue: str | Named | None
+    exchange: str | Named | None
+    routing_key: str | None
     priority: int | None
     task_id: str | None
     headers: Mapping[str, Any] | None
@@ -118,6 +130,7 @@ class CallOptions(TypedDict, total=False):
     retry_policy: Mapping[str, Any] | None
     time_limit: float | None
     soft_time_limit: float | None
+    exchange_type: str | None
     delivery_mode: int | str | None
     add_to_parent: bool | None
 
@@ -126,8 +139,14 @@ class CallOptions(TypedDict, total=False):
 CALL = frozenset(CallOptions.__annotations__)
 
 CALL_NOT_YET = frozenset(
-    "link link_error exchange exchange_type routing_key connection producer confirm_timeout timeout "
+    "link link_error connection producer confirm_timeout timeout "
     "chord chain group_id group_index root_id parent_id reply_to stamped_headers".split()
+)
+
+#: Options that a route may have.
+ROUTE = frozenset(
+    "queue exchange routing_key priority serializer compression headers exchange_type delivery_mode retry "
+    "retry_policy".split()
 )
 
 #: Options of `retry()`, besides its own parameters. What is sent again keeps the first call's other options.

@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -18,16 +17,19 @@ from celeriac.arguments import bounded_repr, caller_place, explain_unencodable
 from celeriac.broker import Publication
 from celeriac.config import Settings
 from celeriac.context import current
-from celeriac.errors import CallError, EncodeError
+from celeriac.errors import CallError, EncodeError, QueueNotFound
 from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Headers, Message, Properties, new_id
-from celeriac.publishing import is_json, prepare
-from celeriac.signals import before_task_publish
 from celeriac.task import Task
 
 _EMBED: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _EMBED_JSON = b',{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
 _NO_LIMITS = (None, None)
+#: Queue, priority, and other options that a route has for a task.
+Route = tuple[str, int, Mapping[str, Any]]
+#: Options that a task may have of its own, and those of them that say more than where it goes.
+_OWN = ("queue", "exchange", "routing_key", "priority", "serializer", "compression")
+_MORE = ("serializer", "compression", "headers")
 
 
 _origin = ""
@@ -77,21 +79,18 @@ class Sender:
         self.conf = conf
         self._clock = clock
         # By task, not by name: one that was sent by its name may be registered later, with a queue of its own.
-        self._routes: dict[Task, tuple[str, int]] = {}
+        self._routes: dict[Task, Route] = {}
+        self._router: Any = None  # celeriac.routing's
 
     def publication(
-        self,
-        task: Task,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        options: Mapping[str, Any],
-        told: bool = True,
+        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> Publication:
-        """Return the message of a call, encoded, and where it goes; raises CallError or EncodeError.
-
-        Tells `before_task_publish`, unless `told` is False.
-        """
-        queue, priority = self._routes.get(task) or self._route(task)
+        """Return the message of a call, encoded, and where it goes; raises CallError or EncodeError."""
+        queue, priority, more = self._routes.get(task) or self._route(task, args, kwargs, options)
+        if more:
+            options = {**more, **{name: value for name, value in options.items() if value is not None}}
+        if options and _names_queue(options):
+            queue = self._queue(task, args, kwargs, options)
         body, content_type, encoding = self._body(task, args, kwargs, options)
         size = len(body)
         task_id = options.get("task_id") if options else None
@@ -118,11 +117,9 @@ class Sender:
         )
         due, conf = None, self.conf
         if options or task.expires is not None:
-            queue, due = self._apply_options(task, message, queue, options)
+            due = self._apply_options(task, message, options)
         if options or task.compression or conf.task_compression:
             self._compress(task, message, options)
-        if before_task_publish.receivers and told:
-            prepare(message, queue, (list(args), dict(kwargs), dict(_EMBED)))
         payload = (
             protocol.encode(message, queue)
             if conf.task_protocol == 2
@@ -175,22 +172,56 @@ class Sender:
             f"and pass where they are.{caller_place()}"
         )
 
-    def _route(self, task: Task) -> tuple[str, int]:
-        """Queue and priority of a task without options, worked out once: attribute, then route, then default."""
-        conf = self.conf
-        found = route_for(task.name, conf.task_routes)
-        queue = task.queue or found.get("queue") or conf.task_default_queue
-        priority = task.priority
+    def _route(
+        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> Route:
+        """Return where a task goes: by its attributes, then its route, then the settings.
+
+        Worked out once for each task, unless it is not the same at each call.
+        """
+        conf, router = self.conf, self._fresh_router()
+        own = _own(task)
+        found, static = router.lookup(task, args, kwargs, {**own, **options})
+        try:
+            queue = router.destination(own, found)
+        except QueueNotFound:
+            if not _names_queue(options):
+                raise
+            queue, static = "", False
+        priority = own.get("priority", found.get("priority"))
         if priority is None:
-            priority = found.get("priority", conf.task_default_priority)
-        route = self._routes[task] = (queue, _check_priority(priority))
+            priority = conf.task_default_priority
+        more = {name: found[name] for name in _MORE if found.get(name) is not None and name not in own}
+        route = queue, _check_priority(priority), more
+        if static:
+            self._routes[task] = route
         return route
 
-    def _apply_options(
-        self, task: Task, message: Message, queue: str, options: Mapping[str, Any]
-    ) -> tuple[str, float | None]:
+    def _fresh_router(self) -> Any:
+        router = self._router
+        if router is None or router.outdated(self.conf):
+            from celeriac.routing import Router  # noqa: PLC0415 - who only defines tasks does without
+
+            router = self._router = Router(self.conf)
+        return router
+
+    def _queue(
+        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> str:
+        """Return the queue of a call that names one, or an exchange and a routing key."""
+        router = self._fresh_router()
+        own = _own(task)
+        found = {} if options.get("queue") is not None else router.lookup(task, args, kwargs, options)[0]
+        queue: str = router.destination(options, own, found)
+        return queue
+
+    def queue_of(self, task: Task) -> str:
+        """Return the queue that a call of the task without arguments and options goes to; raises QueueNotFound."""
+        return self._route(task, (), {}, {})[0]
+
+    def _apply_options(self, task: Task, message: Message, options: Mapping[str, Any]) -> float | None:
+        """Write down what the options of a call say, and return when it is due."""
         headers, properties = message.headers, message.properties
-        queue = _check_queue(options.get("queue")) or queue
         if options.get("priority") is not None:
             properties.priority = _check_priority(options["priority"])
         if options.get("ignore_result") is not None:
@@ -211,7 +242,7 @@ class Sender:
             until = self._moment(expires, "expires")
             headers.expires = _iso(until, "expires")
             properties.expiration = str(max(0, int((until - self._clock()) * 1000)))
-        return queue, due
+        return due
 
     def _due(self, countdown: Any, eta: Any) -> float | None:
         if countdown is not None:
@@ -257,10 +288,13 @@ def _check_id(task_id: Any) -> str:
     return task_id
 
 
-def _check_queue(queue: Any) -> str | None:
-    if queue is not None and not isinstance(queue, str):
-        raise CallError(f"queue must be the name of a queue, not {queue!r}.{caller_place()}")
-    return queue
+def _own(task: Task) -> dict[str, Any]:
+    """Return what the task itself says of how it is sent."""
+    return {name: value for name in _OWN if (value := getattr(task, name)) is not None}
+
+
+def _names_queue(options: Mapping[str, Any]) -> bool:
+    return any(options.get(name) is not None for name in ("queue", "exchange", "routing_key"))
 
 
 def _check_headers(headers: Any) -> dict[str, Any]:
@@ -271,12 +305,22 @@ def _check_headers(headers: Any) -> dict[str, Any]:
             raise CallError(
                 f"headers cannot set {name!r}, which is one of the protocol's own; choose another name.{caller_place()}"
             )
-        if not is_json(value):
+        if not _is_json(value):
             raise EncodeError(
                 f"The header {name!r} is {value!r}; headers hold text, numbers, True, False, None, and lists and "
                 f"dicts of these.{caller_place()}"
             )
     return dict(headers)
+
+
+def _is_json(value: Any, levels: int = protocol.MAX_DEPTH) -> bool:
+    if value is None or isinstance(value, str | int | float):
+        return True
+    if levels and isinstance(value, list | tuple):
+        return all(_is_json(each, levels - 1) for each in value)
+    if levels and isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(each, levels - 1) for key, each in value.items())
+    return False
 
 
 def _check_priority(priority: Any) -> int:
@@ -287,15 +331,3 @@ def _check_priority(priority: Any) -> int:
             f"priority must be a whole number from 0 to 9 (higher runs first), not {priority!r}.{caller_place()}"
         )
     return priority
-
-
-def route_for(name: str, routes: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return the options that `task_routes` has for a task name: the exact name first, then globs in order."""
-    if not routes:
-        return {}
-    found = routes.get(name)
-    if found is None:
-        found = next(
-            (value for pattern, value in routes.items() if "*" in pattern and fnmatchcase(name, pattern)), {}
-        )
-    return {"queue": found} if isinstance(found, str) else found

@@ -96,7 +96,9 @@ class Task(Generic[P, R]):
     reject_on_worker_lost: bool | None = None
     expires: float | datetime | str | None = None
     priority: int | None = None
-    queue: str | None = None
+    queue: str | option_table.Named | None = None
+    exchange: str | option_table.Named | None = None
+    routing_key: str | None = None
     serializer: str | None = None
     compression: str | None = None
 
@@ -104,7 +106,6 @@ class Task(Generic[P, R]):
     arity: Arity | None = None
     is_async: bool = False
     call: Callable[..., Any]
-    route: tuple[str, int] | None = None
     ignored_options: tuple[str, ...] = ()
     has_handlers: bool = False
 
@@ -317,6 +318,8 @@ class Task(Generic[P, R]):
         if options:
             known, others = option_table.RETRY, option_table.CALL | option_table.CALL_NOT_YET
             option_table.refuse_unknown(options, known, others, "retry()", caller_place)
+            if hasattr(options.get("queue"), "name"):
+                options["queue"] = options["queue"].name
         request = self.request
         limit = self.max_retries if max_retries is None else max_retries
         if countdown is None and eta is None:

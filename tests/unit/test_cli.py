@@ -84,7 +84,6 @@ class TestProgram:
             (["worker", "-P", "forks"], "Pools: prefork, threads, solo."),
             (["worker", "-D"], "--detach is not supported. The worker stays in the foreground"),
             (["worker", "--uid", "nobody"], "User= in systemd's unit"),
-            (["worker", "-X", "a"], "Name the queues that it should read: -Q."),
             (["help", "E177"], "Did you mean E117?"),
         ],
     )

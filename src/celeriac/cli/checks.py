@@ -8,6 +8,7 @@ from celeriac.app import Celeriac
 from celeriac.cli import no_tasks
 from celeriac.cli.banner import task_names
 from celeriac.errors import BrokerError, NoTasksFound, NotInstalled
+from celeriac.routing import Router
 
 _TOLD = 5  # warnings of one kind, the rest are counted
 
@@ -17,6 +18,7 @@ def prepare(app: Celeriac) -> list[str]:
     config.refuse(app.resolved.errors)
     keepers = (app.broker, app.store)  # raises UnknownScheme or NotInstalled
     modules = app.load_tasks()
+    Router(app.conf)  # raises ImproperlyConfigured, UnknownOption
     names = task_names(app)
     if not names:
         raise NoTasksFound(no_tasks.explain(modules))

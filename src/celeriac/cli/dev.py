@@ -45,7 +45,7 @@ _HEADER_PATIENCE = 5.0  # seconds that the server's lines wait for the worker to
     "-c", "--concurrency", callback=read_concurrency, metavar="N", help="Processes. [one for each CPU]"
 )
 @click.option(
-    "-Q", "--queues", callback=read_names, metavar="A,B", help="Queues to read. [the default queue]"
+    "-Q", "--queues", callback=read_names, metavar="A,B", help="Queues to read. [as `worker`]"
 )
 @click.option(
     "-l",

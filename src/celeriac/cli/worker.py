@@ -35,6 +35,7 @@ def _main(session: Session, /, **given: Any) -> int:
     options = WorkerOptions(
         hostname=given.pop("hostname"),
         queues=given.pop("queues"),
+        exclude=given.pop("exclude"),
         concurrency=given.pop("concurrency"),
         pool=given.pop("pool"),
         loglevel=given.pop("loglevel"),

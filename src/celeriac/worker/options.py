@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from celeriac.config import Settings
 from celeriac.errors import ImproperlyConfigured
+from celeriac.queues import Queues
 
 #: Seconds in which a second signal is the first once more: `timeout` and terminals signal the process and its group.
 ONE_STOP = 0.3
@@ -22,11 +23,13 @@ class WorkerOptions(Struct):
     concurrency: int | None = None
     pool: str | None = None
     loglevel: str = "INFO"
+    exclude: tuple[str, ...] = ()
 
     def resolve(self, conf: Settings) -> "WorkerOptions":
         """Return the options with every gap filled from the settings. `%h` in the name is the host's name.
 
-        Raises ImproperlyConfigured for a value that there is not.
+        Without `queues` they are those of `task_queues`, always without those to `exclude`. Raises
+        ImproperlyConfigured for a value that there is not, QueueNotFound for a queue that is to be declared.
         """
         host = socket.gethostname()
         name = self.hostname or "celery@%h"
@@ -34,7 +37,7 @@ class WorkerOptions(Struct):
             name = name.replace(short, value)
         made = WorkerOptions(
             hostname=name if "@" in name else f"{name}@{host}",
-            queues=self.queues or (conf.task_default_queue,),
+            queues=Queues(conf).to_read(self.queues, self.exclude),
             concurrency=self.concurrency or conf.worker_concurrency or os.cpu_count() or 1,
             pool=self.pool or conf.worker_pool,
             loglevel=self.loglevel.upper(),
