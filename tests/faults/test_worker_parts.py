@@ -12,6 +12,7 @@ import pytest
 from celeriac import Celeriac
 from celeriac.broker import Delivery, Publication, Settlement
 from celeriac.brokers.memory import MemoryBroker
+from celeriac.config import Settings
 from celeriac.errors import BrokerDown, StoreError
 from celeriac.execute import Executor, Run
 from celeriac.message import protocol
@@ -365,6 +366,37 @@ def test_a_take_over_that_is_cut_short_is_finished_later(
     assert not caretaker.trouble
     assert broker.depths()["celery"].ready == 3
     assert all(message.properties.celeriac_suspect for message in messages(broker))
+
+
+# -- old results
+
+
+def test_old_results_go_in_batches_a_moment_at_a_time(broker: Cut, tmp_path: Path) -> None:
+    now = [1000.0]
+    spent = 0.0
+
+    def clock() -> float:
+        now[0] += spent
+        return now[0]
+
+    store = MemoryStore(f"memory://{tmp_path}", Settings(result_expires=60), clock=lambda: now[0])
+    store.store([Record(str(n), "SUCCESS", finished=1.0) for n in range(4500)])
+    store.store([Record("young", "SUCCESS", finished=2000.0)])
+    recovery = Recovery(broker, store, "host", 3)
+    caretaker = Caretaker(broker, store, recovery, (tmp_path, "b"), "own", 15, list, clock=clock)
+    caretaker.turn()
+    assert len(store.fetch([str(n) for n in range(4500)])) == 4500, "not at once: others may just have done it"
+    now[0] += 61
+    spent = 0.04
+    caretaker.turn()
+    left = len(store.fetch([str(n) for n in range(4500)]))
+    assert 0 < left < 4500
+    assert caretaker.next - now[0] < 1
+    spent = 0.0
+    caretaker.turn()
+    assert not store.fetch([str(n) for n in range(4500)])
+    assert store.fetch(["young"])
+    assert caretaker.next - now[0] > 1
 
 
 # -- saying it once

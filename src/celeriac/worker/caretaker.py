@@ -20,6 +20,8 @@ logger = logging.getLogger("celeriac.worker")
 _LONGEST_PAUSE = 2.0  # seconds between attempts to reach the broker at the start
 _EXPIRE_EVERY = 60.0
 _EXPIRE_BATCH = 1000
+_EXPIRE_FOR = 0.2  # seconds at a time
+_EXPIRE_PAUSE = 0.8
 
 
 class Caretaker:
@@ -112,11 +114,19 @@ class Caretaker:
         if now >= self._reap_from:
             self._reap()
         self.broker.maintain()
-        if self.store is not None and now - self._expired_at > _EXPIRE_EVERY:
-            self._expired_at = now
-            self.store.expire(_EXPIRE_BATCH)
+        self._expire(now)
         self._revive()
         return lost
+
+    def _expire(self, now: float) -> None:
+        """Delete old results in small batches, for a moment at a time, until none are left."""
+        if self.store is None or now - self._expired_at < _EXPIRE_EVERY:
+            return
+        while self._clock() - now < _EXPIRE_FOR:
+            if self.store.expire(_EXPIRE_BATCH) < _EXPIRE_BATCH:
+                self._expired_at = now
+                return
+        self.next = self._clock() + _EXPIRE_PAUSE
 
     def _revive(self) -> None:
         if self.revival is not None:
