@@ -370,7 +370,8 @@ FLOORS = {
     "Faces: what people and frameworks touch": ("__main__", "cli", "testing", "django"),
     "Services: what runs for long": ("worker",),
     "The user's: what task code holds": (
-        "app sending routing eager deferred discovery naming execute reporting decorator task result signals failure".split()
+        "app sending routing eager deferred discovery naming execute reporting publishing decorator task result "
+        "signals failure".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (

@@ -20,6 +20,8 @@ from celeriac.context import current
 from celeriac.errors import CallError, EncodeError, QueueNotFound
 from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Headers, Message, Properties, new_id
+from celeriac.publishing import is_json, prepare
+from celeriac.signals import before_task_publish
 from celeriac.task import Task
 
 _EMBED: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -83,9 +85,17 @@ class Sender:
         self._router: Any = None  # celeriac.routing's
 
     def publication(
-        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+        self,
+        task: Task,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any],
+        told: bool = True,
     ) -> Publication:
-        """Return the message of a call, encoded, and where it goes; raises CallError or EncodeError."""
+        """Return the message of a call, encoded, and where it goes; raises CallError or EncodeError.
+
+        Tells `before_task_publish`, unless `told` is False.
+        """
         queue, priority, more = self._routes.get(task) or self._route(task, args, kwargs, options)
         if more:
             options = {**more, **{name: value for name, value in options.items() if value is not None}}
@@ -120,6 +130,8 @@ class Sender:
             due = self._apply_options(task, message, options)
         if options or task.compression or conf.task_compression:
             self._compress(task, message, options)
+        if before_task_publish.receivers and told:
+            prepare(message, queue, (list(args), dict(kwargs), dict(_EMBED)))
         payload = (
             protocol.encode(message, queue)
             if conf.task_protocol == 2
@@ -305,22 +317,12 @@ def _check_headers(headers: Any) -> dict[str, Any]:
             raise CallError(
                 f"headers cannot set {name!r}, which is one of the protocol's own; choose another name.{caller_place()}"
             )
-        if not _is_json(value):
+        if not is_json(value):
             raise EncodeError(
                 f"The header {name!r} is {value!r}; headers hold text, numbers, True, False, None, and lists and "
                 f"dicts of these.{caller_place()}"
             )
     return dict(headers)
-
-
-def _is_json(value: Any, levels: int = protocol.MAX_DEPTH) -> bool:
-    if value is None or isinstance(value, str | int | float):
-        return True
-    if levels and isinstance(value, list | tuple):
-        return all(_is_json(each, levels - 1) for each in value)
-    if levels and isinstance(value, dict):
-        return all(isinstance(key, str) and _is_json(each, levels - 1) for key, each in value.items())
-    return False
 
 
 def _check_priority(priority: Any) -> int:
