@@ -13,8 +13,6 @@ from celeriac import registry
 from celeriac.app import Celeriac
 from celeriac.brokers.memory import MemoryBroker
 from celeriac.testing.keepers import memory_keepers
-from celeriac.worker.options import WorkerOptions
-from celeriac.worker.solo import SoloWorker
 
 
 class ThreadWorker:
@@ -28,6 +26,9 @@ class ThreadWorker:
 
     def start(self) -> None:
         """Start the thread and wait until the worker is ready; raises what keeps it from starting."""
+        from celeriac.worker.options import WorkerOptions  # noqa: PLC0415 - most tests need no worker, and
+        from celeriac.worker.solo import SoloWorker  # noqa: PLC0415 - pytest loads this module always
+
         self.app.load_tasks()
         options = WorkerOptions(
             hostname="celeriac-testing@%h",
