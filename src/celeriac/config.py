@@ -202,6 +202,14 @@ class Settings(Struct, kw_only=True):
         bool, Row("Accepted: name, arguments, queue and worker are always stored.", "CELERY_RESULT_EXTENDED")
     ] = True
 
+    result_exceptions: Annotated[
+        list[str],
+        Row(
+            "Exceptions that get() raises as themselves, by their dotted names (shop.errors.OutOfStock, shop.*); "
+            "built-in ones always, others as a TaskError of that name."
+        ),
+    ] = field(default_factory=list)
+
     # -- worker
     worker_concurrency: Annotated[
         _CountOr0 | None,

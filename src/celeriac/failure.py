@@ -4,7 +4,10 @@ Used by `celeriac.execute`, which writes, and `celeriac.result`, which reads.
 """
 
 import builtins
+import sys
 import traceback
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any
 
@@ -54,11 +57,12 @@ def failure_json(error: BaseException) -> bytes:
     return head[:-1] + b',"exc_message":' + told + b"}"
 
 
-def rebuild_exception(stored: bytes) -> BaseException:
+def rebuild_exception(stored: bytes, allowed: Iterable[str] = ()) -> BaseException:
     """Return an exception that tells what the JSON of a failed task tells.
 
-    Only built-in exceptions and our own are rebuilt as themselves; any other becomes a TaskError of the same
-    name, since a stored name must never decide which class of the project is called.
+    Built-in exceptions and our own are rebuilt as themselves, and those whose dotted names match one of `allowed`
+    ("shop.errors.OutOfStock", "shop.*") if their module has been imported; any other becomes a TaskError of the same
+    name, since what is stored must never decide which class of the project is called.
     """
     try:
         failure = _decode_failure(stored)
@@ -67,18 +71,20 @@ def rebuild_exception(stored: bytes) -> BaseException:
     arguments = failure.exc_message
     if not isinstance(arguments, list | tuple):
         arguments = [] if arguments is None else [arguments]
-    cls = _allowed(failure.exc_type, failure.exc_module)
+    cls = _find(failure.exc_type, failure.exc_module, allowed)
     try:
         return cls(*arguments)
     except Exception:
         return TaskError(f"{failure.exc_type}: {failure.exc_message}")
 
 
-def _allowed(name: str, module: str | None) -> type[BaseException]:
+def _find(name: str, module: str | None, allowed: Iterable[str]) -> type[BaseException]:
     if module in ("celeriac.errors", "celery.exceptions", "billiard.exceptions"):
         found = getattr(errors, "TaskTimeout" if name == "TimeoutError" else name, None)
     elif module in (None, "builtins"):
         found = getattr(builtins, name, None)
+    elif any(fnmatchcase(f"{module}.{name}", pattern) for pattern in allowed):
+        found = getattr(sys.modules.get(module), name, None)
     else:
         found = None
     if isinstance(found, type) and issubclass(found, Exception):

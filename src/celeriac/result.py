@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, Literal, Protocol, overload
 
 from celeriac import registry, states
+from celeriac.config import Settings
 from celeriac.context import current
 from celeriac.errors import (
     ImproperlyConfigured,
@@ -25,6 +26,10 @@ from celeriac.store import Record, ResultStore
 
 class HasStore(Protocol):
     """What a result needs of an app."""
+
+    @property
+    def conf(self) -> Settings:
+        """The settings."""
 
     @property
     def store(self) -> ResultStore | None:
@@ -92,7 +97,7 @@ class AsyncResult(Generic[R]):
         if record is None:
             return None
         if record.state in states.EXCEPTION_STATES:
-            return rebuild_exception(record.result)
+            return rebuild_exception(record.result, self.app.conf.result_exceptions)
         return json_loads(record.result)
 
     info = result
