@@ -12,8 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from celeriac.config import Settings
 from celeriac.arguments import caller_place
+from celeriac.config import Settings
 from celeriac.errors import CallError, ImproperlyConfigured, QueueNotFound
 
 

@@ -30,7 +30,7 @@ def close_apps() -> Iterator[None]:
 
 
 def ours(**settings: Any) -> Celeriac:
-    app = Celeriac("routes", broker="memory://routes", backend="disabled", **settings)
+    app = Celeriac("routes", broker=f"memory://{uuid4().hex}", backend="disabled", **settings)
     made.append(app)
     return app
 

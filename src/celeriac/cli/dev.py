@@ -44,9 +44,7 @@ _HEADER_PATIENCE = 5.0  # seconds that the server's lines wait for the worker to
 @click.option(
     "-c", "--concurrency", callback=read_concurrency, metavar="N", help="Processes. [one for each CPU]"
 )
-@click.option(
-    "-Q", "--queues", callback=read_names, metavar="A,B", help="Queues to read. [as `worker`]"
-)
+@click.option("-Q", "--queues", callback=read_names, metavar="A,B", help="Queues to read. [as `worker`]")
 @click.option(
     "-l",
     "--loglevel",
