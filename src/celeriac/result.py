@@ -4,7 +4,9 @@ Reads the result store through the app; never touches the broker.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, Protocol, overload
 
@@ -37,6 +39,17 @@ class HasStore(Protocol):
 
 
 _SLICE = 0.5
+_joins_allowed: ContextVar[bool] = ContextVar("celeriac_joins_allowed", default=False)
+
+
+@contextmanager
+def allow_join_result() -> Iterator[None]:
+    """Let tasks wait for others inside the block: for those who know that other workers run them."""
+    token = _joins_allowed.set(True)
+    try:
+        yield
+    finally:
+        _joins_allowed.reset(token)
 
 
 class AsyncResult(Generic[R]):
@@ -119,6 +132,40 @@ class AsyncResult(Generic[R]):
         )
 
     @property
+    def name(self) -> str | None:
+        """The task's name."""
+        return self._stored("name")
+
+    @property
+    def args(self) -> str | None:
+        """The positional arguments as text, shortened: values are not kept beside the message."""
+        return self._stored("args")
+
+    @property
+    def kwargs(self) -> str | None:
+        """The keyword arguments as text, shortened."""
+        return self._stored("kwargs")
+
+    @property
+    def worker(self) -> str | None:
+        """Name of the worker that ran it last."""
+        return self._stored("worker")
+
+    @property
+    def queue(self) -> str | None:
+        """The queue that it came from."""
+        return self._stored("queue")
+
+    @property
+    def retries(self) -> int | None:
+        """How often it was tried again."""
+        record = self._fetch()
+        return None if record is None else record.retries
+
+    def _stored(self, field: str) -> str | None:
+        return getattr(self._fetch(), field, None) or None
+
+    @property
     def record(self) -> Record | None:
         """All that is stored of the task, None if nothing is."""
         return self._fetch()
@@ -145,6 +192,7 @@ class AsyncResult(Generic[R]):
         timeout: float | None = None,
         propagate: Literal[True] = True,
         interval: float | None = None,
+        disable_sync_subtasks: bool = True,
         **_celery: Any,
     ) -> R: ...
     @overload
@@ -153,6 +201,7 @@ class AsyncResult(Generic[R]):
         timeout: float | None = None,
         propagate: bool = True,
         interval: float | None = None,
+        disable_sync_subtasks: bool = True,
         **_celery: Any,
     ) -> Any: ...
     def get(
@@ -160,6 +209,7 @@ class AsyncResult(Generic[R]):
         timeout: float | None = None,
         propagate: bool = True,
         interval: float | None = None,
+        disable_sync_subtasks: bool = True,
         **_celery: Any,
     ) -> Any:
         """Wait for the end of the task and return its value.
@@ -167,12 +217,12 @@ class AsyncResult(Generic[R]):
         `timeout` is in seconds, None waits for ever. A failed task's exception is raised, or returned with
         `propagate=False`. `interval` and Celery's other options are accepted and not needed. Of a task sent with
         `ignore_result` it is None, at once. Raises TaskTimeout when the time is over (the task goes on), WaitInTask
-        inside a task, WaitInTransaction where the task is only published by a commit, or a batch's end, that comes
-        after.
+        inside a task (unless `disable_sync_subtasks=False` says that others will run it, or `allow_join_result`),
+        WaitInTransaction where the task is only published by a commit, or a batch's end, that comes after.
         """
         if self.ignored:
             return None
-        self._refuse_endless_wait()
+        self._refuse_endless_wait(inside_task=not disable_sync_subtasks)
         if not self._wait(timeout):
             raise TaskTimeout(f"Task {self.id} has not ended within {timeout or 0:g} s. It goes on.")
         return self._conclude(propagate)
@@ -199,11 +249,12 @@ class AsyncResult(Generic[R]):
             if deadline is not None and time.monotonic() >= deadline:
                 raise TaskTimeout(f"Task {self.id} has not ended within {timeout or 0:g} s. It goes on.")
 
-    def _refuse_endless_wait(self) -> None:
-        if current.get() is not None:
+    def _refuse_endless_wait(self, *, inside_task: bool = False) -> None:
+        if current.get() is not None and not (inside_task or _joins_allowed.get()):
             raise WaitInTask(
                 f"Task {self.id} is waited for inside a task: with all slots waiting, nothing could run. "
-                "Let the first task send the second, or return and look at the result later."
+                "Let the first task send the second, or return and look at the result later. If other workers run it: "
+                "get(disable_sync_subtasks=False)."
             )
         if self._unpublished is not None and self._unpublished():
             raise WaitInTransaction(
@@ -225,6 +276,15 @@ class AsyncResult(Generic[R]):
         if propagate:
             raise error
         return error
+
+    def maybe_throw(self, propagate: bool = True) -> Any:
+        """Raise the exception of a task that has failed; else return what there is of a result, without waiting."""
+        result = self.result
+        if propagate and self.state in states.PROPAGATE_STATES:
+            raise result
+        return result
+
+    throw = maybe_throw
 
     def forget(self) -> None:
         """Delete what is stored of the task; its state is PENDING again."""
@@ -272,9 +332,11 @@ class EagerResult(AsyncResult[R]):
         timeout: float | None = None,
         propagate: bool = True,
         interval: float | None = None,
+        disable_sync_subtasks: bool = True,
         **_celery: Any,
     ) -> Any:
-        """Return the value, or raise (or return) the exception of the run."""
+        """Return the value, or raise (or return) the exception of the run; refused in a task, as a worker would."""
+        self._refuse_endless_wait(inside_task=not disable_sync_subtasks)
         if self._error is None and self.state == states.REVOKED:
             self._error = TaskRevokedError("revoked")
         if self._error is None:

@@ -29,6 +29,7 @@ from celeriac.errors import (
 from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.naming import DuplicateTaskNameWarning
+from celeriac.result import allow_join_result
 from celeriac.store import Record
 from celeriac.task import Task
 
@@ -754,3 +755,40 @@ def test_headers_of_the_protocol_cannot_be_set(app: Celeriac, name: str) -> None
     task = app.task(name="headed")(lambda: None)
     with pytest.raises(CallError, match=f"headers cannot set '{name}'"):
         task.apply_async(headers={name: "x"})
+
+
+def test_waiting_inside_a_task_only_for_those_who_say_so(app: Celeriac) -> None:
+    @app.task(name="inner")
+    def inner() -> int:
+        return 5
+
+    @app.task(name="outer")
+    def outer(how: str) -> int:
+        result = inner.apply()
+        if how == "plain":
+            return result.get()
+        if how == "context":
+            with allow_join_result():
+                return result.get()
+        return result.get(disable_sync_subtasks=False)
+
+    with pytest.raises(WaitInTask, match="disable_sync_subtasks=False"):
+        outer.apply(("plain",), throw=True)
+    assert outer.apply(("context",), throw=True).get() == 5
+    assert outer.apply(("option",), throw=True).get() == 5
+
+
+def test_a_result_tells_what_is_stored_of_the_run(app: Celeriac) -> None:
+    assert app.store is not None
+    result: AsyncResult[Any] = app.AsyncResult("told")
+    assert (result.name, result.args, result.worker, result.retries) == (None, None, None, None)
+    assert result.maybe_throw() is None
+    app.store.store(
+        [Record("told", "FAILURE", b'{"exc_type":"KeyError","exc_message":["k"],"exc_module":"builtins"}', None,
+                "shop.add", "(1,)", "{'y': 2}", "mails", "w1@host", 3, finished=1.0)]
+    )  # fmt: skip
+    assert (result.name, result.args, result.kwargs) == ("shop.add", "(1,)", "{'y': 2}")
+    assert (result.queue, result.worker, result.retries) == ("mails", "w1@host", 3)
+    with pytest.raises(KeyError):
+        result.maybe_throw()
+    assert isinstance(result.throw(propagate=False), KeyError)
