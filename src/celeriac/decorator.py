@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Literal, Protocol, Unpack, overload
 
 from celeriac import options as option_table
 from celeriac.arguments import Arity, caller_place
-from celeriac.errors import ImproperlyConfigured
+from celeriac.errors import NotATask
 from celeriac.generics import P, R
 from celeriac.options import TaskOptions
 from celeriac.task import AsyncTask, Sends, Task
@@ -53,7 +53,7 @@ class MakesTasks(Protocol):
 def make_task(function: Callable[..., Any], app: Sends | None, name: str, given: Mapping[str, Any]) -> Task:
     """Return the task for a function and the options of its decorator.
 
-    Raises UnknownOption, or ImproperlyConfigured for a function that cannot be a task.
+    Raises UnknownOption, or NotATask for a function that cannot be a task.
     """
     option_table.refuse_unknown(
         given, option_table.TASK.keys() | option_table.TASK_NOT_YET, (), f"@task of {name}", caller_place
@@ -99,11 +99,11 @@ _HANDLERS = ("before_start", "on_success", "on_retry", "on_failure", "after_retu
 
 def _check_function(function: Callable[..., Any], name: str, bound: bool) -> None:
     if isinstance(function, Task):
-        raise ImproperlyConfigured(f"{name} is a task already: apply @task or @shared_task once.")
+        raise NotATask(f"{name} is a task already: apply @task or @shared_task once.")
     first = next(iter(inspect.signature(function).parameters), None)
     if first == "self" and not bound:
-        raise ImproperlyConfigured(
+        raise NotATask(
             f'{name} has a parameter "self" but is not bound: write @task(bind=True), or remove self.'
         )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ImproperlyConfigured(f"{name} is a generator, which would never run: return a list.")
+        raise NotATask(f"{name} is a generator, which would never run: return a list.")

@@ -4,14 +4,16 @@
       ImproperlyConfigured
         UnknownSetting (E111)      UnknownScheme (E110)      NotInstalled (E112)
         NoTasksFound (E113)        TasksModuleError (E114)   AppNotFound (E123)
+        NotATask (E119)
       BrokerError
         BrokerDown (E109)          LeaseLost
       StoreError
       MessageError                 a message that cannot be read: it goes to the dead letters
         ContentDisallowed          TooLarge
       EncodeError (E103)           an argument or result that cannot be serialised
-        ModelArgument (E102)
-      CallError (E104)             UnknownOption (E108)      both are TypeErrors as well
+        ModelArgument (E102)       UnstorableResult (E118)
+      CallError (E104)             UnknownOption (E108)      these are TypeErrors as well
+        WrongOption (E125)
       TaskPredicate
         Ignore  Reject  Retry
       TaskError
@@ -43,6 +45,7 @@ __all__ = [
     "MessageError",
     "ModelArgument",
     "NoTasksFound",
+    "NotATask",
     "NotInstalled",
     "NotRegistered",
     "QueueNotFound",
@@ -60,9 +63,11 @@ __all__ = [
     "UnknownOption",
     "UnknownScheme",
     "UnknownSetting",
+    "UnstorableResult",
     "WaitInTask",
     "WaitInTransaction",
     "WorkerLostError",
+    "WrongOption",
 ]
 
 
@@ -74,6 +79,12 @@ class CeleriacError(Exception):
 
 class ImproperlyConfigured(CeleriacError):
     """The settings cannot be used as they stand."""
+
+
+class NotATask(ImproperlyConfigured):
+    """A function that cannot be a task as it is written."""
+
+    code = "E119"
 
 
 class UnknownSetting(ImproperlyConfigured):
@@ -163,10 +174,22 @@ class ModelArgument(EncodeError):
     code = "E102"
 
 
+class UnstorableResult(EncodeError):
+    """What a task returned, that the result store cannot hold."""
+
+    code = "E118"
+
+
 class CallError(CeleriacError, TypeError):
     """Arguments that do not fit the task's signature."""
 
     code = "E104"
+
+
+class WrongOption(CallError):
+    """An option of a call with a value that it cannot have."""
+
+    code = "E125"
 
 
 class UnknownOption(CeleriacError, TypeError):

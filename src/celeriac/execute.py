@@ -28,6 +28,7 @@ from celeriac.errors import (
     Reject,
     Retry,
     TaskRevokedError,
+    UnstorableResult,
 )
 from celeriac.failure import failure_json, format_traceback, safe_text
 from celeriac.hooks import Hooks
@@ -288,7 +289,7 @@ class Executor:
             return Outcome(states.SUCCESS, serializers.json_dumps(value))
         except EncodeError as error:
             name = run.message.headers.task
-            told = EncodeError(
+            told = UnstorableResult(
                 f"{name} ran to its end but returned {type(value).__qualname__}, which cannot be stored: {error}. "
                 "Return data that JSON can hold, or set ignore_result=True."
             )

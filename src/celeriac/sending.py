@@ -17,7 +17,7 @@ from celeriac.arguments import bounded_repr, caller_place, explain_unencodable
 from celeriac.broker import Publication
 from celeriac.config import Settings
 from celeriac.context import current
-from celeriac.errors import CallError, EncodeError, QueueNotFound
+from celeriac.errors import EncodeError, QueueNotFound, WrongOption
 from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Headers, Message, Properties, new_id
 from celeriac.publishing import is_json, prepare
@@ -267,7 +267,7 @@ class Sender:
             try:
                 value = datetime.fromisoformat(value)
             except ValueError:
-                raise CallError(
+                raise WrongOption(
                     f"{option} is not a time: {value!r}. Pass a datetime or ISO 8601 text.{caller_place()}"
                 ) from None
         if isinstance(value, datetime):
@@ -280,7 +280,7 @@ class Sender:
 
 def _number(value: Any, option: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CallError(f"{option} must be a number of seconds, not {value!r}.{caller_place()}")
+        raise WrongOption(f"{option} must be a number of seconds, not {value!r}.{caller_place()}")
     return float(value)
 
 
@@ -289,14 +289,14 @@ def _iso(stamp: float, option: str) -> str:
     try:
         return datetime.fromtimestamp(stamp, UTC).isoformat()
     except (ValueError, OverflowError, OSError):
-        raise CallError(f"{option} leads to no date that there is.{caller_place()}") from None
+        raise WrongOption(f"{option} leads to no date that there is.{caller_place()}") from None
 
 
 def _check_id(task_id: Any) -> str:
     if isinstance(task_id, UUID):
         return str(task_id)
     if not isinstance(task_id, str) or not task_id:
-        raise CallError(f"task_id must be text that is not empty, not {task_id!r}.{caller_place()}")
+        raise WrongOption(f"task_id must be text that is not empty, not {task_id!r}.{caller_place()}")
     return task_id
 
 
@@ -311,10 +311,10 @@ def _names_queue(options: Mapping[str, Any]) -> bool:
 
 def _check_headers(headers: Any) -> dict[str, Any]:
     if not isinstance(headers, Mapping) or not all(isinstance(name, str) for name in headers):
-        raise CallError(f"headers must be a dict with text for names, not {headers!r}.{caller_place()}")
+        raise WrongOption(f"headers must be a dict with text for names, not {headers!r}.{caller_place()}")
     for name, value in headers.items():
         if name in protocol.HEADER_NAMES:
-            raise CallError(
+            raise WrongOption(
                 f"headers cannot set {name!r}, which is one of the protocol's own; choose another name.{caller_place()}"
             )
         if not is_json(value):
@@ -329,7 +329,7 @@ def _check_priority(priority: Any) -> int:
     if priority is None:
         return 0
     if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= 9:
-        raise CallError(
+        raise WrongOption(
             f"priority must be a whole number from 0 to 9 (higher runs first), not {priority!r}.{caller_place()}"
         )
     return priority

@@ -20,11 +20,14 @@ from celeriac.errors import (
     EncodeError,
     ImproperlyConfigured,
     MaxRetriesExceededError,
+    NotATask,
     Retry,
     TaskTimeout,
     UnknownOption,
+    UnstorableResult,
     WaitInTask,
     WaitInTransaction,
+    WrongOption,
 )
 from celeriac.message import protocol
 from celeriac.message.message import Message
@@ -792,3 +795,16 @@ def test_a_result_tells_what_is_stored_of_the_run(app: Celeriac) -> None:
     with pytest.raises(KeyError):
         result.maybe_throw()
     assert isinstance(result.throw(propagate=False), KeyError)
+
+
+def test_each_of_these_errors_has_its_number(app: Celeriac) -> None:
+    task = app.task(name="numbered")(lambda: object())
+    with pytest.raises(WrongOption, match=r"countdown must be a number of seconds, not .10.\.  At ") as caught:
+        task.apply_async(countdown="10")  # type: ignore[arg-type]
+    assert (caught.value.code, isinstance(caught.value, CallError)) == ("E125", True)
+    with pytest.raises(UnstorableResult, match="returned object, which cannot be stored") as told:
+        task.apply(throw=True)
+    assert told.value.code == "E118"
+    with pytest.raises(NotATask, match="is not bound") as refused:
+        app.task(name="unbound")(lambda self: None)
+    assert refused.value.code == "E119"

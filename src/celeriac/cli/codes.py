@@ -194,6 +194,36 @@ def prepare(order_pk):
 total = add(1, 2)                   # a task is still a function
 """,
     ),
+    "E118": Chapter(
+        "A result that cannot be stored",
+        "A task ran to its end and returned something that JSON cannot hold. What it did is done; its state is "
+        "FAILURE, so that nobody waits for a value that will never be there. It is not run again.",
+        "Results are kept as JSON, where any process can read them. The types that travel are those of arguments: see "
+        "celeriac help E103.",
+        "Return data, a key for instance, or set ignore_result=True if nobody reads the result.",
+        """
+@shared_task(ignore_result=True)
+def warm_cache(url):
+    return requests.get(url)        # a response, which nobody reads
+""",
+    ),
+    "E119": Chapter(
+        "A function that cannot be a task",
+        "@app.task or @shared_task was put on a function that would not run as it is written. The module is not "
+        "imported.",
+        "A first parameter self without bind=True would be filled by the caller's first argument. The body of a "
+        "generator does not run until somebody iterates, which nobody would. A task made into a task again would "
+        "have two names.",
+        "Write bind=True, or take self out; return a list; apply the decorator once.",
+        """
+@shared_task(bind=True)
+def send_invoice(self, order_pk): ...
+
+@shared_task
+def numbers():
+    return [n for n in range(3)]    # not: yield n
+""",
+    ),
     "E123": Chapter(
         "No app found",
         "-A names a module or attribute that is not there, or there is neither -A nor a Django project.",
@@ -206,6 +236,18 @@ total = add(1, 2)                   # a task is still a function
 celeriac -A shop worker             # shop/celery.py with `app = Celeriac("shop")`
 celeriac -A jobs:queue worker       # jobs.py with `queue = Celeriac("jobs")`
 celeriac worker                     # beside manage.py
+""",
+    ),
+    "E125": Chapter(
+        "An option of a call with a wrong value",
+        "An option of apply_async(), send_task() or send_many() has a value that it cannot have. Nothing was sent.",
+        "A countdown that is text, or an eta that is no time, would become a message that every worker refuses, and "
+        "nobody would see it here.",
+        "Pass what the text asks for. countdown and expires are seconds, eta is a datetime with a time zone, "
+        "priority a whole number from 0 to 9.",
+        """
+remind.apply_async((user_pk,), countdown=3600)
+remind.apply_async((user_pk,), eta=timezone.now() + timedelta(hours=1))
 """,
     ),
 }
