@@ -22,6 +22,7 @@ from celeriac.eager import run_eagerly
 from celeriac.errors import ImproperlyConfigured
 from celeriac.execute import Executor
 from celeriac.hooks import Framework, Hooks
+from celeriac.options import APPLY
 from celeriac.publishing import published
 from celeriac.result import AsyncResult, EagerResult
 from celeriac.sending import Batch, Sender, origin
@@ -350,11 +351,15 @@ class Celeriac:
     ) -> AsyncResult:
         """Run a call here and now, through the worker's execution path."""
         sender = self._sender or self._make_sender()
-        throw = options.get("throw")
+        throw, retries = options.get("throw"), options.get("retries") or 0
         publication = sender.publication(
-            task, args, kwargs, {k: v for k, v in options.items() if k != "throw"}, told=False
+            task,
+            args,
+            kwargs,
+            {name: value for name, value in options.items() if name not in APPLY},
+            told=False,
         )
-        record, error = run_eagerly(Executor(self, origin()), publication)
+        record, error = run_eagerly(Executor(self, origin()), publication, retries)
         if error is not None and (self.conf.task_eager_propagates if throw is None else throw):
             raise error
         return EagerResult(record, self, error)

@@ -4,22 +4,35 @@ For `task.apply()` and `task_always_eager`: arguments are encoded and decoded as
 results are not stored. Used by `celeriac.app`.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 from celeriac import states
 from celeriac.broker import Publication
+from celeriac.errors import Reject
 from celeriac.execute import Executor, Outcome, Run
 from celeriac.store import Record
 
 
-def run_eagerly(executor: Executor, publication: Publication) -> tuple[Record, BaseException | None]:
-    """Run a publication to its end and return its record, and the exception of a run that failed."""
+def run_eagerly(
+    executor: Executor, publication: Publication, retries: int = 0
+) -> tuple[Record, BaseException | None]:
+    """Run a publication to its end and return its record, and the exception of a run that failed.
+
+    `retries` is how often it is to be taken for retried already.
+    """
     executor.eager = True
     while True:
         message = executor.decode(publication.payload)
+        message.headers.retries = message.headers.retries or retries
         run = Run(0, publication.queue, message, executor.tasks.get(message.headers.task))
         outcome = run_once(executor, run)
         if outcome.retry is None:
             break
         publication = outcome.retry
+    if outcome.requeue or isinstance(outcome.error, Reject):
+        outcome = Outcome(
+            states.REJECTED, finished=outcome.finished
+        )  # there is no message that could go anywhere
     failed = outcome.state in states.PROPAGATE_STATES
     return executor.record(run, outcome), outcome.error if failed else None
 
@@ -30,4 +43,10 @@ def run_once(executor: Executor, run: Run) -> Outcome:
         return executor.execute(run)
     import asyncio  # noqa: PLC0415 - few callers need it, and it is slow to import
 
-    return asyncio.run(executor.aexecute(run))
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(executor.aexecute(run))
+    # The caller is a coroutine, of a test say: its loop stands until we return, so the task needs another, elsewhere.
+    with ThreadPoolExecutor(1, "celeriac-eager") as elsewhere:
+        return elsewhere.submit(asyncio.run, executor.aexecute(run)).result()

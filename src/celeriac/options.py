@@ -149,6 +149,9 @@ ROUTE = frozenset(
     "retry_policy".split()
 )
 
+#: Options of `apply()`, besides those of a call.
+APPLY = frozenset({"throw", "retries"})
+
 #: Options of `retry()`, besides its own parameters. What is sent again keeps the first call's other options.
 RETRY = frozenset("queue priority retry retry_policy delivery_mode add_to_parent".split())
 

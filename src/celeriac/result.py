@@ -327,6 +327,10 @@ class EagerResult(AsyncResult[R]):
 
     info = result
 
+    def ready(self) -> bool:
+        """Return True: the run is over, also where it was ignored or rejected."""
+        return True
+
     def get(
         self,
         timeout: float | None = None,
@@ -348,3 +352,8 @@ class EagerResult(AsyncResult[R]):
     async def aget(self, timeout: float | None = None, propagate: bool = True) -> Any:  # noqa: ASYNC109 - as in get()
         """Return the value, or raise (or return) the exception of the run."""
         return self.get(timeout, propagate)
+
+    def forget(self) -> None:
+        """Delete what is stored of the task, if anything is; this object keeps what it knows."""
+        if self.app.store is not None:
+            self.app.store.forget([self.id])

@@ -185,9 +185,12 @@ class Task(Generic[P, R]):
     ) -> AsyncResult[R]:
         """Run the task in this process, through the worker's execution path, and return its result.
 
-        `throw=True` raises what the task raises (default: `task_eager_propagates`).
+        `throw=True` raises what the task raises (default: `task_eager_propagates`). With `retries` the run is taken
+        for one that was retried so often.
         """
-        check_call(args, kwargs, {name: None for name in options if name != "throw"}, "apply()")
+        check_call(
+            args, kwargs, {name: None for name in options if name not in option_table.APPLY}, "apply()"
+        )
         return self.app.apply(self, args or (), kwargs or {}, options)
 
     def s(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:

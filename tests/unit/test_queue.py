@@ -1,5 +1,6 @@
 """`celeriac.testing.Queue`: what was sent, and its running in the time that the test says."""
 
+import asyncio
 import enum
 import time
 from collections.abc import Iterator
@@ -332,3 +333,29 @@ def test_eager_errors_are_in_the_result_or_raised(shop: Shop) -> None:
 def test_retry_as_it_is_raised_is_not_the_tests(shop: Shop) -> None:
     with pytest.raises(Retry):
         shop.twice()
+
+
+def test_a_run_may_be_taken_for_a_retry(shop: Shop) -> None:
+    assert shop.twice.apply(retries=1).get() == "done"
+    assert shop.done == [(1, True)]
+
+
+def test_coroutine_tasks_run_from_coroutines_too(shop: Shop, kept: Queue) -> None:
+    async def test() -> None:
+        assert shop.coroutine.apply().get() == 3
+        shop.coroutine.delay()
+        assert [run.get() for run in kept.drain()] == [3]
+
+    asyncio.run(test())
+
+
+def test_what_moves_the_clock_of_python_moves_the_queues(
+    shop: Shop, kept: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.note.apply_async([1], countdown=3600)
+    later = time.time() + 3601
+    monkeypatch.setattr(
+        time, "time", lambda: later
+    )  # what libraries that freeze the time do, among other things
+    kept.drain()
+    assert shop.done == [1]
