@@ -57,8 +57,6 @@ NOT_YET = _because(
         "task_repr_maxlevels": "arguments are shown to a depth and length that are fixed",
         "worker_eta_task_limit": "scheduled tasks wait in the broker, not in the worker's memory",
         "worker_enable_soft_shutdown_on_idle": "an idle worker stops at once",
-        "worker_log_color worker_log_datefmt worker_log_format worker_redirect_stdouts_level worker_task_log_datefmt "
-        "worker_task_log_format": "formats come later; --log-format json writes one object a line",
         "worker_lost_wait": "the death of a process is noticed at once",
         "worker_max_memory_per_child worker_max_tasks_per_child": "child processes are not replaced yet",
         "worker_pool_restarts": "restart the worker, or start it with --reload",

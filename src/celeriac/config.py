@@ -239,11 +239,39 @@ class Settings(Struct, kw_only=True):
         str | None,
         Row("Where flight records lie; None: a directory of this user's under the system's temporary one."),
     ] = None
+
+    # -- the worker's log
+    worker_log_format: Annotated[
+        str | None, Row("Format of the worker's log lines; unset: Celeriac's own.", "CELERYD_LOG_FORMAT")
+    ] = None
+    worker_log_datefmt: Annotated[
+        str | None, Row("How times look in the worker's log lines, as in `time.strftime`.")
+    ] = None
+    worker_task_log_format: Annotated[
+        str | None,
+        Row(
+            "Format of what `get_task_logger` logs; unset: Celery's where worker_log_format is set, else our own.",
+            "CELERYD_TASK_LOG_FORMAT",
+        ),
+    ] = None
+    worker_task_log_datefmt: Annotated[str | None, Row("How times look in tasks' log lines.")] = None
+    worker_log_color: Annotated[
+        bool | None,
+        Row("False: no colours in the log. Else: on a terminal that has some.", "CELERYD_LOG_COLOR"),
+    ] = None
     worker_redirect_stdouts: Annotated[
-        bool, Row("Accepted: stdout is left alone.", "CELERY_REDIRECT_STDOUTS")
+        bool,
+        Row("Log what the worker's processes write to stdout and stderr.", "CELERY_REDIRECT_STDOUTS"),
     ] = False
+    worker_redirect_stdouts_level: Annotated[
+        str | int, Row("The level that it is logged at.", "CELERY_REDIRECT_STDOUTS_LEVEL")
+    ] = "WARNING"
     worker_hijack_root_logger: Annotated[
-        bool, Row("Accepted: the project's logging is left alone.", "CELERYD_HIJACK_ROOT_LOGGER")
+        bool,
+        Row(
+            "Take the root logger over: all that is logged in a worker is written in its log, nowhere else.",
+            "CELERYD_HIJACK_ROOT_LOGGER",
+        ),
     ] = False
 
     def update(self, *given: Mapping[str, Any], **more: Any) -> None:

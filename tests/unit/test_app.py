@@ -799,7 +799,9 @@ def test_a_result_tells_what_is_stored_of_the_run(app: Celeriac) -> None:
 
 def test_each_of_these_errors_has_its_number(app: Celeriac) -> None:
     task = app.task(name="numbered")(lambda: object())
-    with pytest.raises(WrongOption, match=r"countdown must be a number of seconds, not .10.\.  At ") as caught:
+    with pytest.raises(
+        WrongOption, match=r"countdown must be a number of seconds, not .10.\.  At "
+    ) as caught:
         task.apply_async(countdown="10")  # type: ignore[arg-type]
     assert (caught.value.code, isinstance(caught.value, CallError)) == ("E125", True)
     with pytest.raises(UnstorableResult, match="returned object, which cannot be stored") as told:

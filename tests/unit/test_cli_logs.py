@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from celeriac import Celeriac
-from celeriac.cli import banner, logs
+from celeriac.cli import banner, log_setup, logs
 from celeriac.cli.options import IGNORED, Arguments, unused_lines
 from celeriac.cli.paint import Paint, wants_colour
 from celeriac.cli.tracebacks import own_frames
@@ -186,22 +186,24 @@ class TestJson:
 class TestSetUp:
     @pytest.fixture(autouse=True)
     def _logger(self) -> Iterator[None]:
-        logger = logging.getLogger("celeriac")
-        before = (logger.handlers[:], logger.level, logger.propagate)
-        logger.handlers[:] = []
-        logger.setLevel(logging.NOTSET)
+        loggers = [logging.getLogger(name) for name in ("celeriac", "celeriac.task")]
+        before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
+        for logger in loggers:
+            logger.handlers = []
+            logger.setLevel(logging.NOTSET)
         yield
-        for handler in logger.handlers:
-            handler.close()
-        logger.handlers[:], logger.propagate = before[0], before[2]
-        logger.setLevel(before[1])
+        for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+            for handler in logger.handlers:
+                handler.close()
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
 
     def set_up(self, level: str, **options: Any) -> bool:
         """Set up as in a process whose root logger has no handlers, without pytest's."""
         root = logging.getLogger()
         before, root.handlers = root.handlers, []
         try:
-            return logs.set_up(level, **options)
+            return log_setup.set_up(level, **options)
         finally:
             root.handlers = before
 
@@ -217,7 +219,7 @@ class TestSetUp:
     def test_leaves_the_projects_handlers_alone(self) -> None:
         root = logging.getLogger()
         root.addHandler(logging.NullHandler())
-        assert not logs.set_up("INFO")
+        assert not log_setup.set_up("INFO")
         logger = logging.getLogger("celeriac")
         assert not logger.handlers
         assert logger.propagate

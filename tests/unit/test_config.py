@@ -271,5 +271,5 @@ class TestTable:
         assert differ == {
             "accept_content", "broker_connection_timeout", "imports", "include",
             "result_expires", "result_extended", "task_acks_late", "worker_hijack_root_logger",
-            "worker_prefetch_multiplier", "worker_redirect_stdouts",
+            "worker_log_format", "worker_prefetch_multiplier", "worker_redirect_stdouts", "worker_task_log_format",
         }  # fmt: skip

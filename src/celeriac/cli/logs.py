@@ -1,22 +1,21 @@
-"""What a worker writes to the terminal: the handler for the logger "celeriac" and its two formatters.
+"""What a worker writes to the terminal or a file: its formatters, which `log_setup` hands out.
 
-`set_up` is called by the worker command before the worker starts. The worker knows nothing of this: its records carry
-their facts in `record.celeriac` and a message that reads without them. Where the project's own LOGGING has
-a handler for these records, nothing is set up. The root logger is never touched.
+The worker knows nothing of this: its records carry their facts in `record.celeriac` and a message that reads without
+them.
 """
 
 import json
 import logging
 import re
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from celeriac.cli.paint import Paint, wants_colour
+from celeriac.cli.paint import Paint
 from celeriac.cli.tracebacks import own_frames
 from celeriac.context import current
+from celeriac.log import name_task
 
 ARGS_WIDTH = 80
 
@@ -36,45 +35,6 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 _KEY = re.compile(r"'([A-Za-z_]\w*)': ")
 
 
-def set_up(
-    level: str, *, style: str = "text", no_color: bool = False, tag: str = "", logfile: str | None = None
-) -> bool:
-    """Give the logger "celeriac" its level and a handler; return False if the project has seen to that itself.
-
-    `style` is text or json, `tag` a word after each line's time.
-    """
-    logger = logging.getLogger("celeriac")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(level)
-    if logger.handlers or logging.getLogger().handlers:
-        return False
-    terminal = logfile is None
-    handler: logging.Handler = (
-        logging.StreamHandler() if logfile is None else logging.FileHandler(logfile, encoding="utf-8")
-    )
-    if style == "json":
-        handler.setFormatter(JsonLines())
-    else:
-        formatter = Lines(
-            Paint(terminal and wants_colour(sys.stderr, no_color)),
-            tag=tag,
-            plain=terminal and not (sys.stderr.encoding or "").lower().startswith("utf"),
-            all_frames=logger.getEffectiveLevel() <= logging.DEBUG,
-            long_ids=not (terminal and sys.stderr.isatty()),
-        )
-        handler.setFormatter(formatter)
-    if tag:
-        handler.addFilter(_is_no_chatter)
-    logger.addHandler(handler)
-    logger.propagate = False
-    return True
-
-
-def _is_no_chatter(record: logging.LogRecord) -> bool:
-    """Whether a record is worth a line beside others' lines: not that a worker comes or goes."""
-    return record.name != "celeriac.worker" or record.levelno != logging.INFO
-
-
 class Lines(logging.Formatter):
     """One line for each record: time, symbol, task and arguments, durations, id."""
 
@@ -86,8 +46,10 @@ class Lines(logging.Formatter):
         plain: bool = False,
         all_frames: bool = False,
         long_ids: bool = False,
+        datefmt: str | None = None,
     ) -> None:
         super().__init__()
+        self._datefmt = datefmt
         self._paint = paint
         self._tag = f"{paint(tag, 'green')}  " if tag else ""
         self._plain = plain
@@ -98,12 +60,16 @@ class Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         facts = getattr(record, "celeriac", None)
         head = f"{self._paint(self._clock(record.created), 'dim')} {self._tag}"
-        line = head + (self._task_line(facts) if isinstance(facts, dict) else self._message(record))
+        line = head + (
+            self._task_line(facts) if isinstance(facts, dict) else self._message(record) + self._said_by()
+        )
         trace = self._trace(record, facts)
         return f"{line}\n{trace}" if trace else line
 
     def _clock(self, moment: float) -> str:
         second = int(moment)
+        if self._datefmt is not None:
+            return time.strftime(self._datefmt, time.localtime(second))
         if self._second[0] != second:
             self._second = (second, time.strftime("%H:%M:%S", time.localtime(second)))
         return f"{self._second[1]}.{int(moment * 1000) % 1000:03d}"
@@ -114,6 +80,14 @@ class Lines(logging.Formatter):
         if not symbol:
             return text
         return f"{self._paint('x' if self._plain and symbol == '✕' else symbol, colour)} {text}"
+
+    def _said_by(self) -> str:
+        """The task that is running, where it is one that says something."""
+        request = current.get()
+        if request is None:
+            return ""
+        name = escaped(request.task).rpartition(".")[2]
+        return f"  {self._paint(name, 'cyan')}  {self._paint(self._id({'id': request.id}), 'dim')}"
 
     def _task_line(self, facts: dict[str, Any]) -> str:
         paint = self._paint
@@ -165,6 +139,33 @@ class Lines(logging.Formatter):
         text = text.rstrip() if self._all_frames or not isinstance(facts, dict) else own_frames(text)
         lines = (_CONTROLS.sub(_escape, line.replace("\t", "    ")) for line in text.splitlines())
         return "\n".join(self._paint("    " + line, "dim") for line in lines)
+
+
+_LEVEL_COLOURS = {"DEBUG": "blue", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "magenta"}
+
+
+class Formatted(logging.Formatter):
+    """Lines in a format of the project's own, `worker_log_format` or `worker_task_log_format`, coloured by level."""
+
+    def __init__(self, text: str, datefmt: str | None, paint: Paint) -> None:
+        super().__init__(text, datefmt)
+        self._paint = paint
+
+    def format(self, record: logging.LogRecord) -> str:
+        name_task(record)
+        lines = (
+            _CONTROLS.sub(_escape, line.replace("\t", "    ")) for line in super().format(record).splitlines()
+        )
+        colour = _LEVEL_COLOURS.get(record.levelname)
+        text = "\n".join(lines)
+        return self._paint(text, colour) if colour else text
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Add the traceback that the worker's own records have among their facts."""
+        text = super().formatMessage(record)
+        facts = getattr(record, "celeriac", None)
+        trace = facts.get("traceback") if isinstance(facts, dict) else None
+        return f"{text}\n{trace.rstrip()}" if trace else text
 
 
 class JsonLines(logging.Formatter):

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from celeriac.cli import failures, finding, logs
+from celeriac.cli import failures, finding, log_setup
 from celeriac.cli.banner import Facts
 from celeriac.cli.options import Arguments
 from celeriac.cli.processes import Process
@@ -212,7 +212,7 @@ class Interrupts:
 def run_reloading(session: Session, arguments: Arguments) -> int:
     """Be `celeriac worker --reload`; return the worker's exit status."""
     watch = Watch(project_roots(finding.find_manage()))
-    logs.set_up("INFO", style=arguments.log_format, no_color=session.no_color, logfile=arguments.logfile)
+    log_setup.set_up("INFO", style=arguments.log_format, no_color=session.no_color, logfile=arguments.logfile)
     logger.info("watching %d files", watch.count)
     command = [*session.again(), *(["-q"] if session.quiet else []), *arguments.words()]
     worker = Reloading(command, watch, lambda text: logger.info("%s", text))

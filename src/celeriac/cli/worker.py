@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from celeriac.app import Celeriac
-from celeriac.cli import banner, checks, failures, finding, logs
+from celeriac.cli import banner, checks, failures, finding, log_setup
 from celeriac.cli.options import Arguments, celerys_options, own_options, unused_lines
 from celeriac.cli.paint import Paint, wants_colour
 from celeriac.cli.program import Command, Session
@@ -74,12 +74,13 @@ def run(session: Session, arguments: Arguments) -> int:
 
     worker = Worker(app, arguments.options)
     options = worker.options
-    logs.set_up(
+    log_setup.set_up(
         options.loglevel,
         style=arguments.log_format,
         no_color=session.no_color,
         tag=arguments.tag,
         logfile=arguments.logfile,
+        conf=app.conf,
     )
     facts = banner.facts_of(app, options)
     _report(arguments, facts)
@@ -88,7 +89,8 @@ def run(session: Session, arguments: Arguments) -> int:
     if arguments.purge:
         dropped = app.broker.purge(options.queues)
         logger.warning("%d messages dropped from %s", dropped, ", ".join(options.queues))
-    return worker.run()
+    with log_setup.redirected(app.conf):
+        return worker.run()
 
 
 def _apply(app: Celeriac, arguments: Arguments) -> None:

@@ -3,7 +3,9 @@
 import os
 
 from celery import Celery, Task, signals
+from celery.utils.log import get_task_logger
 from journal import note
+from talking import set_up_talking, talk_of
 from told import listen
 
 app = Celery("interop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
@@ -12,6 +14,7 @@ app.conf.worker_prefetch_multiplier = 1
 app.conf.accept_content = ["json", "msgpack", "yaml"]
 app.conf.task_protocol = int(os.environ.get("PROTOCOL", "2"))
 listen(signals, app)
+set_up_talking(signals, app)
 
 
 @app.task(name="shop.add")
@@ -53,3 +56,8 @@ def trace(self: Task) -> object:
     if self.request.retries == 0:
         raise self.retry(countdown=0)
     return [self.request.traceparent, self.request.get("traceparent"), self.request.get("nothing")]
+
+
+@app.task(name="shop.talk")
+def talk() -> None:
+    talk_of(get_task_logger("shop.tasks"))

@@ -3,15 +3,18 @@
 import os
 
 from journal import note
+from talking import set_up_talking, talk_of
 from told import listen
 
 from celeriac import Celery, Task, signals
+from celeriac.log import get_task_logger
 
 app = Celery("interop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
 app.conf.broker_transport_options = {"mixed_fleet": True}
 app.conf.accept_content = ["json", "msgpack", "yaml"]
 app.conf.task_protocol = int(os.environ.get("PROTOCOL", "2"))
 listen(signals, app)
+set_up_talking(signals, app)
 
 
 @app.task(name="shop.add")
@@ -53,3 +56,8 @@ def trace(self: Task) -> object:
     if self.request.retries == 0:
         raise self.retry(countdown=0)
     return [self.request.traceparent, self.request.get("traceparent"), self.request.get("nothing")]
+
+
+@app.task(name="shop.talk")
+def talk() -> None:
+    talk_of(get_task_logger("shop.tasks"))
