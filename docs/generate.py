@@ -54,6 +54,7 @@ TASK_HELP = {
     "routing_key": "See `exchange`.",
     "serializer": "How its arguments are written: `json`, or another that `accept_content` names.",
     "compression": 'How its arguments are compressed: `gzip`, `bzip2`, `lzma`, `zstd`, `brotli`; `""`: not at all.',
+    "store_eager_result": "Store the result of an eager run too.",
 }
 
 #: What there is to say about each option of a call.
@@ -370,8 +371,8 @@ FLOORS = {
     "Faces: what people and frameworks touch": ("__main__", "cli", "testing", "django"),
     "Services: what runs for long": ("worker",),
     "The user's: what task code holds": (
-        "app sending routing eager deferred discovery naming execute reporting publishing decorator task result "
-        "signals log failure".split()
+        "app sending routing annotations eager deferred discovery naming execute reporting publishing decorator task "
+        "result signals failure".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (

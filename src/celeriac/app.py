@@ -16,7 +16,7 @@ from typing import Any
 from celeriac import brokers, config, discovery, naming, registry, signals, stores
 from celeriac.arguments import Arity
 from celeriac.broker import Broker, Publication
-from celeriac.decorator import MakesTasks, bind, make_task
+from celeriac.decorator import MakesTasks, annotate, bind, make_task
 from celeriac.deferred import AfterCommit
 from celeriac.eager import run_eagerly
 from celeriac.errors import ImproperlyConfigured
@@ -25,6 +25,7 @@ from celeriac.hooks import Framework, Hooks
 from celeriac.options import APPLY
 from celeriac.publishing import published
 from celeriac.result import AsyncResult, EagerResult
+from celeriac.schemes import imported
 from celeriac.sending import Batch, Sender, origin
 from celeriac.store import ResultStore
 from celeriac.task import Call, check_call
@@ -46,7 +47,8 @@ class Celeriac:
     """A Celeriac app. `main` is its name, and the module name of tasks defined in `__main__`.
 
     `broker` and `backend` are short for the settings `broker_url` and `result_backend`; any other setting may be given
-    by its lower-case name. The app made last is the current one, which shared tasks are sent through.
+    by its lower-case name. `task_cls`, a class or its dotted name, is what tasks are made of that name no `base`, as is
+    what is set as `app.Task`. The app made last is the current one, which shared tasks are sent through.
     """
 
     #: What `base` classes derive from, under Celery's name.
@@ -59,6 +61,7 @@ class Celeriac:
         broker: str | None = None,
         backend: str | None = None,
         set_as_current: bool = True,
+        task_cls: type[BaseTask] | str | None = None,
         **settings: Any,
     ) -> None:
         self.main = main
@@ -70,7 +73,10 @@ class Celeriac:
             self._given["result_backend"] = backend
         self._sources: list[tuple[Any, str | None]] = []
         self._resolved: config.Resolved | None = None
+        if task_cls is not None:
+            self.Task = imported(task_cls, "task_cls") if isinstance(task_cls, str) else task_cls
         self._tasks: dict[str, BaseTask] = {}
+        self._finished: set[BaseTask] = set()
         # Tasks that were sent by name and are not known here.
         self._elsewhere: dict[str, BaseTask] = {}
         self._discover: list[tuple[Iterable[str] | Callable[[], Iterable[str]] | None, str | None]] = []
@@ -153,9 +159,7 @@ class Celeriac:
     def _register_function(self, function: Callable[..., Any], options: Mapping[str, Any]) -> BaseTask:
         name = options.get("name") or naming.task_name(function, self.main)
         known = self._tasks.get(name)
-        made = make_task(
-            function, self, name, options if "base" in options else {**options, "base": self.Task}
-        )
+        made = make_task(function, self, name, {"base": self.Task, **options})
         if known is not None and not naming.same_function(known, made):
             naming.warn_duplicate(name)
             return known
@@ -172,7 +176,22 @@ class Celeriac:
     @property
     def tasks(self) -> Mapping[str, BaseTask]:
         """All tasks by name: the app's own and the shared ones."""
-        return {**registry.shared_tasks, **self._tasks}
+        found = {**registry.shared_tasks, **self._tasks}
+        for task in found.values():
+            self._finish(task)
+        return found
+
+    def _finish(self, task: BaseTask) -> None:
+        """Do for a task what needs the settings and the app, before it is first sent or run here."""
+        if task in self._finished:
+            return
+        if self.conf.task_annotations is not None:
+            from celeriac.annotations import annotations_of  # noqa: PLC0415 - few projects have any
+
+            for options in annotations_of(task, self.conf.task_annotations):
+                annotate(task, options)
+        self._finished.add(task)
+        task.on_bound(self)
 
     def autodiscover_tasks(
         self,
@@ -220,13 +239,19 @@ class Celeriac:
         """Send a call; what `delay` and `apply_async` come down to. Raises as they do."""
         arity = task.arity
         if arity is not None and not arity.fits(args, kwargs):
-            arity.explain(task.name, args, kwargs)
+            self._refuse(task, args, kwargs)
         sender = self._sender
         if sender is None:
             sender = self._make_sender()
         if sender.conf.task_always_eager:
             return self.apply(task, args, kwargs, options)
         return self._send_out(sender.publication(task, args, kwargs, options), sender.ignores(task, options))
+
+    def _refuse(self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise CallError for arguments that do not fit, unless an annotation says that they are not looked at."""
+        self._finish(task)
+        if task.arity is not None:
+            task.arity.explain(task.name, args, kwargs)
 
     def _send_out(self, publication: Publication, ignored: bool) -> AsyncResult:
         """Publish one call, now, with its batch, or after the commit of the open transaction; return the handle."""
@@ -245,8 +270,10 @@ class Celeriac:
         self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> AsyncResult:
         """Send a call when the open transaction commits; what `delay_on_commit` comes down to."""
+        if task.sends_itself and self.conf.task_publish_on_commit:
+            return task.apply_async(args, kwargs, **options)
         if task.arity is not None and not task.arity.fits(args, kwargs):
-            task.arity.explain(task.name, args, kwargs)
+            self._refuse(task, args, kwargs)
         if self.conf.task_always_eager:
             return self.apply(task, args, kwargs, options)
         sender = self._sender or self._make_sender()
@@ -271,7 +298,7 @@ class Celeriac:
         args, kwargs = args or (), kwargs or {}
         task = self._tasks.get(name) or registry.shared_tasks.get(name) or self._task_elsewhere(name)
         if task.arity is not None and not task.arity.fits(args, kwargs):
-            task.arity.explain(task.name, args, kwargs)
+            self._refuse(task, args, kwargs)
         sender = self._sender or self._make_sender()
         if self.conf.task_always_eager:
             warnings.warn("task_always_eager has no effect on send_task().", AlwaysEagerIgnored, stacklevel=2)
@@ -279,7 +306,7 @@ class Celeriac:
         return self._send_out(publication, sender.ignores(task, options))
 
     def _make_sender(self) -> Sender:
-        self._sender = Sender(self.conf, self.clock)
+        self._sender = Sender(self.conf, self.clock, self._finish)
         return self._sender
 
     def _task_elsewhere(self, name: str) -> BaseTask:
@@ -328,6 +355,9 @@ class Celeriac:
             task, args, kwargs, options = call.task, call.args, call.kwargs, call.options
         else:
             task, args, kwargs, options = (*call, {}, {})[:4]
+        if task.sends_itself:
+            sent: AsyncResult = task.apply_async(args, kwargs, **options)
+            return sent
         check_call(args, kwargs, options, "send_many()")
         return self.send(task, args, kwargs, options)
 
@@ -359,7 +389,11 @@ class Celeriac:
             {name: value for name, value in options.items() if name not in APPLY},
             told=False,
         )
-        record, error = run_eagerly(Executor(self, origin()), publication, retries)
+        stored = (
+            self.conf.task_store_eager_result if task.store_eager_result is None else task.store_eager_result
+        )
+        executor = Executor(self, origin())
+        record, error = run_eagerly(executor, publication, self.store if stored else None, retries)
         if error is not None and (self.conf.task_eager_propagates if throw is None else throw):
             raise error
         return EagerResult(record, self, error)
@@ -435,7 +469,8 @@ def _shared_task(*functions: Callable[..., Any], **options: Any) -> Any:
     def register(function: Callable[..., Any]) -> BaseTask:
         name = options.get("name") or naming.task_name(function, None)
         known = registry.shared_tasks.get(name)
-        made = make_task(function, None, name, options)
+        base = registry.current_app().Task if registry.has_app() else BaseTask
+        made = make_task(function, None, name, {"base": base, **options})
         if known is not None and not naming.same_function(known, made):
             naming.warn_duplicate(name)
             kept: BaseTask = known

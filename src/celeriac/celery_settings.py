@@ -45,7 +45,6 @@ NOT_YET = _because(
         "task_retry_on_worker_lost": (
             "a task whose process died runs again, at most task_max_deliveries times"
         ),
-        "task_annotations task_inherit_parent_priority task_store_eager_result": "it comes later",
         "task_cls": "pass a class to the app, Celeriac(task_cls=...), or set app.Task",
         "task_default_rate_limit worker_disable_rate_limits": "rate limits come later",
         "task_soft_time_limit task_time_limit": "time limits come later, and no task is ended by one",

@@ -149,6 +149,24 @@ class Settings(Struct, kw_only=True):
             "CELERY_DEFAULT_ROUTING_KEY",
         ),
     ] = None
+    task_annotations: Annotated[
+        Any,
+        Row(
+            'Options that tasks get over their own: {"shop.tasks.mail": {"max_retries": 9}}, "*" for all.',
+            "CELERY_ANNOTATIONS",
+            kind="dict, list of dicts or objects",
+        ),
+    ] = None
+    task_inherit_parent_priority: Annotated[
+        bool,
+        Row(
+            "What a task sends has its priority, where neither call nor task nor route says another.",
+            "CELERY_TASK_INHERIT_PARENT_PRIORITY",
+        ),
+    ] = False
+    task_store_eager_result: Annotated[
+        bool, Row("Store results of eager tasks too.", "CELERY_TASK_STORE_EAGER_RESULT")
+    ] = False
     task_ignore_result: Annotated[bool, Row("Store no results.", "CELERY_IGNORE_RESULT")] = False
     task_store_errors_even_if_ignored: Annotated[
         bool, Row("Store failures of tasks that ignore results.", "CELERY_STORE_ERRORS_EVEN_IF_IGNORED")

@@ -55,31 +55,44 @@ def make_task(function: Callable[..., Any], app: Sends | None, name: str, given:
 
     Raises UnknownOption, or NotATask for a function that cannot be a task.
     """
-    option_table.refuse_unknown(
-        given, option_table.TASK.keys() | option_table.TASK_NOT_YET, (), f"@task of {name}", caller_place
-    )
+    option_table.refuse_unknown(given, _KNOWN, (), f"@task of {name}", caller_place)
     base: type[Task] = given.get("base") or Task
     if base is Task and inspect.iscoroutinefunction(function):
         base = AsyncTask
     bound = bool(given.get("bind"))
     _check_function(function, name, bound)
     task = base()
-    for option, value in given.items():
-        if option in ("base", "bind", "name"):
-            continue
-        if option in option_table.TASK:
-            setattr(task, option, _exceptions(value) if option in _EXCEPTIONS else value)
-    task.ignored_options = tuple(sorted(set(given) & option_table.TASK_NOT_YET))
+    _set(task, {option: value for option, value in given.items() if option not in _OF_DECORATOR})
     task.__doc__ = function.__doc__
     task.__dict__.update(__module__=function.__module__, __name__=function.__name__, __wrapped__=function)
     return bind(task, function.__get__(task) if bound else function, app, name, Arity(function, bound))
 
 
+_KNOWN = option_table.TASK.keys() | option_table.METHODS | option_table.TASK_NOT_YET
+_OF_DECORATOR = frozenset({"name", "bind", "base"})
 _EXCEPTIONS = frozenset({"autoretry_for", "dont_autoretry_for", "throws"})
 
 
 def _exceptions(value: Any) -> tuple[type[BaseException], ...]:
     return tuple(value) if isinstance(value, Iterable) else (value,)
+
+
+def _set(task: Task, given: Mapping[str, Any]) -> None:
+    """Give a task its options; a function becomes its method."""
+    for option, value in given.items():
+        if option in option_table.METHODS:
+            task.__dict__[option] = value.__get__(task)
+        elif option in option_table.TASK:
+            setattr(task, option, _exceptions(value) if option in _EXCEPTIONS else value)
+    ignored = set(given) & option_table.TASK_NOT_YET
+    task.ignored_options = tuple(sorted(ignored.union(task.ignored_options)))
+
+
+def annotate(task: Task, given: Mapping[str, Any]) -> None:
+    """Give a task options over its own, as `task_annotations` does; raises UnknownOption."""
+    option_table.refuse_unknown(given, _KNOWN - _OF_DECORATOR, (), f"task_annotations of {task.name}")
+    _set(task, given)
+    _work_out(task)
 
 
 def bind(task: Task, call: Callable[..., Any], app: Sends | None, name: str, arity: Arity) -> Task:
@@ -88,10 +101,26 @@ def bind(task: Task, call: Callable[..., Any], app: Sends | None, name: str, ari
     task._app = app
     task.call = call
     task.__dict__["run"] = call
-    task.arity = arity if task.typing else None
+    task.arity = arity
     task.is_async = inspect.iscoroutinefunction(call)
-    task.has_handlers = any(getattr(type(task), name) is not getattr(Task, name) for name in _HANDLERS)
+    if _overrides(task, "apply_async"):
+        task.sends_itself = True
+        if not _overrides(task, "delay"):
+            task.__dict__["delay"] = task._delay_through_apply_async
+    _work_out(task)
     return task
+
+
+def _work_out(task: Task) -> None:
+    """Note what is looked at for each call, from the options and methods."""
+    if not task.typing:
+        task.arity = None
+    task.has_handlers = any(_overrides(task, name) for name in _HANDLERS)
+    task.has_shadow_name = _overrides(task, "shadow_name")
+
+
+def _overrides(task: Task, method: str) -> bool:
+    return method in task.__dict__ or getattr(type(task), method) is not getattr(Task, method)
 
 
 _HANDLERS = ("before_start", "on_success", "on_retry", "on_failure", "after_return")

@@ -1,7 +1,7 @@
 """Running a call in the caller's process, through the worker's execution path.
 
 For `task.apply()` and `task_always_eager`: arguments are encoded and decoded as on the wire, retries run at once,
-results are not stored. Used by `celeriac.app`.
+results are not stored unless it is asked for. Used by `celeriac.app`.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +10,15 @@ from celeriac import states
 from celeriac.broker import Publication
 from celeriac.errors import Reject
 from celeriac.execute import Executor, Outcome, Run
-from celeriac.store import Record
+from celeriac.store import Record, ResultStore
 
 
 def run_eagerly(
-    executor: Executor, publication: Publication, retries: int = 0
+    executor: Executor, publication: Publication, store: ResultStore | None, retries: int = 0
 ) -> tuple[Record, BaseException | None]:
     """Run a publication to its end and return its record, and the exception of a run that failed.
 
-    `retries` is how often it is to be taken for retried already.
+    The record is kept in `store` if there is one. `retries` is how often it is to be taken for retried already.
     """
     executor.eager = True
     while True:
@@ -34,7 +34,10 @@ def run_eagerly(
             states.REJECTED, finished=outcome.finished
         )  # there is no message that could go anywhere
     failed = outcome.state in states.PROPAGATE_STATES
-    return executor.record(run, outcome), outcome.error if failed else None
+    record = executor.record(run, outcome)
+    if store is not None and executor.stores(run, outcome.state):
+        store.store([record])
+    return record, outcome.error if failed else None
 
 
 def run_once(executor: Executor, run: Run) -> Outcome:

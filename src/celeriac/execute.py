@@ -283,11 +283,14 @@ class Executor:
             return self._retry(run, request.retrying)
         if value is None:
             return Outcome(states.SUCCESS)
-        if not self.stores(run):
+        kept = self.stores(run)
+        if not kept and not self.eager:
             return Outcome(states.SUCCESS)
         try:
             return Outcome(states.SUCCESS, serializers.json_dumps(value))
         except EncodeError as error:
+            if not kept:
+                return Outcome(states.SUCCESS)
             name = run.message.headers.task
             told = UnstorableResult(
                 f"{name} ran to its end but returned {type(value).__qualname__}, which cannot be stored: {error}. "

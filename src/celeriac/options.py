@@ -41,12 +41,16 @@ TASK: dict[str, Any] = {
     "routing_key": None,
     "serializer": None,
     "compression": None,
+    "store_eager_result": None,
 }
 
+#: Methods of a task that may be given as options as well: functions that take the task as `self`.
+METHODS = frozenset("before_start on_success on_retry on_failure after_return shadow_name".split())
+
 TASK_NOT_YET = frozenset(
-    "rate_limit time_limit soft_time_limit store_eager_result acks_on_failure_or_timeout acks_on_failure "
+    "rate_limit time_limit soft_time_limit acks_on_failure_or_timeout acks_on_failure "
     "acks_on_timeout retry_on_worker_lost exchange_type delivery_mode send_events "
-    "trail resultrepr_maxsize shadow_name pydantic pydantic_strict pydantic_context pydantic_dump_kwargs "
+    "trail resultrepr_maxsize pydantic pydantic_strict pydantic_context pydantic_dump_kwargs "
     "sensitive shared lazy".split()
 )
 
@@ -86,11 +90,17 @@ class TaskOptions(TypedDict, total=False):
     routing_key: str | None
     serializer: str | None
     compression: str | None
+    store_eager_result: bool | None
+    before_start: Callable[..., Any]
+    on_success: Callable[..., Any]
+    on_retry: Callable[..., Any]
+    on_failure: Callable[..., Any]
+    after_return: Callable[..., Any]
+    shadow_name: Callable[..., str | None]
     # Known, and told where they have no effect yet.
     rate_limit: Any
     time_limit: float | None
     soft_time_limit: float | None
-    store_eager_result: bool | None
     acks_on_failure_or_timeout: bool | None
     acks_on_failure: bool | None
     acks_on_timeout: bool | None
@@ -100,7 +110,6 @@ class TaskOptions(TypedDict, total=False):
     send_events: bool
     trail: bool
     resultrepr_maxsize: int
-    shadow_name: Any
     pydantic: bool
     pydantic_strict: bool
     pydantic_context: Any

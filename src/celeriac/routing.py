@@ -5,7 +5,6 @@ broker, and sends nothing.
 """
 
 import fnmatch
-import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from celeriac.arguments import caller_place
 from celeriac.config import Settings
 from celeriac.errors import ImproperlyConfigured, QueueNotFound
 from celeriac.queues import Queues
+from celeriac.schemes import imported
 
 _FORMS = "a dict, a list of pairs, a function, its dotted name, or a list of these"
 
@@ -141,7 +141,7 @@ def _router(source: Any) -> Any:
     if isinstance(source, list | tuple) and (not source or _are_pairs(source)):
         return MapRoute(source)
     if isinstance(source, str):
-        found = _imported(source)
+        found = imported(source, "task_routes")
         return found() if isinstance(found, type) else found if callable(found) else _router(found)
     if callable(source) or hasattr(source, "route_for_task"):
         return source
@@ -157,14 +157,3 @@ def _are_pairs(source: Any) -> bool:
             for pair in source
         )
     )
-
-
-def _imported(path: str) -> Any:
-    """Return what a dotted name, `module.router` or `module:router`, stands for."""
-    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ImproperlyConfigured(
-            f"task_routes names {path!r}, which cannot be imported: {error}. It is {_FORMS}."
-        ) from error

@@ -1,4 +1,4 @@
-"""URL schemes to keepers: the one dynamic import of the package, shared by `brokers` and `stores`.
+"""What settings name to be imported: keepers by the scheme of a URL, shared by `brokers` and `stores`; dotted names.
 
 A keeper's constructor takes the URL and the settings: `Keeper(url, settings)`.
 """
@@ -8,7 +8,7 @@ import importlib
 import re
 from typing import Any, Generic, TypeVar
 
-from celeriac.errors import NotInstalled, UnknownScheme
+from celeriac.errors import ImproperlyConfigured, NotInstalled, UnknownScheme
 
 K = TypeVar("K")
 
@@ -71,3 +71,12 @@ def mask(url: str) -> str:
         return url
     user, colon, _password = credentials.partition(":")
     return f"{scheme}://{user}{':***' if colon else ''}@{host}"
+
+
+def imported(path: str, setting: str) -> Any:
+    """Return what a dotted name, `module.name` or `module:name`, in a setting stands for."""
+    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ImproperlyConfigured(f"{setting} names {path!r}, which cannot be imported: {error}.") from error

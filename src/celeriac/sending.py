@@ -77,8 +77,14 @@ class Batch:
 class Sender:
     """Makes messages for one app under its settings."""
 
-    def __init__(self, conf: Settings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        conf: Settings,
+        clock: Callable[[], float] = time.time,
+        finish: Callable[[Task], None] | None = None,
+    ) -> None:
         self.conf = conf
+        self._finish = finish
         self._clock = clock
         # By task, not by name: one that was sent by its name may be registered later, with a queue of its own.
         self._routes: dict[Task, Route] = {}
@@ -128,6 +134,8 @@ class Sender:
         due, conf = None, self.conf
         if options or task.expires is not None:
             due = self._apply_options(task, message, options)
+        if task.has_shadow_name and not headers.shadow:
+            headers.shadow = task.shadow_name(args, kwargs, options)
         if options or task.compression or conf.task_compression:
             self._compress(task, message, options)
         if before_task_publish.receivers and told:
@@ -191,6 +199,8 @@ class Sender:
 
         Worked out once for each task, unless it is not the same at each call.
         """
+        if self._finish is not None:
+            self._finish(task)
         conf, router = self.conf, self._fresh_router()
         own = _own(task)
         found, static = router.lookup(task, args, kwargs, {**own, **options})
@@ -201,6 +211,8 @@ class Sender:
                 raise
             queue, static = "", False
         priority = own.get("priority", found.get("priority"))
+        if priority is None and conf.task_inherit_parent_priority and (parent := current.get()) is not None:
+            priority, static = parent.message.properties.priority, False
         if priority is None:
             priority = conf.task_default_priority
         more = {name: found[name] for name in _MORE if found.get(name) is not None and name not in own}

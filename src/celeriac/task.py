@@ -101,6 +101,7 @@ class Task(Generic[P, R]):
     routing_key: str | None = None
     serializer: str | None = None
     compression: str | None = None
+    store_eager_result: bool | None = None
 
     # Worked out when the task is bound to its function.
     arity: Arity | None = None
@@ -108,6 +109,8 @@ class Task(Generic[P, R]):
     call: Callable[..., Any]
     ignored_options: tuple[str, ...] = ()
     has_handlers: bool = False
+    has_shadow_name: bool = False
+    sends_itself: bool = False
 
     _app: Sends | None = None
 
@@ -149,6 +152,10 @@ class Task(Generic[P, R]):
         check_call(args, kwargs, options)
         return self.app.send(self, args or (), kwargs or {}, options)
 
+    def _delay_through_apply_async(self, *args: Any, **kwargs: Any) -> AsyncResult[R]:
+        """`delay` of a class that overrides `apply_async`."""
+        return self.apply_async(args, kwargs)
+
     def delay_on_commit(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Send the task when the open transaction commits; at once where none is open.
 
@@ -188,9 +195,8 @@ class Task(Generic[P, R]):
         `throw=True` raises what the task raises (default: `task_eager_propagates`). With `retries` the run is taken
         for one that was retried so often.
         """
-        check_call(
-            args, kwargs, {name: None for name in options if name not in option_table.APPLY}, "apply()"
-        )
+        given = {name: options[name] for name in options if name not in option_table.APPLY}
+        check_call(args, kwargs, given, "apply()")
         return self.app.apply(self, args or (), kwargs or {}, options)
 
     def s(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
@@ -205,6 +211,16 @@ class Task(Generic[P, R]):
         """Call the function, here, as any other."""
         value: R = self.call(*args, **kwargs)
         return value
+
+    # -- for subclasses to override
+
+    def on_bound(self, app: Any) -> None:
+        """Called once for each app that the task is used by, before it is first sent or run; may be a class method."""
+
+    def shadow_name(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> str | None:
+        """Return the name to show in logs instead of the task's, where the call says none; None for no other."""
 
     # -- handlers, for subclasses to override; what they return is not looked at
 
@@ -371,7 +387,9 @@ def check_call(args: Any, kwargs: Any, options: Mapping[str, Any], what: str = "
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise TypeError(f"kwargs must be a dict, not {type(kwargs).__name__}")
     if options:
-        option_table.refuse_unknown(options, option_table.CALL, option_table.CALL_NOT_YET, what, caller_place)
+        # What overrides apply_async() hands on Celery's parameters, used or not.
+        said = [name for name, value in options.items() if value or name not in option_table.CALL_NOT_YET]
+        option_table.refuse_unknown(said, option_table.CALL, option_table.CALL_NOT_YET, what, caller_place)
 
 
 async def _in_thread(function: Callable[..., AsyncResult], *args: Any, **kwargs: Any) -> AsyncResult:

@@ -1,0 +1,383 @@
+"""Task classes, annotations, and options that change how a task is sent: Celery 5.7 and we must agree."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import celery
+import celery.signals
+import pytest
+
+import celeriac
+import celeriac.signals
+from celeriac.errors import CallError, ImproperlyConfigured, UnknownOption
+
+# Celery's word on attributes, which ours are not told of.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:(?s).*task attribute is deprecated"),
+    pytest.mark.filterwarnings("ignore:Results are not stored in backend"),
+]
+
+
+class World:
+    """One of the two libraries, and what was published."""
+
+    def __init__(self, ours: bool, **settings: Any) -> None:
+        self.ours = ours
+        self.published: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self.signal = (celeriac if ours else celery).signals.before_task_publish
+        self.signal.connect(self._note, weak=False)
+        if ours:
+            self.app: Any = celeriac.Celeriac(
+                "classes", broker=f"memory://{uuid4().hex}", backend=f"memory://{uuid4().hex}", **settings
+            )
+        else:
+            self.app = celery.Celery(
+                "classes", broker="memory://", backend="cache+memory://", set_as_current=False,
+                **({"task_cls": settings.pop("task_cls")} if "task_cls" in settings else {}),
+            )  # fmt: skip
+            self.app.conf.update(settings)
+
+    def _note(self, headers: Any = None, properties: Any = None, **_: Any) -> None:
+        self.published.append((headers, properties))
+
+    def task(self, function: Any, **options: Any) -> Any:
+        # Celery's would otherwise be added to every app that is made later in this process.
+        made = self.app.task(**options, **({} if self.ours else {"shared": False}))(function)
+        return self.app.tasks[made.name]
+
+    def close(self) -> None:
+        self.signal.disconnect(self._note)
+        self.app.close()
+
+
+@pytest.fixture
+def worlds() -> Iterator[Any]:
+    made: list[World] = []
+
+    def make(**settings: Any) -> list[World]:
+        made.extend([World(False, **settings), World(True, **settings)])
+        return made
+
+    yield make
+    for world in made:
+        world.close()
+
+
+def agree(worlds: list[World], ask: Any) -> Any:
+    theirs, ours = (ask(world) for world in worlds)
+    assert ours == theirs
+    return ours
+
+
+def add(x: int = 0, y: int = 0) -> int:
+    return x + y
+
+
+class ByObject:
+    def annotate(self, task: Any) -> Any:
+        return {"max_retries": 21} if task.name == "a" else None
+
+    def annotate_any(self) -> Any:
+        return {"default_retry_delay": 22}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"),
+    [
+        (None, (3, 180)),
+        ({"a": {"max_retries": 9}}, (9, 180)),
+        ({"b": {"max_retries": 9}}, (3, 180)),
+        ({"*": {"max_retries": 9}}, (9, 180)),
+        ({"*": {"max_retries": 1, "default_retry_delay": 5}, "a": {"max_retries": 9}}, (1, 5)),
+        ([{"a": {"max_retries": 9}}, {"a": {"max_retries": 8}, "*": {"default_retry_delay": 7}}], (9, 7)),
+        ([{"b": {}}, {"a": {"max_retries": 8}}], (8, 180)),
+        (ByObject(), (21, 22)),
+        ([ByObject(), {"a": {"max_retries": 1}}], (21, 22)),
+        ("tests.unit.test_task_classes:ByObject", (21, 22)),
+    ],
+)
+def test_annotations(worlds: Any, annotations: Any, expected: tuple[int, int]) -> None:
+    def ask(world: World) -> Any:
+        task = world.task(add, name="a")
+        return task.max_retries, task.default_retry_delay
+
+    assert agree(worlds(task_annotations=annotations), ask) == expected
+
+
+def test_annotations_count_more_than_the_tasks_own_and_may_be_handlers(worlds: Any) -> None:
+    told = []
+
+    def on_failure(self: Any, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        told.append((self.name, repr(exc)))
+
+    def ask(world: World) -> Any:
+        def fail() -> None:
+            raise ValueError("no")
+
+        task = world.task(fail, name="f", max_retries=1)
+        task.apply()
+        return task.max_retries
+
+    annotations = {"*": {"max_retries": 4, "on_failure": on_failure}}
+    assert agree(worlds(task_annotations=annotations), ask) == 4
+    assert told == [("f", "ValueError('no')")] * 2
+
+
+def test_annotations_of_what_is_sent_first(worlds: Any) -> None:
+    """Settings are read when a task is first sent, not where it is decorated."""
+    _, ours = worlds(task_annotations={"a": {"queue": "noted", "typing": False}})
+    task = ours.app.task(name="a")(add)
+    task.delay(1, 2, 3)
+    assert list(ours.app.broker.depths()) == ["noted"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "error", "text"),
+    [
+        ({"a": {"max_retires": 1}}, UnknownOption, "Did you mean 'max_retries'"),
+        ({"a": {"name": "b"}}, UnknownOption, "has no option 'name'"),
+        (5, ImproperlyConfigured, "5 is neither"),
+        ("no.such", ImproperlyConfigured, "task_annotations names 'no.such', which cannot be imported"),
+    ],
+)
+def test_what_annotates_nothing(worlds: Any, annotations: Any, error: type[Exception], text: str) -> None:
+    _, ours = worlds(task_annotations=annotations)
+    with pytest.raises(error, match=text):
+        ours.task(add, name="a")
+
+
+def test_annotated_options_without_effect_are_told_like_others(worlds: Any) -> None:
+    _, ours = worlds(task_annotations={"a": {"rate_limit": "1/s"}})
+    assert ours.task(add, name="a", resultrepr_maxsize=5).ignored_options == (
+        "rate_limit",
+        "resultrepr_maxsize",
+    )
+
+
+def test_a_class_for_all_tasks(worlds: Any) -> None:
+    def ask(world: World) -> Any:
+        class Own(world.app.Task):  # type: ignore[misc, name-defined]
+            abstract = True
+            max_retries = 77
+
+        world.app.Task = Own
+        task = world.task(add, name="a")
+        return isinstance(task, Own), task.max_retries, world.task(add, name="b", max_retries=2).max_retries
+
+    assert agree(worlds(), ask) == (True, 77, 2)
+
+
+class Theirs(celery.Task):  # type: ignore[misc]
+    abstract = True
+    priority = 7
+
+
+class Ours(celeriac.Task):
+    priority = 7
+
+
+@pytest.mark.parametrize("dotted", [False, True])
+def test_task_cls(dotted: bool) -> None:
+    path = "tests.unit.test_task_classes:"
+    theirs = World(False, task_cls=path + "Theirs" if dotted else Theirs)
+    ours = World(True, task_cls=path + "Ours" if dotted else Ours)
+    assert agree([theirs, ours], lambda world: world.task(add, name="a").priority) == 7
+    shared = celeriac.shared_task(name="shared.of.classes")(add)
+    assert isinstance(shared, Ours)
+    celeriac.registry.shared_tasks.pop("shared.of.classes")
+    theirs.close()
+    ours.close()
+
+
+def test_on_bound_is_called_once_with_the_app(worlds: Any) -> None:
+    def ask(world: World) -> Any:
+        seen = []
+
+        class Bound(world.app.Task):  # type: ignore[misc, name-defined]
+            abstract = True
+
+            @classmethod
+            def on_bound(cls, app: Any) -> None:
+                seen.append(app is world.app)
+
+        task = world.task(add, name="a", base=Bound)
+        task.apply()
+        assert world.app.tasks["a"] is not None
+        return seen
+
+    theirs, ours = worlds()
+    assert set(ask(theirs)) == {True}  # Celery calls it again for what its decorator makes anew
+    assert ask(ours) == [True]
+
+
+def test_a_base_class_overrides_apply_async(worlds: Any) -> None:
+    def ask(world: World) -> Any:
+        class Tenant(world.app.Task):  # type: ignore[misc, name-defined]
+            abstract = True
+
+            def apply_async(
+                self, args: Any = None, kwargs: Any = None, task_id: Any = None, producer: Any = None,
+                link: Any = None, link_error: Any = None, shadow: Any = None, **options: Any,
+            ) -> Any:  # fmt: skip
+                headers = {"tenant": "t1", **(options.pop("headers", None) or {})}
+                return super().apply_async(
+                    args, kwargs, task_id=task_id, producer=producer, link=link, link_error=link_error,
+                    shadow=shadow, headers=headers, **options,
+                )  # fmt: skip
+
+        task = world.task(add, name="a", base=Tenant)
+        task.delay(1, y=2)
+        task.apply_async((1, 2), headers={"more": 1})
+        task.s(1, 2).delay()
+        return [(headers["tenant"], headers.get("more")) for headers, _ in world.published]
+
+    _, ours = both = worlds()
+    assert agree(both, ask) == [("t1", None), ("t1", 1), ("t1", None)]
+    task = ours.app.tasks["a"]
+    ours.app.send_many([task.s(1, 2), (task, (3, 4))])
+    task.delay_on_commit(5, 6)
+    assert [headers["tenant"] for headers, _ in ours.published] == ["t1"] * 6
+    with pytest.raises(UnknownOption, match="link"):
+        task.apply_async((1, 2), link=task.s())
+
+
+def test_shadow_name(worlds: Any) -> None:
+    def shadow_name(self: Any, args: Any, kwargs: Any, options: Any) -> str | None:
+        return f"{self.name} of {args[0]} on {options.get('queue')}" if args else None
+
+    def ask(world: World) -> Any:
+        task = world.task(add, name="a", shadow_name=shadow_name)
+        task.delay(1)
+        task.delay()
+        task.apply_async((2,), queue="q")
+        task.apply_async((3,), shadow="said")
+
+        class Own(world.app.Task):  # type: ignore[misc, name-defined]
+            abstract = True
+
+            def shadow_name(self, args: Any, kwargs: Any, options: Any) -> str:
+                return "by class"
+
+        world.task(add, name="b", base=Own).delay()
+        return [headers["shadow"] for headers, _ in world.published]
+
+    assert agree(worlds(), ask) == ["a of 1 on None", None, "a of 2 on q", "said", "by class"]
+
+
+@pytest.mark.parametrize("setting", [False, True])
+@pytest.mark.parametrize("option", [None, False, True])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_store_eager_result(worlds: Any, setting: bool, option: bool | None, ignored: bool) -> None:
+    options: dict[str, Any] = {} if option is None else {"store_eager_result": option}
+
+    def ask(world: World) -> Any:
+        task = world.task(add, name="a", ignore_result=ignored, **options)
+        assert task.apply((1, 2)).get() == 3
+        stored = task.delay(4, 5)
+        assert stored.get() == 9
+        return world.app.AsyncResult(stored.id).state
+
+    expected = "SUCCESS" if (setting if option is None else option) and not ignored else "PENDING"
+    settings = {"task_store_eager_result": setting, "task_always_eager": True}
+    assert agree(worlds(**settings), ask) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "own", "parent", "expected"),
+    [
+        ({}, {}, {}, 6, 0),
+        ({"task_inherit_parent_priority": True}, {}, {}, 6, 6),
+        ({"task_inherit_parent_priority": True}, {"priority": 2}, {}, 6, 2),
+        ({"task_inherit_parent_priority": True}, {}, {"priority": 3}, 6, 3),
+        ({"task_inherit_parent_priority": True, "task_routes": {"b": {"priority": 4}}}, {}, {}, 6, 4),
+    ],
+)
+def test_the_parents_priority(
+    worlds: Any, settings: Any, options: Any, own: Any, parent: int, expected: int
+) -> None:
+    def ask(world: World) -> Any:
+        child = world.task(add, name="b", **own)
+        if world.ours:
+            outer = world.task(lambda: child.apply_async(**options) and None, name="p")
+            outer.apply(priority=parent)
+        else:
+            # Celery asks the worker's current task, which its eager mode does not set.
+            running = world.task(add, name="p")
+            running.push_request(id="1", delivery_info={"priority": parent}, called_directly=False)
+            celery._state._task_stack.push(running)
+            child.apply_async(**options)
+            celery._state._task_stack.pop()
+            running.pop_request()
+        ((_, properties),) = world.published
+        return properties.get("priority") or 0
+
+    assert agree(worlds(**settings), ask) == expected
+
+
+def test_typing_can_be_left_out(worlds: Any) -> None:
+    def ask(world: World) -> Any:
+        world.task(add, name="loose", typing=False).delay(1, 2, 3)
+        with pytest.raises(TypeError):
+            world.task(add, name="strict").delay(1, 2, 3)
+        return len(world.published)
+
+    _, ours = both = worlds()
+    assert agree(both, ask) == 1
+    with pytest.raises(CallError):
+        ours.app.tasks["strict"].delay(1, 2, 3)
+
+
+SOON = datetime.now(UTC) + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "expires", [3600, 3600.0, SOON, SOON.isoformat()], ids=["int", "float", "time", "text"]
+)
+@pytest.mark.parametrize("where", ["call", "task", "annotation"])
+def test_expires_in_all_forms(worlds: Any, expires: Any, where: str) -> None:
+    given = {"expires": expires}
+
+    def ask(world: World) -> Any:
+        task = world.task(add, name="a", **(given if where == "task" else {}))
+        task.apply_async(**(given if where == "call" else {}))
+        ((headers, _),) = world.published
+        return abs(datetime.fromisoformat(headers["expires"]) - SOON) < timedelta(minutes=5)
+
+    assert agree(worlds(**({"task_annotations": {"a": given}} if where == "annotation" else {})), ask)
+
+
+def test_what_a_call_says_of_expiry_counts_more(worlds: Any) -> None:
+    def ask(world: World) -> Any:
+        world.task(add, name="a", expires=60).apply_async(expires=SOON)
+        ((headers, _),) = world.published
+        return datetime.fromisoformat(headers["expires"])
+
+    assert agree(worlds(), ask) == SOON
+
+
+def test_store_errors_even_if_ignored(worlds: Any) -> None:
+    """Of an eager task too, which Celery's eager mode does not."""
+    _, ours = worlds(task_store_eager_result=True)
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    task = ours.task(fail, name="f", ignore_result=True, store_errors_even_if_ignored=True)
+    assert ours.app.AsyncResult(task.apply().id).state == "FAILURE"
+    plain = ours.task(fail, name="g", ignore_result=True)
+    assert ours.app.AsyncResult(plain.apply().id).state == "PENDING"
+
+
+def test_handlers_as_options(worlds: Any) -> None:
+    told: list[Any] = []
+
+    def ask(world: World) -> Any:
+        def on_success(self: Any, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+            told.append((self.name, retval))
+
+        world.task(add, name="a", on_success=on_success).apply((1, 2))
+
+    agree(worlds(), ask)
+    assert told == [("a", 3), ("a", 3)]
