@@ -372,7 +372,7 @@ FLOORS = {
     "Services: what runs for long": ("worker",),
     "The user's: what task code holds": (
         "app sending routing annotations eager deferred discovery naming execute reporting publishing decorator task "
-        "result signals failure".split()
+        "result signals log failure".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (
