@@ -6,7 +6,7 @@ results are not stored unless it is asked for. Used by `celeriac.app`.
 
 from concurrent.futures import ThreadPoolExecutor
 
-from celeriac import states
+from celeriac import registry, states
 from celeriac.broker import Publication
 from celeriac.errors import Reject
 from celeriac.execute import Executor, Outcome, Run
@@ -46,10 +46,24 @@ def run_once(executor: Executor, run: Run) -> Outcome:
         return executor.execute(run)
     import asyncio  # noqa: PLC0415 - few callers need it, and it is slow to import
 
+    framework = registry.framework()
+
+    def run_here() -> Outcome:
+        if framework is None:
+            return asyncio.run(executor.aexecute(run))
+        return framework.run_coroutine(executor.aexecute, run)
+
+    def run_elsewhere() -> Outcome:
+        try:
+            return run_here()
+        finally:
+            if framework is not None:
+                framework.before_fork()  # closes the connections of this thread
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(executor.aexecute(run))
+        return run_here()
     # The caller is a coroutine, of a test say: its loop stands until we return, so the task needs another, elsewhere.
     with ThreadPoolExecutor(1, "celeriac-eager") as elsewhere:
-        return elsewhere.submit(asyncio.run, executor.aexecute(run)).result()
+        return elsewhere.submit(run_elsewhere).result()

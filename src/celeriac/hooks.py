@@ -4,11 +4,13 @@
 tuples, so that an empty one costs nothing.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from celeriac.broker import Broker
 from celeriac.context import Request
+
+T = TypeVar("T")
 
 
 class Hooks:
@@ -36,6 +38,9 @@ class Framework(Protocol):
 
     def uncommitted(self, broker: Broker) -> Callable[[], bool] | None:
         """Return what tells whether the transaction that `broker` takes part in is still open; None without one."""
+
+    def run_coroutine(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Call a coroutine function from this thread, which runs no event loop, and return what it returns."""
 
     def before_fork(self) -> None:
         """Close what a forked child must not share."""

@@ -4,6 +4,7 @@ import unittest
 from collections.abc import Iterator
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import TestCase, TransactionTestCase, override_settings
@@ -25,6 +26,11 @@ def sign_up(name: str) -> None:
     with transaction.atomic():
         User.objects.create(username=name)
         welcome.delay(name)
+
+
+@shared_task(name="tests.django.test_queue.count")
+async def count(name: str) -> int:
+    return await User.objects.filter(username=name).acount()
 
 
 class Undone(Exception):
@@ -78,6 +84,18 @@ class InTestCase(WithQueue):
         sign_up.delay("ada")
         runs = self.queue.drain()
         assert [run.get() for run in runs] == [None, 1]
+
+    def test_coroutines_see_the_tests_rows(self) -> None:
+        User.objects.create(username="ada")
+        count.delay("ada")
+        assert [run.get() for run in self.queue.drain()] == [1]
+        assert count.apply(["ada"]).get() == 1
+
+    async def test_in_an_async_test(self) -> None:
+        await User.objects.acreate(username="ada")
+        await count.adelay("ada")
+        await sync_to_async(self.queue.assert_enqueued)(count)
+        assert [run.get() for run in await sync_to_async(self.queue.drain)()] == [1]
 
     def test_captured_callbacks_count_once(self) -> None:
         with self.captureOnCommitCallbacks(execute=True) as callbacks:

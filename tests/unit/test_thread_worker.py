@@ -53,6 +53,15 @@ def test_the_projects_own_broker_is_not_touched() -> None:
     app.close()
 
 
+def test_it_takes_from_all_queues_that_are_named(app: Celeriac) -> None:
+    app.conf.task_queues = ["default", "rare"]
+    app.conf.task_default_queue = "default"
+    app.conf.task_routes = {"threaded.fail": "errors", "other.*": {"queue": "others"}}
+    with worker(app):
+        for queue in ("default", "rare", "errors", "others", "mail"):
+            assert app.tasks["threaded.where"].apply_async(queue=queue).get(timeout=PATIENCE)
+
+
 def test_reload_brings_tasks_that_came_later(app: Celeriac) -> None:
     with worker(app, queues=["new"]) as started:
 

@@ -4,9 +4,10 @@
 """
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+from asgiref.sync import async_to_sync
 from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
@@ -19,7 +20,7 @@ from celeriac.broker import Broker
 from celeriac.django import around
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.installed import missing_migrations
-from celeriac.hooks import Hooks
+from celeriac.hooks import Hooks, T
 from celeriac.message import serializers
 
 
@@ -63,6 +64,10 @@ class DjangoFramework:
             alias = broker.alias
             return lambda: connections[alias].in_atomic_block
         return None
+
+    def run_coroutine(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Run it so that what it does with the ORM happens on this thread: inside its transaction, that is."""
+        return async_to_sync(function)(*args)
 
     def before_fork(self) -> None:
         connections.close_all()

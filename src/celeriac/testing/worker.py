@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from celeriac import registry
 from celeriac.app import Celeriac
 from celeriac.brokers.memory import MemoryBroker
+from celeriac.errors import QueueNotFound
+from celeriac.queues import Queues
 from celeriac.testing.keepers import memory_keepers
 
 
@@ -80,15 +82,20 @@ class ThreadWorker:
 
 
 def _queues_of(app: Celeriac) -> tuple[str, ...]:
-    """The queues that the settings and the tasks name."""
-    conf = app.conf
-    queues = {conf.task_default_queue: None}
-    routes = conf.task_routes if isinstance(conf.task_routes, Mapping) else {}
-    for named in (*routes.values(), *({"queue": task.queue} for task in app.tasks.values())):
+    """The queues that the settings declare, and those that routes by name and the tasks name."""
+    queues = Queues(app.conf)
+    found = dict.fromkeys(queues.declared)
+    routes = app.conf.task_routes if isinstance(app.conf.task_routes, Mapping) else {}
+    for named in (
+        app.conf.task_default_queue,
+        *routes.values(),
+        *(task.queue for task in app.tasks.values()),
+    ):
         queue = named.get("queue") if isinstance(named, Mapping) else named
-        if isinstance(queue, str):
-            queues[queue] = None
-    return tuple(queues)
+        if queue is not None:
+            with suppress(QueueNotFound):  # told to who sends to it
+                found[queues.name(queue)] = None
+    return tuple(found)
 
 
 @contextmanager
