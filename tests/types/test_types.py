@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-FILE = HERE / "typed_tasks.py"
+FILES = [HERE / "typed_tasks.py", HERE / "typed_testing.py"]
 PATIENCE = 110
 
 
@@ -20,24 +20,26 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_mypy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_mypy(tmp_path: Path, file: Path) -> None:
     config = tmp_path / "mypy.ini"
     config.write_text("[mypy]\nstrict = true\nwarn_unused_ignores = true\n")
-    done = run("mypy", "--config-file", str(config), "--cache-dir", str(tmp_path / "cache"), str(FILE))
+    done = run("mypy", "--config-file", str(config), "--cache-dir", str(tmp_path / "cache"), str(file))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no issues found in 1 source file" in done.stdout
 
 
 @pytest.mark.slow
-def test_pyright(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_pyright(tmp_path: Path, file: Path) -> None:
     settings = {
-        "include": [FILE.name],
+        "include": [file.name],
         "typeCheckingMode": "standard",
         "enableTypeIgnoreComments": True,
         "reportUnnecessaryTypeIgnoreComment": "error",
         "pythonVersion": "3.11",
     }
-    shutil.copy(FILE, tmp_path)
+    shutil.copy(file, tmp_path)
     config = tmp_path / "pyrightconfig.json"
     config.write_text(json.dumps(settings))
     done = run("pyright", "--pythonpath", sys.executable, "--project", str(config), "--outputjson")

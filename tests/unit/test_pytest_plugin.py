@@ -135,7 +135,7 @@ CELERYS = """
         assert celery_app.conf.task_default_queue == "marked"
         assert celery_app.store is None
 
-    def test_queue_is_for_it(celery_app, queue):
+    def test_queue_is_for_it(queue, celery_app):
         mul.delay(1, 2)
         queue.assert_enqueued(mul, queue="tests")
 

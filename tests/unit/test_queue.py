@@ -144,6 +144,18 @@ def test_a_failure_lists_what_was_sent(shop: Shop, kept: Queue) -> None:
         kept.assert_nothing_enqueued()
 
 
+def test_outside_of_its_block_it_says_so(shop: Shop) -> None:
+    queue = Queue(shop.app)
+    with pytest.raises(RuntimeError, match=r"with Queue\(\) as queue"):
+        queue.assert_nothing_enqueued()
+    with queue:
+        shop.note.delay(1)
+    with pytest.raises(RuntimeError), queue:
+        raise RuntimeError
+    with pytest.raises(RuntimeError, match="enterContext"):
+        queue.drain()
+
+
 def test_nothing_and_clear(shop: Shop, kept: Queue) -> None:
     kept.assert_nothing_enqueued()
     result = shop.add.delay(1, 2)

@@ -26,8 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def celeriac_app() -> Celeriac:
+def celeriac_app(request: pytest.FixtureRequest) -> Celeriac:
     """The app that `queue` and `celeriac_worker` are for: the current one. Override it for another."""
+    for name in ("celery_session_app", "celery_app"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name)  # which makes it the current one
     app: Celeriac = registry.current_app()
     return app
 

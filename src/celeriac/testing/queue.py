@@ -18,10 +18,11 @@ from celeriac.eager import run_once
 from celeriac.errors import MessageError
 from celeriac.execute import Executor, Run
 from celeriac.result import EagerResult
+from celeriac.stores.memory import MemoryStore
 from celeriac.task import Task
 from celeriac.testing.calls import EnqueuedCall, Wanted, read_call
 from celeriac.testing.clock import Clock, unix_time
-from celeriac.testing.keepers import memory_keepers
+from celeriac.testing.keepers import NotingBroker, memory_keepers
 
 _CONSUMER = "celeriac-testing"
 _FOREVER = float("inf")
@@ -38,10 +39,11 @@ class Queue:
         self.app: Celeriac = registry.current_app() if app is None else app
         self._clock = Clock()
         self._inside = ExitStack()
+        self._keepers: tuple[NotingBroker, MemoryStore] | None = None
         self._seq = 0
 
     def __enter__(self) -> "Queue":
-        self._broker, self._store = self._inside.enter_context(memory_keepers(self.app, self._clock))
+        self._keepers = self._inside.enter_context(memory_keepers(self.app, self._clock))
         self._broker.register(_CONSUMER, _FOREVER)
         return self
 
@@ -49,6 +51,20 @@ class Queue:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._inside.close()
+        self._keepers = None
+
+    @property
+    def _broker(self) -> NotingBroker:
+        if self._keepers is None:
+            raise RuntimeError(
+                "A Queue keeps what is sent inside its block: `with Queue() as queue:`, or in setUp "
+                "`self.queue = self.enterContext(Queue())`."
+            )
+        return self._keepers[0]
+
+    @property
+    def _store(self) -> MemoryStore | None:
+        return None if self._keepers is None else self._keepers[1]
 
     # -- what was sent
 
@@ -100,7 +116,8 @@ class Queue:
         """Forget what was sent, what of it has not run, and all results. The clock stays where it is."""
         self._look()
         self._broker.clear()
-        self._store.clear()
+        if self._store is not None:
+            self._store.clear()
         self._broker.sent.clear()
         self._seq = 0
         self._broker.register(_CONSUMER, _FOREVER)
