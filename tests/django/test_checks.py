@@ -55,6 +55,20 @@ class TestSettings:
         assert "In CELERIAC: " in error.msg
         assert "task_default_queue" in error.msg
 
+    @pytest.mark.parametrize(
+        ("name", "value", "said"),
+        [
+            ("ROUTES", {"shop.tasks.mail": {"qeue": "mails"}}, "Did you mean 'queue'"),
+            ("ROUTES", "shop.no_router", "which cannot be imported"),
+            ("QUEUES", [5], "neither the name of a queue"),
+        ],
+    )
+    def test_routes_and_queues(self, name: str, value: Any, said: str) -> None:
+        with override_settings(**{f"CELERY_TASK_{name}": value}):
+            (message,) = check_settings()
+        assert message.id == "celeriac.E004"
+        assert said in message.msg
+
     def test_a_value_of_the_wrong_kind(self) -> None:
         with override_settings(CELERY_TASK_PUBLISH_TIMEOUT="soon"):
             assert ids(check_settings()) == ["celeriac.E002"]

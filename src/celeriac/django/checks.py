@@ -16,7 +16,8 @@ from django.db import connections
 
 from celeriac import brokers, config, registry, stores
 from celeriac.django.framework import DjangoFramework, resolve_project_dict
-from celeriac.errors import ImproperlyConfigured
+from celeriac.errors import ImproperlyConfigured, UnknownOption
+from celeriac.routing import Router
 
 TAG = "celeriac"
 _LOCAL_CACHES = ("LocMemCache", "DummyCache")
@@ -44,7 +45,7 @@ def resolved() -> config.Resolved:
 def check_settings(
     app_configs: Sequence[AppConfig] | None = None, **options: Any
 ) -> list[checks.CheckMessage]:
-    """Names that are no settings, and values that are of the wrong kind."""
+    """Names that are no settings, and values that are of the wrong kind, routes and queues among them."""
     try:
         found = resolved()
         own = resolve_project_dict()
@@ -54,7 +55,13 @@ def check_settings(
         [f"In CELERIAC: {text}" for text in own.errors],
         [f"In CELERIAC: {text}" for text in own.warnings],
     )
+    wrong = []
+    try:
+        Router(found.settings)
+    except (ImproperlyConfigured, UnknownOption) as error:
+        wrong = [checks.Error(str(error), id="celeriac.E004")]
     return [
+        *wrong,
         *(checks.Error(text, id="celeriac.E001") for text in (*found.errors, *in_dict[0])),
         *(checks.Warning(text, id="celeriac.W001") for text in (*found.warnings, *in_dict[1])),
     ]
