@@ -1,5 +1,7 @@
 """What tasks say comes out of Celery's worker and of ours alike, where the settings are the same."""
 
+import re
+
 import pytest
 
 from tests.interop.test_celery import SIDES, Fleet, fleet
@@ -21,9 +23,12 @@ def test_formats_root_logger_and_stdout(fleet: Fleet, side: str) -> None:
     task_id, lines = log_of(fleet, side, "formats root stdout")
     task_lines = [line for line in lines if line.startswith("T|")]
     assert task_lines == [f"T|shop.talk|{task_id}|DATE|INFO|said"]
-    assert [line for line in lines if "plain" in line] == ["W|WARNING|plain"]
-    assert [line for line in lines if "printed" in line] == ["W|ERROR|printed"]
-    assert any(line.startswith("W|INFO|") and " ready." in line for line in lines)
+    (plain,) = [line for line in lines if "plain" in line]
+    (printed,) = [line for line in lines if "printed" in line]
+    child = {"celery": r"ForkPoolWorker-\d", "celeriac": r"Child-\d+"}[side]
+    assert re.fullmatch(rf"W\|{child}\|WARNING\|plain", plain)
+    assert re.fullmatch(rf"W\|{child}\|ERROR\|printed", printed)
+    assert any(line.startswith("W|MainProcess|INFO|") and " ready." in line for line in lines)
     assert not any("not said" in line for line in lines)
 
 
@@ -52,7 +57,7 @@ def test_receivers_add_handlers(fleet: Fleet, side: str) -> None:
     told = fleet.journal.read_text().splitlines()
     arguments = "('colorize', False), ('format', '{}'), ('logfile', None), ('loglevel', 20)"
     worker, task = (
-        arguments.format("W|%(levelname)s|%(message)s"),
+        arguments.format("W|%(processName)s|%(levelname)s|%(message)s"),
         arguments.format("T|%(task_name)s|%(task_id)s|%(asctime)s|%(levelname)s|%(message)s"),
     )
     assert told[:2] == [f"after_setup_logger None [{worker}]", f"after_setup_task_logger None [{task}]"]

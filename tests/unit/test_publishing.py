@@ -112,6 +112,14 @@ def test_nothing_is_told_of_a_call_that_is_not_published(app: Celeriac, add: Tas
     assert add.apply((1, 2)).get() == 3
     app.conf.update(task_always_eager=True)
     assert add.delay(1, 2).get() == 3
+
+    @app.task(bind=True, max_retries=1)
+    def again(self: Task) -> int:
+        if self.request.retries == 0:
+            raise self.retry(countdown=0)
+        return self.request.retries
+
+    assert again.delay().get() == 1
     assert told == []
 
 

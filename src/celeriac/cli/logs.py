@@ -6,6 +6,7 @@ them.
 
 import json
 import logging
+import os
 import re
 import time
 from datetime import UTC, datetime
@@ -150,9 +151,13 @@ class Formatted(logging.Formatter):
     def __init__(self, text: str, datefmt: str | None, paint: Paint) -> None:
         super().__init__(text, datefmt)
         self._paint = paint
+        self._main = os.getpid()
 
     def format(self, record: logging.LogRecord) -> str:
         name_task(record)
+        if os.getpid() != self._main and record.processName == "MainProcess":
+            # Python names only the processes that its own multiprocessing started.
+            record.processName = f"Child-{os.getpid()}"
         lines = (
             _CONTROLS.sub(_escape, line.replace("\t", "    ")) for line in super().format(record).splitlines()
         )

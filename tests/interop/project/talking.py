@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-FORMAT = "W|%(levelname)s|%(message)s"
+FORMAT = "W|%(processName)s|%(levelname)s|%(message)s"
 TASK_FORMAT = "T|%(task_name)s|%(task_id)s|%(asctime)s|%(levelname)s|%(message)s"
 _wanted = os.environ.get("TALKING", "").split()
 
