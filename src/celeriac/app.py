@@ -114,11 +114,15 @@ class Celeriac:
     def read_settings(self) -> config.Resolved:
         """Read the settings anew from where they come from, without putting them into force."""
         framework = self.framework
-        defaults = framework.settings() if framework is not None else {}
+        defaults, origins = ({}, {}) if framework is None else (framework.settings(), framework.sources())
         found = config.Resolved(config.Settings(), {}, [], [])
         for source, namespace in [*self._sources, (self._given, None)]:
             found = config.resolve(
-                _as_mapping(source, namespace), namespace=namespace, defaults=defaults, before=found
+                _as_mapping(source, namespace),
+                namespace=namespace,
+                defaults=defaults,
+                origins=origins,
+                before=found,
             )
         return found
 

@@ -326,17 +326,19 @@ def resolve(
     *,
     namespace: str | None = None,
     defaults: Mapping[str, Any] | None = None,
+    origins: Mapping[str, str] | None = None,
     before: Resolved | None = None,
 ) -> Resolved:
     """Return the settings that follow from what the project wrote.
 
     `given` are names and values; with `namespace` only names that begin with it count. `defaults` hold where
-    nothing is given; `before` is what an earlier source gave, which this one overrides. A name close to a known
-    one is an error, another unknown one a warning; which of both stops what is the caller's decision.
+    nothing is given, and come from `origins`; `before` is what an earlier source gave, which this one overrides.
+    A name close to a known one is an error, another unknown one a warning; which of both stops what is the caller's
+    decision.
     Raises ImproperlyConfigured for a value of the wrong type or out of its range.
     """
     values: dict[str, Any] = dict(defaults or {})
-    sources = dict.fromkeys(values, "default of the framework")
+    sources = {name: (origins or {}).get(name, "default of the framework") for name in values}
     warnings: list[str] = []
     errors: list[str] = []
     if before is not None:

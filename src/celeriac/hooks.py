@@ -30,6 +30,9 @@ class Framework(Protocol):
     def settings(self) -> dict[str, Any]:
         """Return settings by their new names, that hold where the project sets nothing."""
 
+    def sources(self) -> dict[str, str]:
+        """Return where each of `settings` comes from, for people."""
+
     def task_modules(self, related_name: str) -> list[str]:
         """Return the dotted names of modules to import for their tasks, only those that exist."""
 

@@ -91,6 +91,12 @@ class TestSettings:
         with override_settings(CELERIAC={name: "shop"}):
             app = framework.make_default_app()
             assert app.conf.task_default_queue == "shop"
+            sources = app.resolved.sources
+            assert (sources["task_default_queue"], sources["timezone"]) == (
+                f"CELERIAC[{name!r}]",
+                "TIME_ZONE",
+            )
+            assert sources["broker_url"] == "default of the framework"
             app.close()
 
     def test_celery_settings_hold_over_the_dict(self) -> None:

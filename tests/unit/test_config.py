@@ -226,6 +226,17 @@ class TestSources:
             "timezone": "default of the framework",
         }
 
+    def test_defaults_may_come_from_somewhere(self) -> None:
+        resolved = resolve({}, defaults={"timezone": "UTC"}, origins={"timezone": "TIME_ZONE"})
+        assert resolved.sources == {"timezone": "TIME_ZONE"}
+
+    def test_celerys_defaults_can_be_written_down(self) -> None:
+        for name, option in celerys.flatten(celerys.NAMESPACES):
+            resolved = resolve({f"CELERY_{name.upper()}": option.default}, namespace="CELERY")
+            assert resolved.errors == []
+            assert (name in resolved.sources) == (name in ROWS)
+            assert bool(resolved.warnings) == (name not in ROWS)
+
     def test_the_environment_wins(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CELERY_BROKER_URL", "redis://env")
         monkeypatch.setenv("CELERY_RESULT_BACKEND", "")

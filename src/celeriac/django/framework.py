@@ -37,6 +37,13 @@ class DjangoFramework:
         own = resolve_project_dict()
         return defaults | {name: getattr(own.settings, name) for name in own.sources}
 
+    def sources(self) -> dict[str, str]:
+        return {"timezone": "TIME_ZONE"} | {
+            name: f"CELERIAC[{written!r}]"
+            for written in project_dict()
+            if (name := config.canonical(written.lower(), None)) is not None
+        }
+
     def task_modules(self, related_name: str) -> list[str]:
         found = []
         for app in apps.get_app_configs():
