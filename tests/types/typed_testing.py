@@ -1,4 +1,4 @@
-"""What type checkers make of `celeriac.testing`. Read as `typed_tasks` is."""
+"""What type checkers make of `celeriac.testing`. Never run; read as `typed_tasks` is."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
@@ -33,11 +33,11 @@ def good() -> None:
 
 
 def bad(queue: Queue) -> None:
-    queue.assert_enqueued(print)  # type: ignore
-    queue.assert_enqueued(add, args=5)  # type: ignore
-    queue.assert_enqueued(add, times="2")  # type: ignore
-    queue.assert_enqueued(add, [1, 2])  # type: ignore
-    queue.run_due("tomorrow")  # type: ignore
-    queue.run_due()  # type: ignore
-    queue.drain(5)  # type: ignore
-    Queue("shop")  # type: ignore
+    queue.assert_enqueued(print)  # type: ignore[arg-type]
+    queue.assert_enqueued(add, args=5)  # type: ignore[arg-type]
+    queue.assert_enqueued(add, times="2")  # type: ignore[arg-type]
+    queue.assert_enqueued(add, [1, 2])  # type: ignore[call-arg]
+    queue.run_due("tomorrow")  # type: ignore[arg-type]
+    queue.run_due()  # type: ignore[call-arg]
+    queue.drain(5)  # type: ignore[call-arg, arg-type]
+    Queue("shop")  # type: ignore[arg-type]
