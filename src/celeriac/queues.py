@@ -39,7 +39,6 @@ class Queues:
     """The declared queues under some settings. Raises ImproperlyConfigured for what declares none."""
 
     def __init__(self, conf: Settings) -> None:
-        self.source = conf.task_queues
         self.default = conf.task_default_queue
         self.exchange = conf.task_default_exchange or self.default
         self.routing_key = conf.task_default_routing_key or self.default
@@ -48,7 +47,7 @@ class Queues:
         #: Names as declared, and what leads to each queue.
         self.declared: dict[str, tuple[Binding, ...]] = {}
         self._aliases: dict[str, str] = {}
-        for name, queue in _listed(self.source):
+        for name, queue in _listed(conf.task_queues):
             self._declare(name, queue)
         if not self.declared:
             self.declared[self.default] = (Binding(self.exchange, self._type, self.routing_key),)

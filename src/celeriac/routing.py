@@ -23,13 +23,13 @@ class Router:
     """`task_routes` and `task_queues` under some settings. Raises ImproperlyConfigured, UnknownOption."""
 
     def __init__(self, conf: Settings) -> None:
-        self.source = conf.task_routes
+        self._read = _read(conf)
         self.queues = Queues(conf)
-        self._routers = _prepare(self.source)
+        self._routers = _prepare(conf.task_routes)
 
     def outdated(self, conf: Settings) -> bool:
         """Return whether the settings have changed since."""
-        return self.source is not conf.task_routes or self.queues.source is not conf.task_queues
+        return any(old is not new for old, new in zip(self._read, _read(conf), strict=True))
 
     def lookup(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
@@ -67,6 +67,19 @@ class Router:
                 f"exchange and key.{caller_place()}"
             )
         return self.queues.name(self.queues.default)
+
+
+def _read(conf: Settings) -> tuple[Any, ...]:
+    """Return all that routes depend on."""
+    return (
+        conf.task_routes,
+        conf.task_queues,
+        conf.task_create_missing_queues,
+        conf.task_default_queue,
+        conf.task_default_exchange,
+        conf.task_default_exchange_type,
+        conf.task_default_routing_key,
+    )
 
 
 class MapRoute:

@@ -227,6 +227,7 @@ class Sender:
             from celeriac.routing import Router  # noqa: PLC0415 - who only defines tasks does without
 
             router = self._router = Router(self.conf)
+            self._routes.clear()
         return router
 
     def _queue(

@@ -214,6 +214,16 @@ def test_only_static_routes_are_kept() -> None:
     assert asked == ["dynamic"] * 3
 
 
+def test_settings_that_change_are_heeded() -> None:
+    app = ours()
+    before, after = (app.task(name=name, queue="other")(work) for name in ("before", "after"))
+    assert sent_to(app, before)[0] == "other"
+    app.conf.task_create_missing_queues = False
+    for task in (after, before):
+        with pytest.raises(QueueNotFound):
+            task.delay()
+
+
 def test_a_route_has_other_options_too() -> None:
     app = ours(task_routes={"t": {"compression": "zstd", "headers": {"x": 1}, "serializer": "json"}})
     task = app.task(name="t")(work)
