@@ -1,5 +1,6 @@
 """The faults play in the scenarios' projects."""
 
+from tests.faults.network import make_sides
 from tests.scenarios.conftest import (
     _durable_redis,
     make_project,
@@ -12,6 +13,7 @@ from tests.scenarios.conftest import (
 __all__ = [
     "_durable_redis",
     "make_project",
+    "make_sides",
     "new_database",
     "pytest_runtest_makereport",
     "redis",
