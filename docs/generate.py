@@ -55,6 +55,8 @@ TASK_HELP = {
     "serializer": "How its arguments are written: `json`, or another that `accept_content` names.",
     "compression": 'How its arguments are compressed: `gzip`, `bzip2`, `lzma`, `zstd`, `brotli`; `""`: not at all.',
     "store_eager_result": "Store the result of an eager run too.",
+    "sensitive": "Arguments that are not shown in results, logs and the admin: names, True for all, [] for none. "
+    "By default those whose names say that they are secrets.",
 }
 
 #: What there is to say about each option of a call.
@@ -376,7 +378,7 @@ FLOORS = {
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (
-        "broker store hooks context queues retry registry arguments waker serialization".split()
+        "broker store hooks context queues retry registry arguments sensitive waker serialization".split()
     ),
     "Values: plain data, its encoding, settings": (
         "message",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from typing import Any
 
-from celeriac import brokers, config, discovery, naming, registry, signals, stores
+from celeriac import brokers, config, discovery, naming, registry, sensitive, signals, stores
 from celeriac.arguments import Arity
 from celeriac.broker import Broker, Publication
 from celeriac.decorator import MakesTasks, annotate, bind, make_task
@@ -321,6 +321,7 @@ class Celeriac:
                 logger.warning("%s", warning)
             task = self._elsewhere[name] = BaseTask()
             task.name = name
+            task.covers = sensitive.BY_NAME
         return task
 
     def _publish_soon(

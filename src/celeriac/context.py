@@ -149,6 +149,10 @@ class Request(Struct):
             f"A request has no attribute {name!r}, and the task's message no header of that name."
         )
 
+    def __repr__(self) -> str:
+        # Without the arguments, some of which may not be shown.
+        return f"<Request: {self.task}[{self.id}]>"
+
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute by name, or a default."""
         return getattr(self, name, default)

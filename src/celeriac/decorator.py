@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Concatenate, Literal, Protocol, Unpack, overload
 
 from celeriac import options as option_table
+from celeriac import sensitive
 from celeriac.arguments import Arity, caller_place
 from celeriac.errors import NotATask
 from celeriac.generics import P, R
@@ -113,10 +114,18 @@ def bind(task: Task, call: Callable[..., Any], app: Sends | None, name: str, ari
 
 def _work_out(task: Task) -> None:
     """Note what is looked at for each call, from the options and methods."""
+    if task.arity is not None:
+        task.covers = _covers(task, task.arity)
     if not task.typing:
         task.arity = None
     task.has_handlers = any(_overrides(task, name) for name in _HANDLERS)
     task.has_shadow_name = _overrides(task, "shadow_name")
+
+
+def _covers(task: Task, arity: Arity) -> sensitive.Sensitive | None:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = [each.name for each in arity.signature.parameters.values() if each.kind in kinds]
+    return sensitive.of_task(parameters, arity.keywords, arity.var_keyword, task.sensitive)
 
 
 def _overrides(task: Task, method: str) -> bool:

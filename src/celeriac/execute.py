@@ -347,8 +347,10 @@ class Executor:
                 )
             except EncodeError as error:
                 return Outcome(states.FAILURE, failure_json(error), _traceback(error), error)
-            headers.argsrepr = bounded_repr(tuple(args), len(body))
-            headers.kwargsrepr = bounded_repr(kwargs, len(body))
+            covers = run.task.covers if run.task is not None else None
+            shown, named = (tuple(args), kwargs) if covers is None else covers.cover(args, kwargs)
+            headers.argsrepr = bounded_repr(shown, len(body))
+            headers.kwargsrepr = bounded_repr(named, len(body))
             if message.compression is not None:
                 body, _ = compression.compress(body, message.compression)
         queue = options.get("queue") or run.queue

@@ -6,7 +6,7 @@ task (code written for Celery keeps importing).
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol, TypedDict
 
@@ -42,6 +42,7 @@ TASK: dict[str, Any] = {
     "serializer": None,
     "compression": None,
     "store_eager_result": None,
+    "sensitive": None,
 }
 
 #: Methods of a task that may be given as options as well: functions that take the task as `self`.
@@ -51,7 +52,7 @@ TASK_NOT_YET = frozenset(
     "rate_limit time_limit soft_time_limit acks_on_failure_or_timeout acks_on_failure "
     "acks_on_timeout retry_on_worker_lost exchange_type delivery_mode send_events "
     "trail resultrepr_maxsize pydantic pydantic_strict pydantic_context pydantic_dump_kwargs "
-    "sensitive shared lazy".split()
+    "shared lazy".split()
 )
 
 
@@ -97,6 +98,7 @@ class TaskOptions(TypedDict, total=False):
     on_failure: Callable[..., Any]
     after_return: Callable[..., Any]
     shadow_name: Callable[..., str | None]
+    sensitive: bool | Collection[str] | None
     # Known, and told where they have no effect yet.
     rate_limit: Any
     time_limit: float | None
@@ -114,7 +116,6 @@ class TaskOptions(TypedDict, total=False):
     pydantic_strict: bool
     pydantic_context: Any
     pydantic_dump_kwargs: Any
-    sensitive: Any
     shared: bool
     lazy: bool
 

@@ -113,8 +113,10 @@ class Sender:
         task_id = new_id() if task_id is None else _check_id(task_id)
         request = current.get()
         headers = Headers(task.name, task_id)
-        headers.argsrepr = bounded_repr(tuple(args), size)
-        headers.kwargsrepr = bounded_repr(kwargs, size) if kwargs else "{}"
+        covers = task.covers
+        shown, named = (tuple(args), kwargs) if covers is None else covers.cover(args, kwargs)
+        headers.argsrepr = bounded_repr(shown, size)
+        headers.kwargsrepr = bounded_repr(named, size) if kwargs else "{}"
         headers.origin = _origin or origin()
         headers.ignore_result = task.ignore_result
         if request is None:

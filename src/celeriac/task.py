@@ -4,7 +4,7 @@ Made by `@app.task` and `@shared_task` (`celeriac.decorator`); sends through its
 given as `base=` is a subclass of Task; its instance is the task.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, Protocol, Unpack
 
@@ -20,6 +20,7 @@ from celeriac.message.serializers import json_dumps
 from celeriac.options import CallOptions
 from celeriac.result import AsyncResult
 from celeriac.retry import backoff
+from celeriac.sensitive import Sensitive
 from celeriac.store import Record, ResultStore
 
 
@@ -102,6 +103,7 @@ class Task(Generic[P, R]):
     serializer: str | None = None
     compression: str | None = None
     store_eager_result: bool | None = None
+    sensitive: bool | Collection[str] | None = None
 
     # Worked out when the task is bound to its function.
     arity: Arity | None = None
@@ -111,6 +113,7 @@ class Task(Generic[P, R]):
     has_handlers: bool = False
     has_shadow_name: bool = False
     sends_itself: bool = False
+    covers: Sensitive | None = None
 
     _app: Sends | None = None
 
@@ -349,8 +352,14 @@ class Task(Generic[P, R]):
         if limit is not None and request.retries + 1 > limit:
             if exc is not None:
                 raise exc
+            covers = self.covers
+            args_shown, kwargs_shown = (
+                (request.args, request.kwargs)
+                if covers is None
+                else covers.cover(request.args, request.kwargs)
+            )
             raise MaxRetriesExceededError(
-                f"Can't retry {self.name}[{request.id}] args:{request.args} kwargs:{request.kwargs}"
+                f"Can't retry {self.name}[{request.id}] args:{args_shown} kwargs:{kwargs_shown}"
             )
         if throw:
             raise retry from exc
