@@ -31,7 +31,7 @@ def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 
 
 def run(inner: pytest.Pytester, *words: str) -> pytest.RunResult:
-    return inner.runpytest_subprocess(*words, timeout=60)
+    return inner.runpytest_subprocess(*words, timeout=100)
 
 
 def test_it_is_a_plugin_of_the_package() -> None:
