@@ -182,11 +182,11 @@ FAILURES = {
     "GeneratorExit": "GeneratorExit",
     "StopIteration": "StopIteration",
     "long text": "ValueError",
-    "result: an object": "EncodeError",
+    "result: an object": "UnstorableResult",
     "result: deep": None,
-    "result: circular": "EncodeError",
+    "result: circular": "UnstorableResult",
     "result: NaN": None,
-    "result: huge int": "EncodeError",
+    "result: huge int": "UnstorableResult",
     "result: lone surrogate": None,
 }
 
