@@ -12,9 +12,10 @@ run_in() {
     shift
     about='import platform, django; print(f"Python {platform.python_version()}, Django {django.__version__}")'
     printf '\nThe whole suite on %s\n' "$("$folder/bin/python" -c "$about")"
-    # Three at a time: most of the tests wait for servers, leases and processes. A file stays together.
+    # Three at a time: most of the tests wait for servers, leases and processes. A file stays together, and files stay in
+    # their order, so that the slow ones of faults and scenarios do not come last.
     # shellcheck disable=SC2086  # no words, or several
-    "$folder/bin/python" ${measure:-} -m pytest -n 3 --dist loadfile "$@"
+    "$folder/bin/python" ${measure:-} -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"
 }
 
 # Prints how much of the package the last run has reached. Never the reason why a suite fails.
