@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from celeriac import registry, states
 from celeriac.broker import Publication
 from celeriac.errors import Reject
-from celeriac.execute import Executor, Outcome, Run
+from celeriac.execute import Executor
+from celeriac.run import Outcome, Run
 from celeriac.store import Record, ResultStore
 
 

@@ -9,11 +9,9 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Protocol
 
 import msgspec
-from msgspec import Struct
 
 from celeriac import reporting, states
 from celeriac.arguments import bounded_repr
@@ -36,9 +34,11 @@ from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Message
 from celeriac.message.moments import is_past, retry_time
 from celeriac.publishing import prepare
+from celeriac.run import Outcome, Run
 from celeriac.signals import around_tasks, before_task_publish
 from celeriac.store import Record
 from celeriac.task import Task
+from celeriac.unpacking import Unpacker, decoder
 
 logger = logging.getLogger("celeriac")
 
@@ -63,40 +63,6 @@ class Runs(Protocol):
         """What tells the time, in unix seconds."""
 
 
-class Run(Struct):
-    """One delivery on its way through a worker. `void` is set when it must not start any more."""
-
-    tag: int
-    queue: str
-    message: Message
-    task: Task | None
-    request: Request | None = None
-    started: float = 0.0
-    void: bool = False
-
-
-_Parts = tuple[list[Any], dict[str, Any], dict[str, Any] | None]
-_decode_body = msgspec.json.Decoder(_Parts).decode
-
-
-class Outcome(Struct):
-    """What came of a run.
-
-    `state` is one of `celeriac.states` (IGNORED: nothing is stored). `result` is encoded as in `Record`. `retry` is
-    the message to publish for the next run. `dead` is the reason to set the message aside, `requeue` asks
-    for it to go back. `error` is the exception itself, for this process only.
-    """
-
-    state: str
-    result: bytes = b"null"
-    traceback: str | None = None
-    error: BaseException | None = None
-    retry: Publication | None = None
-    dead: str | None = None
-    requeue: bool = False
-    finished: float = 0.0
-
-
 class Executor:
     """Runs deliveries of one app in this process. `hostname` is the worker's name."""
 
@@ -104,9 +70,7 @@ class Executor:
         conf = app.conf
         self.hostname = hostname
         self.tasks = app.tasks
-        self.accept = serializers.content_types(conf.accept_content)
-        self.accepts_json = "application/json" in self.accept
-        self.max_bytes = conf.worker_max_message_bytes
+        self.unpack = Unpacker(conf).unpack
         self.decode = decoder(conf)
         self.encode = protocol.encode if conf.task_protocol == 2 else protocol.encode_protocol_1
         self.max_losses = conf.task_max_deliveries
@@ -220,9 +184,7 @@ class Executor:
         if expires is not None and not self.eager and is_past(expires, self.clock()):
             return self._expired(run)
         try:
-            args, kwargs, embed = self._body(message)
-            if embed and any(embed.values()):
-                raise MessageError(_workflow_text(embed))
+            args, kwargs, embed = self.unpack(message)
         except MessageError as error:
             reporting.rejected(message, error)
             return Outcome(states.FAILURE, failure_json(error), error=error, dead=str(error))
@@ -231,23 +193,6 @@ class Executor:
         if around_tasks:
             reporting.received(run.task, request)
         return None
-
-    def _body(self, message: Message) -> _Parts:
-        body = message.body
-        if message.compression is not None:
-            body = compression.decompress(body, message.compression, self.max_bytes)
-        if self.accepts_json and message.content_type == "application/json" and b'"__type__"' not in body:
-            try:
-                decoded: _Parts = _decode_body(body)
-                return decoded
-            except (ValueError, RecursionError):
-                pass  # the slow way reads more, and says what is wrong
-        parts = serializers.loads(body, message.content_type, self.accept)
-        try:
-            converted: _Parts = msgspec.convert(parts, _Parts)
-            return converted
-        except (ValueError, TypeError):
-            raise MessageError("the body is not [args, kwargs, options]") from None
 
     def _unknown(self, message: Message) -> Outcome:
         name = message.headers.task
@@ -442,21 +387,6 @@ class Executor:
 def unknown_task(name: str) -> str:
     """Return the reason for which a message of a task that nobody knew is a dead letter."""
     return f"unknown task {name!r}"
-
-
-def decoder(conf: Settings) -> Callable[[bytes], Message]:
-    """Return what decodes messages under these settings; raises ImproperlyConfigured, NotInstalled."""
-    accept = serializers.content_types(conf.accept_content)
-    return partial(protocol.decode, accept=accept, limit=conf.worker_max_message_bytes)
-
-
-def _workflow_text(embed: Mapping[str, Any]) -> str:
-    """Why a message with something to follow is not run: what follows would be lost in silence."""
-    parts = ", ".join(sorted(name for name, value in embed.items() if value))
-    return (
-        f"it carries {parts}, which this release of Celeriac does not send on; nothing was run. "
-        "Route workflows to queues that only Celery workers read"
-    )
 
 
 def _traceback(error: BaseException) -> str:

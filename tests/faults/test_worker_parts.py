@@ -14,9 +14,10 @@ from celeriac.broker import Delivery, Publication, Settlement
 from celeriac.brokers.memory import MemoryBroker
 from celeriac.config import Settings
 from celeriac.errors import BrokerDown, StoreError
-from celeriac.execute import Executor, Run
+from celeriac.execute import Executor
 from celeriac.message import protocol
 from celeriac.message.message import Headers, Message, Properties
+from celeriac.run import Run
 from celeriac.store import Record, ResultStore
 from celeriac.stores.memory import MemoryStore
 from celeriac.waker import Waker

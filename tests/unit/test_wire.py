@@ -15,10 +15,10 @@ from celeriac import Celeriac, Task, serialization
 from celeriac.broker import Publication, Settlement
 from celeriac.brokers.memory import MemoryBroker
 from celeriac.errors import EncodeError, ImproperlyConfigured
-from celeriac.execute import decoder
 from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Headers, Message, Properties
 from celeriac.stores.memory import MemoryStore
+from celeriac.unpacking import decoder
 from celeriac.worker.options import WorkerOptions
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery

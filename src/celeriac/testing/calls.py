@@ -12,10 +12,10 @@ from msgspec import Struct
 from celeriac.broker import Publication
 from celeriac.config import Settings
 from celeriac.errors import EncodeError
-from celeriac.execute import decoder
 from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Message
 from celeriac.message.moments import parse_time
+from celeriac.unpacking import decoder
 
 
 class EnqueuedCall(Struct, frozen=True, kw_only=True):

@@ -16,8 +16,9 @@ from celeriac.app import Celeriac
 from celeriac.broker import Action, Delivery, Settlement
 from celeriac.eager import run_once
 from celeriac.errors import MessageError
-from celeriac.execute import Executor, Run
+from celeriac.execute import Executor
 from celeriac.result import EagerResult
+from celeriac.run import Run
 from celeriac.stores.memory import MemoryStore
 from celeriac.task import Task
 from celeriac.testing.calls import EnqueuedCall, Wanted, read_call

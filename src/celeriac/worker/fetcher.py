@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 
 from celeriac.broker import Action, Broker, Delivery, Settlement
 from celeriac.errors import BrokerError, LeaseLost, MessageError, StoreError
-from celeriac.execute import Executor, Run
+from celeriac.execute import Executor
 from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.message.moments import parse_time
 from celeriac.publishing import published
+from celeriac.run import Run
 from celeriac.signals import after_task_publish
 from celeriac.store import ResultStore
 from celeriac.waker import Waker

@@ -18,8 +18,9 @@ from msgspec import Struct
 
 from celeriac import states
 from celeriac.broker import Action, Settlement
-from celeriac.execute import Executor, Outcome, Run
+from celeriac.execute import Executor
 from celeriac.message.serializers import json_dumps
+from celeriac.run import Outcome, Run
 from celeriac.store import Record
 from celeriac.waker import Waker
 from celeriac.worker.recorder import THAWED, Recorder

@@ -10,8 +10,8 @@ import traceback
 from typing import Any
 
 from celeriac import states
-from celeriac.execute import Outcome, Run
 from celeriac.failure import safe_text
+from celeriac.run import Outcome, Run
 
 task_logger = logging.getLogger("celeriac.worker.task")
 

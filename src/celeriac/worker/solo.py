@@ -14,7 +14,7 @@ from types import FrameType
 from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.errors import BrokerError, CeleriacError
-from celeriac.execute import decoder
+from celeriac.unpacking import decoder
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, serve
