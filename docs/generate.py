@@ -373,8 +373,8 @@ FLOORS = {
     "Faces: what people and frameworks touch": ("__main__", "cli", "testing", "django"),
     "Services: what runs for long": ("worker",),
     "The user's: what task code holds": (
-        "app sending routing annotations eager deferred discovery naming execute run unpacking reporting publishing "
-        "decorator task result signals log failure".split()
+        "app sending routing annotations eager deferred discovery sources shared naming "
+        "execute run unpacking reporting publishing decorator task result signals log failure".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (

@@ -10,10 +10,11 @@
 `Celery` is `Celeriac` under the name that code written for Celery expects.
 """
 
-from celeriac.app import Celeriac, shared_task
+from celeriac.app import Celeriac
 from celeriac.errors import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celeriac.registry import current_app
 from celeriac.result import AsyncResult
+from celeriac.shared import shared_task
 from celeriac.task import Task
 
 __version__ = "0.1.0"

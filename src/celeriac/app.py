@@ -5,7 +5,6 @@ when they are first needed.
 """
 
 import contextvars
-import importlib
 import logging
 import time
 import warnings
@@ -13,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from typing import Any
 
-from celeriac import brokers, config, discovery, naming, registry, sensitive, signals, stores
+from celeriac import brokers, config, discovery, naming, registry, sensitive, signals, sources, stores
 from celeriac.arguments import Arity
 from celeriac.broker import Broker, Publication
 from celeriac.decorator import MakesTasks, annotate, bind, make_task
@@ -113,18 +112,7 @@ class Celeriac:
 
     def read_settings(self) -> config.Resolved:
         """Read the settings anew from where they come from, without putting them into force."""
-        framework = self.framework
-        defaults, origins = ({}, {}) if framework is None else (framework.settings(), framework.sources())
-        found = config.Resolved(config.Settings(), {}, [], [])
-        for source, namespace in [*self._sources, (self._given, None)]:
-            found = config.resolve(
-                _as_mapping(source, namespace),
-                namespace=namespace,
-                defaults=defaults,
-                origins=origins,
-                before=found,
-            )
-        return found
+        return sources.read([*self._sources, (self._given, None)], self.framework)
 
     def reread_settings(self, names: Collection[str]) -> None:
         """Take the settings `names` anew from where they came, as tests change them there; the others stay."""
@@ -462,41 +450,3 @@ class Celeriac:
 
     def __repr__(self) -> str:
         return f"<Celeriac {self.main or ''}>"
-
-
-def _shared_task(*functions: Callable[..., Any], **options: Any) -> Any:
-    """Make a task of a function without naming an app: it is sent through the current one.
-
-    `@shared_task` or `@shared_task(bind=True, autoretry_for=(ConnectionError,), retry_backoff=True)`. Takes the
-    options of `@app.task`.
-    """
-
-    def register(function: Callable[..., Any]) -> BaseTask:
-        name = options.get("name") or naming.task_name(function, None)
-        known = registry.shared_tasks.get(name)
-        base = registry.current_app().Task if registry.has_app() else BaseTask
-        made = make_task(function, None, name, {"base": base, **options})
-        if known is not None and not naming.same_function(known, made):
-            naming.warn_duplicate(name)
-            kept: BaseTask = known
-            return kept
-        registry.shared_tasks[name] = made
-        return made
-
-    return register(functions[0]) if functions else register
-
-
-shared_task: MakesTasks = _shared_task
-
-
-def _as_mapping(source: Any, namespace: str | None) -> Mapping[str, Any]:
-    """Return the settings in `source`; of an object only what may be ours, as reading others can warn (Django's)."""
-    if isinstance(source, str):
-        module, _, attribute = source.partition(":")
-        source = importlib.import_module(module)
-        if attribute:
-            source = getattr(source, attribute)
-    if isinstance(source, Mapping):
-        return source
-    names = [name for name in dir(source) if not name.startswith("_")]
-    return {name: getattr(source, name) for name in names if config.canonical(name, namespace) is not None}
