@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -81,6 +82,7 @@ class Connection:
     __slots__ = (
         "__weakref__",
         "_buffer",
+        "_closing",
         "_pid",
         "_poll",
         "_reader",
@@ -107,7 +109,10 @@ class Connection:
         deadline = time.monotonic() + timeout
         self._sock: socket.socket | None = None
         try:
-            self._sock = _open(address, deadline)
+            sock = self._sock = _open(address, deadline)
+            # Its thread may end without closing it. Not __del__: in a circle of garbage the socket might go first.
+            self._closing = weakref.finalize(self, sock.close)
+            self._closing.atexit = False
             self._poll = select.poll()
             self._poll.register(self._sock, select.POLLIN)
             self.version = self._greet(address, opening, max(0.01, deadline - time.monotonic()))
@@ -280,12 +285,8 @@ class Connection:
         """Close it. May be called twice, and in a child after a fork, where it leaves the parent's end alone."""
         sock, self._sock = self._sock, None
         if sock is not None:
+            self._closing.detach()
             sock.close()
-
-    def __del__(self) -> None:
-        # Its thread has ended without closing it.
-        if hasattr(self, "_sock"):
-            self.close()
 
 
 def _open(address: Address, deadline: float) -> socket.socket:
