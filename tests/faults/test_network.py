@@ -32,7 +32,7 @@ def test_worker_and_sender_are_back_after_a_fault_of_the_network(make_sides: Mak
         sent = sides.far.client.finish(stop=True)
         sides.near.client.wait_empty()
         assert told(worker) <= 2, worker.log
-        assert not worker.said("Traceback")
+        assert not worker.said("Traceback"), worker.log[-6000:]
         assert not worker.said("taken over")
     assert sent.longest < 3.0
     check(sides, sent, long)
@@ -57,7 +57,7 @@ def test_connections_that_die_without_a_word_are_replaced(make_sides: MakeSides,
             print(f"{fault}: 50 more were done {time.monotonic() - since:.2f} s after it")
         sent = sides.far.client.finish(stop=True)
         sides.near.client.wait_empty(30)
-        assert not worker.said("Traceback")
+        assert not worker.said("Traceback"), worker.log[-6000:]
         assert not worker.said("taken over")
     assert sent.longest < 3.0
     check(sides, sent, ["long"])

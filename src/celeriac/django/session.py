@@ -288,8 +288,12 @@ class PostgresSession(Session):
         self._thread.used = time.monotonic()
 
     def _open(self, connection: Any, timeout: float) -> None:
-        with deadline.connecting(connection, timeout):
-            connection.ensure_connection()
+        try:
+            with deadline.connecting(connection, timeout):
+                connection.ensure_connection()
+        except BaseException:
+            connection.close()  # it may have got as far as a connection that it could not set up
+            raise
 
     @contextmanager
     def _cursor(self, connection: Any, timeout: float) -> Iterator[Any]:

@@ -143,9 +143,13 @@ class Notices:
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connection = connect()
-        self._connection.autocommit = True
-        with deadline.answering(self._connection, _PATIENCE):
-            self._connection.execute("LISTEN celeriac")
+        try:
+            self._connection.autocommit = True
+            with deadline.answering(self._connection, _PATIENCE):
+                self._connection.execute("LISTEN celeriac")
+        except BaseException:
+            self._connection.close()
+            raise
 
     def arm(self) -> None:
         self._take()
