@@ -49,6 +49,7 @@ class TestEach:
         with pytest.raises(TooLarge, match="more than 125,599 bytes when decompressed"):
             decompress(packed, name, len(DATA) - 1)
 
+    @pytest.mark.slow
     def test_a_bomb_takes_little_memory(self, name: str) -> None:
         limit = 1024 * 1024
         bomb, _ = compress(bytes(32 * limit), name)

@@ -174,6 +174,7 @@ TEXT = st.text(st.characters(codec="utf-8"))
 TIMES = st.none() | st.floats(0, 4e9)
 
 
+@pytest.mark.slow
 @given(
     st.builds(
         Record,

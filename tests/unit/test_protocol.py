@@ -303,6 +303,7 @@ def test_any_bytes_are_decoded_or_refused(payload: bytes) -> None:
         decode(payload)
 
 
+@pytest.mark.slow
 @given(
     st.fixed_dictionaries(
         {},
@@ -331,6 +332,7 @@ def test_anything_that_looks_like_a_message_is_decoded_or_refused(fields: dict[s
     assert (again.headers, again.body, again.custom) == (seen.headers, seen.body, seen.custom)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=8), JSON, max_size=4))
 def test_any_custom_headers_come_back(custom: dict[str, Any]) -> None:
     seen = decode(encode(message(custom=custom), "q"))

@@ -253,6 +253,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     st.fixed_dictionaries(
         {"task": st.text(max_size=3), "id": st.text(max_size=3)},
