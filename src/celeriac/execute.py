@@ -73,7 +73,6 @@ class Executor:
         self.unpack = Unpacker(conf).unpack
         self.decode = decoder(conf)
         self.encode = protocol.encode if conf.task_protocol == 2 else protocol.encode_protocol_1
-        self.max_losses = conf.task_max_deliveries
         self.ignore_result = conf.task_ignore_result
         self.store_errors = conf.task_store_errors_even_if_ignored
         self.track_started = conf.task_track_started

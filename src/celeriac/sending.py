@@ -242,10 +242,6 @@ class Sender:
         queue: str = router.destination(options, own, found)
         return queue
 
-    def queue_of(self, task: Task) -> str:
-        """Return the queue that a call of the task without arguments and options goes to; raises QueueNotFound."""
-        return self._route(task, (), {}, {})[0]
-
     def _apply_options(self, task: Task, message: Message, options: Mapping[str, Any]) -> float | None:
         """Write down what the options of a call say, and return when it is due."""
         headers, properties = message.headers, message.properties

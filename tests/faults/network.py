@@ -108,7 +108,7 @@ def told(worker: Worker) -> int:
 def check(sides: Sides, sent: Sent, long: list[str]) -> None:
     """Account for everything once the queues are empty: nothing lost, and nothing twice."""
     done = sides.near.journal.done()
-    assert len(sent.accepted) > 20
+    assert len(sent.accepted) > 50
     assert not done & set(sent.refused), "refused by delay(), and yet run"
     maybe = [key for key in sent.maybe if key in done]
     assert account(sides.near.journal, [*long, *sent.accepted, *maybe]) == []

@@ -123,7 +123,7 @@ def begin_load(project: Project, seconds: float) -> None:
 
 def check(project: Project, sent: Sent) -> None:
     """Account for everything once the queues are empty."""
-    assert len(sent.accepted) > 20
+    assert len(sent.accepted) > 50
     done = project.journal.done()
     account(project.journal, [*LONG, *sent.accepted])
     assert not done & set(sent.refused), "refused by delay(), and yet run"

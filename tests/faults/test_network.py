@@ -27,8 +27,9 @@ def test_worker_and_sender_are_back_after_a_fault_of_the_network(make_sides: Mak
         sides.near.journal.wait_count(50)
         with failing(sides.proxy, fault, 3.0):
             pass
-        healed = time.monotonic()
+        healed, count = time.monotonic(), len(sides.near.journal.done())
         print(f"{fault}: back {wait_back(sides, worker, healed):.2f} s after it")
+        sides.near.journal.wait_count(count + 50, BACK_WITHIN)  # so the sender is back as well
         sent = sides.far.client.finish(stop=True)
         sides.near.client.wait_empty()
         assert told(worker) <= 2, worker.log

@@ -18,8 +18,10 @@ from celeriac.brokers.memory import MemoryBroker
 from celeriac.errors import BrokerDown, BrokerError
 from celeriac.store import ResultStore
 from celeriac.stores.memory import MemoryStore
+from celeriac.waker import Waker
 from celeriac.worker.options import WorkerOptions
-from celeriac.worker.recorder import FREEZING, FROZEN, THAWED
+from celeriac.worker.outage import Notice
+from celeriac.worker.recorder import FREEZING, FROZEN, THAWED, Recorder
 from celeriac.worker.solo import SoloWorker
 from celeriac.worker.stuck import STUCK_AFTER, StuckChildren
 from tests.scenarios.harness import until
@@ -194,3 +196,35 @@ def test_while_it_says_that_the_broker_is_away_nothing_goes_back(app: Celeriac) 
         worker.notice.write("")
         worker.recorder.clear(0)
         go_on.set()
+
+
+def test_what_a_stopped_child_has_claimed_and_not_seen_goes_back(app: Celeriac, tmp_path: Path) -> None:
+    """Its claim was on the way when it was stopped: no task of it runs, and it does not rest."""
+    noop = app.task(name="noop")(lambda n: None)
+    for number in range(3):
+        noop.apply_async((number,), task_id=f"number-{number}")
+    broker = app.broker
+    broker.register("stopped", 100)
+    broker.register("other", 100)
+    child = Stopped(Recorder.create(tmp_path / "a.flight", "stopped", "b", 1))
+    child.recorder.turned(100.0)
+    assert len(broker.claim("stopped", ["celery"], 3, 1)) == 3
+    now = 100.0 + STUCK_AFTER / 2
+    stuck = StuckChildren(broker, clock=lambda: now)
+    stuck.look([child])
+    assert broker.depths()["celery"].in_flight == 3
+    now = 100.0 + STUCK_AFTER
+    stuck.look([child])
+    assert child.recorder.freeze == FROZEN
+    assert child.waker.clear(), "it is to look when it goes on"
+    assert [each.tag for each in broker.held("stopped", 2)] == []
+    assert len(broker.claim("other", ["celery"], 3, 1)) == 3
+
+
+class Stopped:
+    """A child that does nothing any more."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.waker = Waker()
+        self.notice = Notice()

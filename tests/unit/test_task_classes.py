@@ -1,6 +1,6 @@
 """Task classes, annotations, and options that change how a task is sent: Celery 5.7 and we must agree."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -329,32 +329,37 @@ def test_typing_can_be_left_out(worlds: Any) -> None:
         ours.app.tasks["strict"].delay(1, 2, 3)
 
 
-SOON = datetime.now(UTC) + timedelta(hours=1)
+def soon() -> datetime:
+    return datetime.now(UTC) + timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
-    "expires", [3600, 3600.0, SOON, SOON.isoformat()], ids=["int", "float", "time", "text"]
+    "form",
+    [lambda: 3600, lambda: 3600.0, soon, lambda: soon().isoformat()],
+    ids=["int", "float", "time", "text"],
 )
 @pytest.mark.parametrize("where", ["call", "task", "annotation"])
-def test_expires_in_all_forms(worlds: Any, expires: Any, where: str) -> None:
-    given = {"expires": expires}
+def test_expires_in_all_forms(worlds: Any, form: Callable[[], Any], where: str) -> None:
+    given = {"expires": form()}
 
     def ask(world: World) -> Any:
         task = world.task(add, name="a", **(given if where == "task" else {}))
         task.apply_async(**(given if where == "call" else {}))
         ((headers, _),) = world.published
-        return abs(datetime.fromisoformat(headers["expires"]) - SOON) < timedelta(minutes=5)
+        return abs(datetime.fromisoformat(headers["expires"]) - soon()) < timedelta(minutes=5)
 
-    assert agree(worlds(**({"task_annotations": {"a": given}} if where == "annotation" else {})), ask)
+    assert agree(worlds(**({"task_annotations": {"a": given}} if where == "annotation" else {})), ask) is True
 
 
 def test_what_a_call_says_of_expiry_counts_more(worlds: Any) -> None:
+    expires = soon()
+
     def ask(world: World) -> Any:
-        world.task(add, name="a", expires=60).apply_async(expires=SOON)
+        world.task(add, name="a", expires=60).apply_async(expires=expires)
         ((headers, _),) = world.published
         return datetime.fromisoformat(headers["expires"])
 
-    assert agree(worlds(), ask) == SOON
+    assert agree(worlds(), ask) == expires
 
 
 def test_store_errors_even_if_ignored(worlds: Any) -> None:

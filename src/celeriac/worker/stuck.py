@@ -125,11 +125,14 @@ class StuckChildren:
 
 
 def _still_since(recorder: Recorder, now: float) -> float:
-    """Return when a busy child's fetcher moved or a task started last; `now` where no task runs."""
+    """Return when the fetcher of a child that is not at rest moved, or a task started, last.
+
+    Where no task runs it may hold what it has claimed and not seen: a process can be stopped at any moment.
+    """
     turned = recorder.last_turn
     if now - turned < STUCK_AFTER:
         return turned  # most times: there is no need to look into the slots
-    return max((start for _, start in recorder.running()), default=now)
+    return max([turned, *(start for _, start in recorder.running())])
 
 
 def _name(delivery: Delivery) -> str:
