@@ -4,6 +4,7 @@ Keepers are in `celeriac.stores` and `celeriac.django.store`; `celeriac.testing.
 A worker stores records in batches, a client fetches and waits. Stores know nothing of tasks or apps.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import ClassVar
@@ -45,12 +46,16 @@ class Record(Struct, gc=False):
         return self.state in READY_STATES
 
 
+#: Seconds between two looks at a store that tells nobody of new records.
+_SHORTEST, _LONGEST = 0.002, 0.05
+
+
 class ResultStore(ABC):
     """Keeps the last record of each task for `expires` seconds (None: for ever).
 
     Rules that the exam checks: a stored SUCCESS is never overwritten by another state; of two records of one
-    id in a batch the later one wins; `fetch` of an unknown id returns nothing for it; `wait` returns as soon
-    as a final record is there, also when it was stored by another process. May be used from several
+    id in a batch the later one wins; `fetch` of an unknown id returns nothing for it; `wait` and `wait_any` return
+    as soon as a final record is there, also when it was stored by another process. May be used from several
     threads; after a fork every process makes its own connections.
     """
 
@@ -68,6 +73,22 @@ class ResultStore(ABC):
     @abstractmethod
     def wait(self, task_id: str, timeout: float | None) -> Record | None:
         """Return the final record of a task, waiting up to `timeout` seconds (None: for ever), else None."""
+
+    def wait_any(self, ids: Collection[str], timeout: float | None) -> dict[str, Record]:
+        """Return the final records of `ids` as soon as there are any, {} if there are none within `timeout` seconds.
+
+        Here all are looked for at once, again and again; a store that hears of new records does better to listen.
+        """
+        wanted = list(ids)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = _SHORTEST
+        while True:
+            found = {task_id: record for task_id, record in self.fetch(wanted).items() if record.ready}
+            left = pause if deadline is None else min(pause, deadline - time.monotonic())
+            if found or not wanted or left <= 0:
+                return found
+            time.sleep(left)
+            pause = min(pause * 1.3, _LONGEST)
 
     @abstractmethod
     def forget(self, ids: Collection[str]) -> None:

@@ -356,6 +356,18 @@ class CountsNothingScheduled(MemoryBroker):
         return {queue: changed(depth, scheduled=0) for queue, depth in super().depths().items()}
 
 
+@caught_by("test_readers")
+class TakesTheDeadForReaders(MemoryBroker):
+    def readers(self) -> dict[str, tuple[str, ...]]:
+        return {name: each.queues for name, each in self._shelf.consumers.items() if each.queues}
+
+
+@caught_by("test_readers")
+class ForgetsWhoReadsWhat(MemoryBroker):
+    def register(self, consumer: str, lease: float, queues: Sequence[str] = ()) -> None:
+        super().register(consumer, lease, queues[:1])
+
+
 @caught_by("test_dead_letters_newest_first_in_pages")
 class OldestLettersFirst(MemoryBroker):
     def dead_letters(self, limit: int = 100, offset: int = 0) -> list[DeadLetter]:
@@ -555,6 +567,24 @@ class TakesTheBeginningForTheEnd(MemoryStore):
 class HasNoPatience(MemoryStore):
     def wait(self, task_id: str, timeout: float | None) -> Record | None:
         return super().wait(task_id, 0)
+
+
+@caught_by("test_any_of_many_that_are_there")
+class CountsRunningAsReady(MemoryStore):
+    def wait_any(self, ids: Collection[str], timeout: float | None) -> dict[str, Record]:
+        return self.fetch(list(ids))
+
+
+@caught_by("test_wakes_for_any_of_many")
+class WaitsForTheLast(MemoryStore):
+    def wait_any(self, ids: Collection[str], timeout: float | None) -> dict[str, Record]:
+        return super().wait_any(list(ids)[-1:], min(timeout or 0, 0.05))
+
+
+@caught_by("test_none_of_many_in_time", timeout=0.2)
+class HasNoPatienceForMany(MemoryStore):
+    def wait_any(self, ids: Collection[str], timeout: float | None) -> dict[str, Record]:
+        return super().wait_any(ids, 0)
 
 
 @caught_by("test_forget")

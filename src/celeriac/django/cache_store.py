@@ -7,7 +7,6 @@ task's record at the very same time the later one wins, whatever its state.
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -81,17 +80,7 @@ class CacheStore(ResultStore):
         return {keys[key]: record for key, record in self._read(list(keys)).items()}
 
     def wait(self, task_id: str, timeout: float | None) -> Record | None:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.002
-        while True:
-            record = self.fetch([task_id]).get(task_id)
-            if record is not None and record.ready:
-                return record
-            left = pause if deadline is None else min(pause, deadline - time.monotonic())
-            if left <= 0:
-                return None
-            time.sleep(left)
-            pause = min(pause * 1.3, 0.05)
+        return self.wait_any([task_id], timeout).get(task_id)
 
     def forget(self, ids: Collection[str]) -> None:
         if ids:

@@ -45,14 +45,17 @@ class MemoryStore(ResultStore):
         return {task_id: kept[task_id] for task_id in ids if task_id in kept}
 
     def wait(self, task_id: str, timeout: float | None) -> Record | None:
+        return self.wait_any([task_id], timeout).get(task_id)
+
+    def wait_any(self, ids: Collection[str], timeout: float | None) -> dict[str, Record]:
         shelf = self._shelf
 
-        def final() -> Record | None:
-            record = shelf.records.get(task_id)
-            return record if record is not None and record.ready else None
+        def final() -> dict[str, Record]:
+            kept = shelf.records
+            return {task_id: kept[task_id] for task_id in ids if task_id in kept and kept[task_id].ready}
 
         with shelf.changed:
-            return shelf.changed.wait_for(final, timeout)
+            return shelf.changed.wait_for(final, timeout) if ids else {}
 
     def forget(self, ids: Collection[str]) -> None:
         with self._shelf.changed:

@@ -68,17 +68,21 @@ class RedisStore(KeepsOnRedis, ResultStore):
         return records
 
     def wait(self, task_id: str, timeout: float | None) -> Record | None:
-        key = META_PREFIX + task_id
+        return self.wait_any([task_id], timeout).get(task_id)
+
+    def wait_any(self, ids: Collection[str], timeout: float | None) -> dict[str, Record]:
+        keys = {META_PREFIX + task_id: task_id for task_id in ids}
         deadline = None if timeout is None else time.monotonic() + timeout
         away_since: float | None = None
-        while True:
+        while keys:
             left = math.inf if deadline is None else max(0.0, deadline - time.monotonic())
             try:
                 connection = self._listening.lasting(_PATIENCE)
                 try:
-                    return self._listen(connection, key, left)
+                    found = self._listen(connection, list(keys), left)
                 finally:
-                    self._unsubscribe(connection, key)
+                    self._unsubscribe(connection)
+                return {keys[key]: record for key, record in found.items()}
             except (Unsent, Lost, ServerError) as failure:
                 now = time.monotonic()
                 away_since = away_since or now
@@ -86,31 +90,37 @@ class RedisStore(KeepsOnRedis, ResultStore):
                 if given_up or not is_outage(failure):
                     raise self._failure(failure) from None
             time.sleep(min(0.2, left))  # the server is away: try again in a moment
+        return {}
 
-    def _listen(self, connection: Connection, key: str, left: float) -> Record | None:
-        """Subscribe, look, and listen for `left` seconds until there is a final record."""
-        # Confirmations of subscriptions are pushes; the only answer is that of GET.
-        look = pack(("SUBSCRIBE", key)) + pack(("GET", key))
+    def _listen(self, connection: Connection, keys: list[str], left: float) -> dict[str, Record]:
+        """Subscribe, look, and listen for `left` seconds until there is a final record; return all at hand then."""
         deadline = time.monotonic() + left
+        # One answer for all: it knows of every message that `exchange` passes over. (Confirmations are pushes too.)
+        look = pack(("MGET", *keys))
+        listen = pack(("SUBSCRIBE", *keys))
         while True:
-            text: Any = connection.exchange(look, 1, _PATIENCE)[0]
-            look = pack(("GET", key))
-            while True:
-                record = None if text is None else meta.decode(text)
-                if record is not None and record.ready:
-                    return record
+            texts = connection.exchange(listen + look, 1, _PATIENCE)[0]
+            listen = b""
+            found: dict[str, Record] = {}
+            for key, text in zip(keys, texts, strict=True):
+                _add_final(found, key, text)
+            while not found:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    return None
+                    return found
                 push = connection.push(min(left, _CHECK))
                 if push is None:
-                    break
-                text = push[2] if push[0] == b"message" and push[1] == key.encode() else None
+                    break  # silence: make sure that the connection lives
+                _add_told(found, push)
+            if found:
+                while (push := connection.push(0)) is not None:
+                    _add_told(found, push)
+                return found
 
-    def _unsubscribe(self, connection: Connection, key: str) -> None:
+    def _unsubscribe(self, connection: Connection) -> None:
         if connection.mine:
             try:
-                connection.exchange(pack(("UNSUBSCRIBE", key)) + pack(("PING",)), 1, _PATIENCE)
+                connection.exchange(pack(("UNSUBSCRIBE",)) + pack(("PING",)), 1, _PATIENCE)
             except FAILURES:
                 pass  # it is closed, which ends the subscription as well
 
@@ -131,3 +141,14 @@ class RedisStore(KeepsOnRedis, ResultStore):
 
     def _failure(self, failure: Failure) -> StoreError:
         return StoreError(explain(failure, self.safe_url))
+
+
+def _add_final(found: dict[str, Record], key: str, text: bytes | None) -> None:
+    record = None if text is None else meta.decode(text)
+    if record is not None and record.ready:
+        found[key] = record
+
+
+def _add_told(found: dict[str, Record], push: list[Any]) -> None:
+    if push[0] == b"message":
+        _add_final(found, push[1].decode(), push[2])

@@ -81,6 +81,44 @@ class WaitChecks(Fixtures):
         assert waiter.result(LONG) == meant
         assert time.monotonic() - before < SOON
 
+    def test_any_of_many_that_are_there(self, store: ResultStore) -> None:
+        first, second, running = record(), record(states.FAILURE), record(states.STARTED)
+        store.store([first, second, running])
+        ids = [first.id, "unknown", running.id, second.id]
+        for timeout in (LONG, None, 0):
+            assert store.wait_any(ids, timeout) == {first.id: first, second.id: second}
+
+    @pytest.mark.parametrize("timeout", [0, 0.2])
+    def test_none_of_many_in_time(self, store: ResultStore, timeout: float) -> None:
+        running = record(states.STARTED)
+        store.store([running, record()])
+        before = time.monotonic()
+        assert store.wait_any([running.id, "unknown"], timeout) == {}
+        assert timeout - 0.01 <= time.monotonic() - before < SOON
+        assert store.wait_any([], None) == {}
+
+    def test_wakes_for_any_of_many(self, store: ResultStore, make_store: MakeStore) -> None:
+        """A hundred records, one after the other: none is missed, and none is returned twice."""
+        meant = {each.id: each for each in (record(result=b"%d" % n) for n in range(100))}
+        turn = threading.Event()
+
+        def gather(other: ResultStore) -> dict[str, Record]:
+            seen: dict[str, Record] = {}
+            turn.set()
+            while len(seen) < len(meant):
+                some = other.wait_any([task_id for task_id in meant if task_id not in seen], SOON)
+                assert some and seen.keys().isdisjoint(some)
+                seen |= some
+            return seen
+
+        gatherer = start(make_store, gather)
+        assert turn.wait(LONG)
+        pause = threading.Event()
+        for number, each in enumerate(meant.values()):
+            pause.wait(0.0005 * (number % 8))
+            store.store([record(states.STARTED, id=each.id), each] if number % 2 else [each])
+        assert gatherer.result(LONG) == meant
+
     @staticmethod
     def _waiter(make_store: MakeStore, task_id: str, timeout: float | None) -> "Future[Record | None]":
         entered = threading.Event()
