@@ -126,8 +126,8 @@ class Broker(ABC):
     # -- consumers
 
     @abstractmethod
-    def register(self, consumer: str, lease: float) -> None:
-        """Give `consumer` a lease of `lease` seconds."""
+    def register(self, consumer: str, lease: float, queues: Sequence[str] = ()) -> None:
+        """Give `consumer` a lease of `lease` seconds; it is going to claim from `queues`."""
 
     @abstractmethod
     def claim(self, consumer: str, queues: Sequence[str], limit: int, seq: int) -> list[Delivery]:
@@ -195,6 +195,13 @@ class Broker(ABC):
     @abstractmethod
     def depths(self) -> dict[str, QueueDepth]:
         """Return the counts of every queue that has any message."""
+
+    def readers(self) -> dict[str, tuple[str, ...]] | None:
+        """Return the consumers whose lease has not run out and the queues that each registered for, if any.
+
+        None where the broker cannot tell, as others may read the same queues without a lease.
+        """
+        return None
 
     @abstractmethod
     def dead_letters(self, limit: int = 100, offset: int = 0) -> list[DeadLetter]:

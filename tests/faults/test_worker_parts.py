@@ -61,9 +61,9 @@ class Cut(MemoryBroker):
         self._cut("after adopt")
         return deliveries
 
-    def register(self, consumer: str, lease: float) -> None:
+    def register(self, consumer: str, lease: float, queues: Sequence[str] = ()) -> None:
         self._cut("before register")
-        super().register(consumer, lease)
+        super().register(consumer, lease, queues)
 
 
 @pytest.fixture

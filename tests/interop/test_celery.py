@@ -179,6 +179,16 @@ def test_both_workers_share_one_queue(fleet: Fleet) -> None:
     assert shares["celeriac"] > 10
 
 
+def test_celerys_workers_cannot_be_counted_and_are_not_overlooked(fleet: Fleet) -> None:
+    look = "out = app.broker.readers()"
+    assert fleet.call("celeriac", look) == {}
+    with fleet.worker("celeriac"):
+        assert set(map(tuple, fleet.call("celeriac", look).values())) == {("celery",)}
+        with fleet.worker("celery", "--without-gossip", "--without-mingle"):
+            assert fleet.call("celeriac", look) is None
+    assert fleet.call("celeriac", look) == {}
+
+
 def test_priorities_in_a_mixed_fleet_are_celerys(fleet: Fleet) -> None:
     """0 before 9, as Celery's Redis transport has it, whoever sends and whoever works."""
     script = "out = [add.apply_async((n, p), priority=p).id for n, p in enumerate([9, 0, 6, 3])]"

@@ -24,11 +24,12 @@ _Held = tuple[str, int, bytes]  # queue, priority, payload
 
 
 class _Consumer:
-    __slots__ = ("deadline", "held", "lease", "seq", "turn")
+    __slots__ = ("deadline", "held", "lease", "queues", "seq", "turn")
 
-    def __init__(self, lease: float, deadline: float) -> None:
+    def __init__(self, lease: float, deadline: float, queues: tuple[str, ...]) -> None:
         self.lease = lease
         self.deadline = deadline
+        self.queues = queues
         self.held: dict[int, _Held] = {}
         self.seq = -1
         self.turn = 0
@@ -92,9 +93,9 @@ class MemoryBroker(Broker):
         for waker in self._shelf.waiters:
             waker.poke()
 
-    def register(self, consumer: str, lease: float) -> None:
+    def register(self, consumer: str, lease: float, queues: Sequence[str] = ()) -> None:
         with self._shelf.lock:
-            self._shelf.consumers[consumer] = _Consumer(lease, self._clock() + lease)
+            self._shelf.consumers[consumer] = _Consumer(lease, self._clock() + lease, tuple(queues))
 
     def claim(self, consumer: str, queues: Sequence[str], limit: int, seq: int) -> list[Delivery]:
         shelf = self._shelf
@@ -252,6 +253,12 @@ class MemoryBroker(Broker):
                 for queue, _, _ in state.held.values():
                     depths.setdefault(queue, QueueDepth()).in_flight += 1
         return depths
+
+    def readers(self) -> dict[str, tuple[str, ...]]:
+        now = self._clock()
+        with self._shelf.lock:
+            consumers = self._shelf.consumers.items()
+            return {name: each.queues for name, each in consumers if each.queues and each.deadline >= now}
 
     def dead_letters(self, limit: int = 100, offset: int = 0) -> list[DeadLetter]:
         with self._shelf.lock:

@@ -117,9 +117,9 @@ class RedisBroker(Broker):
 
     # -- consumers
 
-    def register(self, consumer: str, lease: float) -> None:
+    def register(self, consumer: str, lease: float, queues: Sequence[str] = ()) -> None:
         self._held[consumer] = set()
-        self._run("register", consumer, lease)
+        self._run("register", consumer, lease, *queues)
 
     def claim(self, consumer: str, queues: Sequence[str], limit: int, seq: int) -> list[Delivery]:
         if not queues or limit < 1:
@@ -237,6 +237,15 @@ class RedisBroker(Broker):
 
     def depths(self) -> dict[str, QueueDepth]:
         return {queue.decode(): QueueDepth(*counts) for queue, *counts in self._run("depths")}
+
+    def readers(self) -> dict[str, tuple[str, ...]] | None:
+        # Celery's workers have no lease. They block on a list as long as they have room for more, hold messages in
+        # `unacked` when they have not, and listen for remote control by a pattern unless told not to.
+        look = (("INFO", "clients"), ("PUBSUB", "NUMPAT"), ("EXISTS", self._layout.unacked))
+        clients, patterns, unacked = self._exchange(b"".join(map(pack, look)), len(look))
+        if patterns or unacked or values.info(clients).get("blocked_clients", "0") != "0":
+            return None
+        return {name.decode(): tuple(q.decode() for q in queues) for name, *queues in self._run("readers")}
 
     def dead_letters(self, limit: int = 100, offset: int = 0) -> list[DeadLetter]:
         keys = self._exchange(pack(("ZREVRANGE", self._layout.dead, offset, offset + limit - 1)), 1)[0]

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 from django.db import connections
 
 from celeriac.broker import Action, Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
 from celeriac.django import failures, wakeup
 from celeriac.django.session import PATIENCE, Rows, Session
-from celeriac.django.storable import text
+from celeriac.django.storable import name, text
 from celeriac.django.store import DatabaseStore
 from celeriac.errors import CeleriacError, LeaseLost
 from celeriac.store import ResultStore
@@ -70,11 +71,11 @@ class MessageTables(Broker):
 
     # -- consumers
 
-    def register(self, consumer: str, lease: float) -> None:
+    def register(self, consumer: str, lease: float, queues: Sequence[str] = ()) -> None:
         with self._reading() as raw:
             self._session.tune(raw)
         with self._writing() as raw:
-            self._session.count(raw, "register", consumer, lease)
+            self._session.count(raw, "register", consumer, lease, _written(queues))
             self._empty.pop(consumer, None)
 
     def claim(self, consumer: str, queues: Sequence[str], limit: int, seq: int) -> list[Delivery]:
@@ -273,6 +274,11 @@ class MessageTables(Broker):
                 setattr(depth, ("ready", "scheduled", "in_flight")[state], count)
         return depths
 
+    def readers(self) -> dict[str, tuple[str, ...]]:
+        with self._reading(_LOOK) as raw:
+            rows = self._session.rows(raw, "readers")
+        return {consumer: tuple(msgspec.json.decode(queues)) for consumer, queues in rows}
+
     def dead_letters(self, limit: int = 100, offset: int = 0) -> list[DeadLetter]:
         with self._reading(_LOOK) as raw:
             rows = self._session.rows(raw, "dead_letters", limit, offset)
@@ -331,6 +337,11 @@ class MessageTables(Broker):
                 yield raw
         except self._session.errors as error:
             raise failures.failed(self._session, error) from error
+
+
+def _written(queues: Sequence[str]) -> str:
+    """Return queues as the column holds them: JSON, or nothing."""
+    return msgspec.json.encode([name(queue) for queue in queues]).decode() if queues else ""
 
 
 def _deliveries(rows: Rows) -> list[Delivery]:

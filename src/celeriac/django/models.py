@@ -76,11 +76,12 @@ class Body(models.Model):
 
 
 class Consumer(models.Model):
-    """A process that holds messages, its lease, and the number of its last claim."""
+    """A process that holds messages, its lease, the number of its last claim, and the queues that it reads, as JSON."""
 
     name = models.CharField(max_length=255, primary_key=True)
     deadline = UnixTimeField()
     seq = models.BigIntegerField(default=-1)
+    queues = models.TextField(default="")
 
     class Meta:
         default_permissions = ()

@@ -72,7 +72,7 @@ class SoloWorker:
 
     def _work(self) -> None:
         broker = self.app.broker
-        broker.register(self.recorder.consumer, self.app.conf.worker_lease)
+        broker.register(self.recorder.consumer, self.app.conf.worker_lease, self.options.queues)
         self.caretaker.turn()
         keeper = threading.Thread(target=self._keep_lease, name="celeriac-caretaker", daemon=True)
         keeper.start()

@@ -149,7 +149,7 @@ class Supervisor:
     def _fork(self, number: int) -> None:
         tell(signals.worker_before_create_process, self)
         consumer = f"{self.options.hostname}/{number}-{uuid.uuid4().hex[:12]}"
-        self.broker.register(consumer, self.lease)
+        self.broker.register(consumer, self.lease, self.options.queues)
         conf = self.app.conf
         path = self.directory / f"{uuid.uuid4().hex}.flight"
         slots = self.threads + conf.worker_async_concurrency

@@ -9,6 +9,7 @@ if dead == heir or not deadline then return {} end
 if ARGV[3] == '1' and tonumber(deadline) >= tonumber(now()) then return {} end
 call('ZREM', LEASES, dead)
 call('HDEL', SEQS, dead)
+call('HDEL', READS, dead)
 local moved = held(dead, tonumber(ARGV[4]))
 if call('EXISTS', INFLIGHT .. heir) == 0 then
   if #moved > 0 then call('RENAME', INFLIGHT .. dead, INFLIGHT .. heir) end

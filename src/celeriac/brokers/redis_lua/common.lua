@@ -2,6 +2,7 @@
 --
 -- LEASES     sorted set: consumer -> end of its lease, seconds of the server's clock
 -- SEQS       hash: consumer -> number of its last claim, -1 before the first; has whoever LEASES has
+-- READS      hash: consumer -> the queues that it reads, each as length .. ' ' .. queue; has whoever reads any
 -- INFLIGHT   .. consumer, hash: tag -> message
 -- TAGS       counter; a tag is a number of it followed by the five digits of the message's list
 -- LISTS      hash: list -> its five digits, and '#' .. digits -> list; a list is two digits of priority, then the queue

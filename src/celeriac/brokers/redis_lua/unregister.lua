@@ -5,6 +5,7 @@
 local flight = INFLIGHT .. ARGV[1]
 call('ZREM', LEASES, ARGV[1])
 call('HDEL', SEQS, ARGV[1])
+call('HDEL', READS, ARGV[1])
 local tags = call('HKEYS', flight)
 table.sort(tags, earlier)
 for i = #tags, 1, -1 do

@@ -51,6 +51,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=255, primary_key=True, serialize=False)),
                 ("deadline", celeriac.django.fields.UnixTimeField()),
                 ("seq", models.BigIntegerField(default=-1)),
+                ("queues", models.TextField(default="")),
             ],
             options={
                 "default_permissions": (),

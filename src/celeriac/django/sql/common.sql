@@ -4,7 +4,8 @@
 --   2 in flight, 3 dead letter), "order" (0, or -1 for what was given back), moment (unix time: when it is due, or
 --   when it died), consumer (who holds it, in state 2 only).
 -- celeriac_body: message_id (the same number), task_id, task, created, reason (of a dead letter), payload.
--- celeriac_consumer: name, deadline (unix time by the database's clock), seq (number of the last claim).
+-- celeriac_consumer: name, deadline (unix time by the database's clock), seq (number of the last claim), queues (JSON; '' for who
+--   reads none).
 -- celeriac_taskresult: see models.TaskResult; the order of its columns here is that of store.COLUMNS.
 --
 -- {now} is the database's clock; {in_ids} and {in_names} compare with a set given as one parameter;
@@ -12,9 +13,9 @@
 -- as literals, because only then can a partial index be chosen.
 
 -- name: register
--- name, lease
-INSERT INTO celeriac_consumer (name, deadline, seq) VALUES (%s, {now} + %s, -1)
-ON CONFLICT (name) DO UPDATE SET deadline = excluded.deadline, seq = -1
+-- name, lease, queues
+INSERT INTO celeriac_consumer (name, deadline, seq, queues) VALUES (%s, {now} + %s, -1, %s)
+ON CONFLICT (name) DO UPDATE SET deadline = excluded.deadline, seq = -1, queues = excluded.queues
 
 -- name: unregister
 -- name
@@ -34,6 +35,9 @@ SELECT seq FROM celeriac_consumer WHERE name = %s
 
 -- name: expired
 SELECT name FROM celeriac_consumer WHERE deadline < {now} ORDER BY deadline
+
+-- name: readers
+SELECT name, queues FROM celeriac_consumer WHERE deadline >= {now} AND queues <> '' ORDER BY name
 
 -- name: renew
 -- lease, names

@@ -8,7 +8,10 @@ import pytest
 
 from celeriac.broker import Action, Broker, Delivery, QueueDepth, Settlement
 from celeriac.testing.broker_exam.equipment import (
+    LEASE,
     LONG,
+    NAMES,
+    SHORT,
     SOON,
     Consumer,
     Fixtures,
@@ -43,6 +46,28 @@ class LookChecks(Fixtures):
             "s": QueueDepth(scheduled=3),
         }
         assert broker.depths() == expected
+
+    def test_readers(self, broker: Broker, make_broker: MakeBroker) -> None:
+        if broker.readers() is None:
+            pytest.skip("it cannot tell who reads")
+        assert broker.readers() == {}
+        broker.register("a", LEASE, ["q", "p"])
+        broker.register("odd", LEASE, NAMES)
+        broker.register("ends", SHORT, ["q"])
+        broker.register("reads nothing", LEASE)
+        known = elsewhere(make_broker, lambda other: other.readers()) or {}
+        assert known.keys() - {"ends"} == {"a", "odd"}
+        assert known["a"] == ("q", "p")
+        assert known["odd"] == NAMES
+        eventually(lambda: "ends" not in (broker.readers() or {}))
+        broker.register("a", LEASE, ["r"])
+        assert (broker.readers() or {})["a"] == ("r",)
+        broker.adopt("odd", "reads nothing", expired_only=False)
+        broker.unregister("a")
+        assert broker.readers() == {}
+        broker.register("odd", LEASE)
+        broker.register("a", LEASE)
+        assert broker.readers() == {}
 
     def test_dead_letters_newest_first_in_pages(self, broker: Broker) -> None:
         broker.publish(numbered(7), SOON)
