@@ -9,19 +9,18 @@ import ast
 import inspect
 import re
 import sys
-import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
+import celerys_names
 import click
 import msgspec
+from pieces import code, default_of, plain_type, range_of, table
 
-from celeriac import AsyncResult, Celeriac, Task, brokers, celery_settings, config, errors, options, stores
+from celeriac import AsyncResult, Celeriac, Task, brokers, config, errors, options, stores
 from celeriac.cli.codes import CODES
-from celeriac.cli.options import IGNORED, REFUSED
-from celeriac.cli.program import ABSENT, COMMANDS, make_program
+from celeriac.cli.program import COMMANDS, make_program
 from celeriac.context import Request
 
 DOCS = Path(__file__).resolve().parent
@@ -100,57 +99,6 @@ def fresh(page: Path) -> str:
     return _PART.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]().strip()}\n\n{part[3]}", page.read_text())
 
 
-# -- pieces of Markdown
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table."""
-    head = tuple(head)
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def code(value: object) -> str:
-    """Return a value as code."""
-    return f"`{value}`"
-
-
-def plain_type(hint: Any) -> str:
-    """Return a type as people say it."""
-    if get_origin(hint) is typing.Annotated:
-        hint = get_args(hint)[0]
-    if get_origin(hint) in (typing.Union, UnionType):
-        return " or ".join(plain_type(part) for part in get_args(hint) if part is not NoneType)
-    if get_origin(hint) is not None:
-        inside = [part for part in get_args(hint) if part is not Any]
-        name = get_origin(hint).__name__
-        return f"{name} of {plain_type(inside[0])}" if name == "list" and inside else str(name)
-    return {"str": "text", "float": "seconds", "int": "number", "bool": "true or false"}.get(
-        hint.__name__, hint.__name__
-    )
-
-
-def _range(hint: Any) -> str:
-    """Return a value's least and largest, where it has them. That times are not for ever needs no words."""
-    for part in getattr(hint, "__metadata__", ()):
-        if isinstance(part, msgspec.Meta):
-            if part.gt is not None:
-                return f", more than {part.gt}"
-            return f", from {part.ge}" if part.le in (None, 1e9) else f", {part.ge} to {part.le}"
-    return "".join(_range(part) for part in get_args(hint))
-
-
-def _default(field: Any) -> str:
-    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return code(value)
-
-
 # -- the parts
 
 
@@ -170,28 +118,13 @@ def settings() -> str:
             rows.append(
                 (
                     code(f"CELERY_{name.upper()}"),
-                    row.kind or plain_type(config._HINTS[name]) + _range(config._HINTS[name]),
-                    _default(field),
+                    row.kind or plain_type(config._HINTS[name]) + range_of(config._HINTS[name]),
+                    default_of(field),
                     row.help,
                     old,
                 )
             )
         parts += [f"## {title.capitalize()}", table(("setting", "type", "default", "", "older names"), rows)]
-    return "\n\n".join(parts)
-
-
-def settings_not_yet() -> str:
-    """Celery's settings that have no effect, and why."""
-    parts = []
-    for title, reasons in (
-        ("Not in this release", celery_settings.NOT_YET),
-        ("Without meaning here, and best removed", celery_settings.MOOT),
-    ):
-        names: dict[str, list[str]] = {}
-        for name, reason in sorted(reasons.items()):
-            names.setdefault(reason, []).append(code(name))
-        rows = [(", ".join(shared), reason) for reason, shared in names.items()]
-        parts.append(f"**{title}:**\n\n" + table(("setting", "why"), rows))
     return "\n\n".join(parts)
 
 
@@ -205,19 +138,9 @@ def _task_default(default: object) -> str:
     return "" if default is None else code(f"{default:g}" if isinstance(default, float) else default)
 
 
-def task_options_not_yet() -> str:
-    """Celery's task options that have no effect."""
-    return ", ".join(code(name) for name in sorted(options.TASK_NOT_YET)) + "."
-
-
 def call_options() -> str:
     """Options of calls."""
     return table(("option", ""), [(code(name), text) for name, text in CALL_HELP.items()])
-
-
-def call_options_not_yet() -> str:
-    """Celery's options of calls that are refused."""
-    return ", ".join(code(name) for name in sorted(options.CALL_NOT_YET)) + "."
 
 
 def error_tree() -> str:
@@ -277,23 +200,27 @@ def _option_name(option: click.Option) -> str:
     return code(", ".join(option.opts) + ("" if option.is_flag else value))
 
 
-def celerys_options() -> str:
-    """Options of Celery's worker that are accepted or refused."""
-    accepted = [(code(", ".join(names)), text) for names, (_, text) in IGNORED.items()]
-    refused = [(code(", ".join(names)), text) for names, (_, text) in REFUSED.items()]
-    return (
-        "Accepted, with a line that says so:\n\n"
-        + table(("option", "why it has no effect"), accepted)
-        + "\n\nRefused:\n\n"
-        + table(("option", "what to do instead"), refused)
-    )
+def celerys_imports() -> str:
+    """Where what is imported from Celery is imported from here."""
+    rows = [(code(theirs), code(ours)) for theirs, ours in celerys_names.IMPORTS.items()]
+    return table(("Celery", "here"), rows)
 
 
-def celerys_commands() -> str:
-    """Commands of Celery's that are not here."""
-    return table(
-        ("command", ""), [(code(name), text[:1].upper() + text[1:]) for name, text in ABSENT.items()]
-    )
+def all_celerys_names() -> str:
+    """What has become of each of Celery's names."""
+    parts = []
+    for section in celerys_names.sections():
+        parts.append(f"## {section.title}\n\n{section.about}".rstrip())
+        if section.same:
+            parts.append(f"The same: {', '.join(map(code, section.same.split()))}.")
+        rows = [
+            (", ".join(map(code, names)), state, reason)
+            for names, state, reason in section.lines()
+            if state != celerys_names.SAME
+        ]
+        if rows:
+            parts.append(table(("name", "here", ""), rows))
+    return "\n\n".join(parts)
 
 
 def schemes() -> str:
@@ -435,16 +362,13 @@ def _first_line(path: Path) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
-    "settings-not-yet": settings_not_yet,
     "task-options": task_options,
-    "task-options-not-yet": task_options_not_yet,
     "call-options": call_options,
-    "call-options-not-yet": call_options_not_yet,
     "error-tree": error_tree,
     "error-codes": error_codes,
     "command-line": command_line,
-    "celerys-options": celerys_options,
-    "celerys-commands": celerys_commands,
+    "celerys-imports": celerys_imports,
+    "celerys-names": all_celerys_names,
     "schemes": schemes,
     "api": api,
     "code-map": code_map,

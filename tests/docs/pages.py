@@ -13,12 +13,15 @@ What a fenced block's first line says, beside its language:
 A comment that begins with `<!-- run` is Python that is run in its place and not shown: checks, mostly.
 """
 
+import importlib
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -27,6 +30,13 @@ TOP = Path(__file__).resolve().parents[2]
 DOCS = TOP / "docs"
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 _HIDDEN = "<!-- run"
+
+
+def part_of_docs(name: str) -> ModuleType:
+    """Return one of the modules beside the pages, such as `generate`; they import each other as scripts do."""
+    if str(DOCS) not in sys.path:
+        sys.path.insert(0, str(DOCS))
+    return importlib.import_module(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,436 @@
+"""Each name that Celery 5.7 has for its users, and what has become of it here: the one table of that.
+
+`docs/generate.py` writes `reference/coming-from-celery.md` from it; `tests/docs/test_celerys_names.py` asks Celery for
+its names and Celeriac for what it has, and fails where a row is missing or untrue. What the code itself says of
+settings, flags and commands (`celery_settings`, `cli.options`, `cli.program`) is taken from there.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from msgspec import Struct, field
+
+from celeriac import celery_settings, config
+from celeriac.cli.options import IGNORED, REFUSED
+from celeriac.cli.program import ABSENT, COMMANDS
+
+SAME, DIFFERS, LATER, ABSENT_HERE = "the same", "differs", "later", "not here"
+
+_CANVAS = "chains, groups and chords come later"
+_EVENTS = "events come later"
+_BEAT = "schedules come later"
+_CONTROL = "remote control comes later"
+_PARTS = "the worker is made of other parts"
+_INTERNAL = "a part of Celery's inside"
+
+
+class Section(Struct):
+    """The names of one kind, each with its state; names that share a reason stand together, parted by spaces."""
+
+    title: str
+    about: str = ""
+    same: str = ""
+    differs: Mapping[str, str] = field(default_factory=dict)
+    later: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def lines(self) -> Iterator[tuple[list[str], str, str]]:
+        """Return names, state and reason, one line for each reason."""
+        if self.same:
+            yield self.same.split(), SAME, ""
+        for state, reasons in ((DIFFERS, self.differs), (LATER, self.later), (ABSENT_HERE, self.absent)):
+            for names, reason in reasons.items():
+                yield names.split(), state, reason
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each name."""
+        return {name: state for names, state, _ in self.lines() for name in names}
+
+
+IMPORTS = {
+    "celery.Celery": "celeriac.Celery",
+    "celery.Task": "celeriac.Task",
+    "celery.app.task.Task": "celeriac.Task",
+    "celery.shared_task": "celeriac.shared_task",
+    "celery.current_app": "celeriac.current_app",
+    "celery.contrib.django.task.DjangoTask": "celeriac.Task",
+    "celery.contrib.pytest": "celeriac.testing.plugin",
+    "celery.exceptions": "celeriac.errors",
+    "celery.result.AsyncResult": "celeriac.AsyncResult",
+    "celery.result.EagerResult": "celeriac.result.EagerResult",
+    "celery.result.allow_join_result": "celeriac.result.allow_join_result",
+    "celery.signals": "celeriac.signals",
+    "celery.states": "celeriac.states",
+    "celery.utils.log.get_task_logger": "celeriac.log.get_task_logger",
+    "kombu.exceptions.ContentDisallowed": "celeriac.errors.ContentDisallowed",
+    "kombu.exceptions.EncodeError": "celeriac.errors.EncodeError",
+    "kombu.exceptions.OperationalError": "celeriac.errors.BrokerDown",
+    "kombu.serialization.register": "celeriac.serialization.register",
+    "kombu.utils.json.register_type": "celeriac.serialization.register_type",
+}
+
+TASK = Section(
+    "Tasks",
+    "Options of `@app.task` and `@shared_task`, which are attributes of a `base` class as well, and methods of tasks.",
+    same=(
+        "AsyncResult after_return app apply autoretry_for base before_start bind compression "
+        "default_retry_delay delay dont_autoretry_for exchange expires ignore_result max_retries name on_failure "
+        "on_retry on_success queue request retry_backoff retry_backoff_max retry_jitter retry_kwargs routing_key run "
+        "serializer shadow_name store_eager_result store_errors_even_if_ignored throws track_started "
+        "update_state"
+    ),
+    differs={
+        "acks_late": "unset and `True`: settled after the run; only `False` settles it before",
+        "apply_async": "an option that there is not raises `UnknownOption`",
+        "apply_async_on_commit delay_on_commit": "return the handle, not `None`",
+        "on_bound": "is called once for each app",
+        "priority": "9 is first on Redis too, unless `mixed_fleet`",
+        "reject_on_worker_lost": "without effect: a task whose process died runs again, `task_max_deliveries` times",
+        "retry": "takes `queue` and `priority` besides its own parameters, and keeps the call's other options",
+        "s": "writes a call down, for `send_many` or `delay()`; it cannot be linked yet",
+        "typing": "what is raised, `CallError`, is a `TypeError` that says more",
+    },
+    later={
+        "acks_on_failure acks_on_failure_or_timeout acks_on_timeout": "a task that failed is done; raise `Reject`",
+        "add_to_chord chunks map on_replace replace si signature signature_from_request starmap subtask "
+        "subtask_from_request": _CANVAS,
+        "add_trail trail": "the children of a task are not noted yet",
+        "pydantic pydantic_context pydantic_dump_kwargs pydantic_strict": "pydantic's models are not looked at yet",
+        "rate_limit": "rate limits come later",
+        "retry_on_worker_lost": "a task whose process died runs again, `task_max_deliveries` times",
+        "send_event send_events": _EVENTS,
+        "soft_time_limit time_limit": "time limits come later",
+    },
+    absent={
+        "MaxRetriesExceededError OperationalError": "import it from `celeriac.errors`; the latter is `BrokerDown`",
+        "Request Strategy start_strategy": _PARTS,
+        "abstract": "may be set and is not needed: a class is no task until it is registered",
+        "add_around annotate from_config": "`task_annotations` is applied by the app",
+        "backend": "results are read through `AsyncResult`; the store is `app.store`",
+        "delivery_mode exchange_type": "may be set, without effect: messages are always kept, queues are declared in "
+        "`task_queues`",
+        "lazy": "may be set, without effect: a task is there as soon as it is defined",
+        "pop_request push_request request_stack": "the running call is kept in a context variable",
+        "resultrepr_maxsize": "may be set, without effect: what logs show has a length that is fixed",
+        "shared": "may be set, without effect: `@shared_task` makes tasks for every app, `@app.task` for one",
+    },
+)
+
+CALL = Section(
+    "Calls",
+    "Options of `apply_async` and `send_task`.",
+    same=(
+        "args compression countdown eta exchange expires headers ignore_result kwargs queue "
+        "routing_key serializer shadow task_id"
+    ),
+    differs={
+        "add_to_parent": "without effect: the children of a task are not noted yet",
+        "delivery_mode": "without effect: messages are always kept",
+        "exchange_type": "without effect: queues are declared in `task_queues`",
+        "priority": "9 is first on Redis too, unless `mixed_fleet`",
+        "retry retry_policy": "without effect: how long sending is tried is said by `task_publish_timeout`",
+        "soft_time_limit time_limit": "sent along, for Celery's workers; not enforced by ours yet",
+    },
+    later={
+        "chain chord group_id group_index link link_error parent_id replaced_task_nesting root_id "
+        "stamped_headers": _CANVAS,
+    },
+    absent={
+        "body content_encoding content_type expiration immediate mandatory": "the message is made from the call alone",
+        "confirm_timeout timeout": "how long sending may take is said by `task_publish_timeout`",
+        "connection producer publisher": "each thread that sends has a connection of its own; `None` may be "
+        "handed on",
+        "declare": "queues are declared in `task_queues`",
+        "reply_to": "results are stored, not sent",
+        "result_cls route_name router task_type": _INTERNAL,
+        "retries": "of `apply()` only",
+    },
+)
+
+REQUEST = Section(
+    "The running call",
+    "What `self.request` has. Headers of one's own are attributes of it too, as in Celery.",
+    same=(
+        "args called_directly correlation_id delivery_info eta expires get group group_index headers hostname id "
+        "ignore_result is_eager kwargs origin parent_id reply_to retries root_id shadow timelimit"
+    ),
+    later={
+        "callbacks chain chord errbacks replaced_task_nesting stamped_headers stamps taskset": _CANVAS,
+        "children": "the children of a task are not noted yet",
+        "soft_time_limit time_limit": "time limits come later; what the call says is `timelimit`",
+    },
+    absent={
+        "as_execution_options clear update": _INTERNAL,
+        "logfile loglevel": "logging is the process's, not the task's",
+        "properties": "those of use have attributes of their own: `correlation_id`, `reply_to`, `delivery_info`",
+        "utc": "times always have a zone",
+    },
+)
+
+APP = Section(
+    "The app",
+    "Methods and attributes of `Celery`, and the parameters of its class.",
+    same="AsyncResult autodiscover_tasks close conf config_from_object main register_task set_as_current task tasks",
+    differs={
+        "Task task_cls": "is the class of tasks that are defined afterwards",
+        "backend broker include": "as parameters; a setting under any of its names may be a parameter too",
+        "clock": "is what tells the time; there is no logical clock",
+        "send_task": "checks the arguments of a task that is registered; tells of a name that looks misspelt",
+    },
+    later={
+        "GroupResult ResultSet signature": _CANVAS,
+        "add_periodic_task Beat": _BEAT,
+        "control control_cls": _CONTROL,
+        "events events_cls": _EVENTS,
+    },
+    absent={
+        "IS_WINDOWS IS_macOS SYSTEM": "ask `platform`",
+        "Pickler WorkController Worker amqp amqp_cls annotations backend_cls builtin_fixups changes configured "
+        "create_task_cls either fixups loader loader_cls log_cls oid pool prepare_config registry_cls "
+        "steps subclass_with_self thread_oid type_checker use_fast_trace_task user_options": _PARTS,
+        "add_defaults config_source config_source_silent": "pass settings to the class, or call `config_from_object`",
+        "autofinalize finalize finalized namespace on_after_configure on_after_finalize on_after_fork on_configure "
+        "on_init": "an app is ready when it is made, and reads its settings when they are first asked for",
+        "broker_connection connection connection_for_read connection_for_write connection_or_acquire "
+        "default_connection default_producer producer_or_acquire producer_pool": "`app.broker` has its own connections",
+        "bugreport": "`celeriac report`",
+        "config_from_cmdline config_from_envvar": "`config_from_object` takes a dotted name",
+        "current_task current_worker_task": "`bind=True`, and ask `self`",
+        "gen_task_name": "a task's name is module and function unless `name` says another",
+        "log": "`celeriac.log`",
+        "now timezone uses_utc_timezone": "`app.conf.timezone`; times are aware",
+        "select_queues": "`celeriac worker -Q`",
+        "set_current set_default": "the app made last is the current one, unless `set_as_current=False`",
+        "setup_security": "messages are not signed with certificates",
+        "start worker_main": "`celeriac worker`, or `celeriac.testing.worker` in a thread",
+        "strict_typing": "`typing=False` in a class for all tasks, as `task_cls`",
+    },
+)
+
+RESULT = Section(
+    "Results",
+    "What `AsyncResult` and `EagerResult` have.",
+    same=(
+        "app date_done exists failed forget id ignored info maybe_throw name queue ready result retries state "
+        "status successful task_id throw traceback wait worker"
+    ),
+    differs={
+        "args kwargs": "text, shortened; stored without `result_extended` too",
+        "get": "also refuses to wait for what is only sent by a commit to come; `interval` and `on_interval` are not "
+        "needed",
+    },
+    later={
+        "as_list as_tuple build_graph collect get_leaf graph iterdeps parent": _CANVAS,
+        "children then": "the children of a task are not noted yet",
+        "revoke revoke_by_stamped_headers": _CONTROL,
+    },
+    absent={
+        "TimeoutError": "`celeriac.errors.TaskTimeout`, which is Python's `TimeoutError` as well",
+        "backend": "the store is `app.store`",
+        "maybe_reraise": "an old name of `maybe_throw`",
+        "supports_native_join": _INTERNAL,
+    },
+)
+
+RESULT_SETS = Section(
+    "Sets of results",
+    "What `ResultSet` and `GroupResult` have.",
+    later={
+        "add app as_tuple backend children clear completed_count delete discard failed forget get id iter_native join "
+        "join_native maybe_throw parent ready remove restore results revoke save successful then update "
+        "waiting": _CANVAS,
+    },
+    absent={
+        "maybe_reraise": "an old name of `maybe_throw`",
+        "supports_native_join": _INTERNAL,
+    },
+)
+
+SIGNALS = Section(
+    "Signals",
+    "[Do something around each task and worker](../how-to/signals.md) has their arguments.",
+    same=(
+        "after_setup_logger after_setup_task_logger celeryd_after_setup celeryd_init heartbeat_sent import_modules "
+        "setup_logging task_failure task_internal_error task_postrun task_prerun task_rejected "
+        "task_retry task_revoked task_success task_unknown worker_before_create_process worker_init worker_ready "
+        "worker_shutting_down"
+    ),
+    differs={
+        "after_task_publish": "comes when the broker has it, so after a commit where there is one",
+        "before_task_publish": "only headers of one's own can be set",
+        "beat_embedded_init beat_init user_preload_options": "may be connected, and is not sent yet",
+        "task_received": "is sent in the process that runs the task",
+        "worker_process_init worker_process_shutdown": "also for the `threads` pool, which has a process of its own",
+        "worker_shutdown": "also after a stop by force, except in the `solo` pool",
+    },
+    absent={
+        "eventlet_pool_apply eventlet_pool_postshutdown eventlet_pool_preshutdown eventlet_pool_started": (
+            "there is no such pool"
+        ),
+        "task_sent": "an old name of `after_task_publish`",
+    },
+)
+
+EXCEPTIONS = Section(
+    "Exceptions",
+    "Of `celery.exceptions`, here `celeriac.errors`. [Errors](errors.md) has the whole tree.",
+    same=(
+        "Ignore ImproperlyConfigured MaxRetriesExceededError NotRegistered QueueNotFound Reject Retry "
+        "SoftTimeLimitExceeded TaskError TaskPredicate TaskRevokedError TimeLimitExceeded WorkerLostError"
+    ),
+    later={
+        "ChordError": _CANVAS,
+        "Terminated": _CONTROL,
+    },
+    absent={
+        "AlreadyRegistered": "a second task of a name is told by a warning, and the first stays",
+        "AlwaysEagerIgnored": "`celeriac.app.AlwaysEagerIgnored`",
+        "BackendError BackendGetMetaError BackendStoreError": "`StoreError`",
+        "CDeprecationWarning CPendingDeprecationWarning CeleryWarning DuplicateNodenameWarning FixupWarning "
+        "NotConfigured SecurityWarning": "what there is to tell is logged when a worker starts",
+        "CeleryCommandException": "`click.ClickException`",
+        "CeleryError": "`CeleriacError`",
+        "DuplicateTaskNameWarning": "`celeriac.naming.DuplicateTaskNameWarning`",
+        "IncompleteStream reraise": _INTERNAL,
+        "InvalidTaskError": "`MessageError`",
+        "OperationalError": "`BrokerDown`",
+        "SecurityError": "messages are not signed with certificates",
+        "TimeoutError": "`TaskTimeout`, which is Python's `TimeoutError` as well",
+        "WorkerShutdown WorkerTerminate": "stop a worker by a signal of the system",
+    },
+)
+
+FIXTURES = Section(
+    "Fixtures of pytest",
+    "[Test code that uses tasks](../how-to/testing.md) has better ones besides.",
+    same=(
+        "celery_app celery_class_tasks celery_config celery_includes celery_parameters celery_session_app "
+        "celery_session_worker celery_worker depends_on_current_app use_celery_app_trap"
+    ),
+    differs={
+        "celery_enable_logging celery_worker_pool": "may be overridden, without effect",
+        "celery_worker_parameters": "`queues` and `shutdown_timeout` count",
+    },
+)
+
+#: What differs in a setting that both have. Those of another default are all here.
+SETTINGS_DIFFER = {
+    "broker_connection_timeout": "2 seconds, not 4",
+    "broker_url": "unset: Django's database",
+    "result_backend": "unset: Django's database",
+    "result_expires": "7 days, not 1",
+    "result_extended": "without effect: name, arguments, queue and worker are always stored",
+    "result_serializer": "only json",
+    "task_acks_late": "unset and True: settled after the run; only False settles it before",
+    "task_always_eager": "the value is what would be read from the store, JSON",
+    "task_annotations": "an option that there is not raises UnknownOption",
+    "task_default_priority": "a route's priority counts more",
+    "task_eager_propagates": "a task that retries runs to its end, whose error is raised",
+    "task_reject_on_worker_lost": "without effect: a task whose process died runs again, task_max_deliveries times",
+    "worker_hijack_root_logger": "off unless asked for",
+    "worker_log_format": "a format of our own unless one is given",
+    "worker_pool": "prefork, threads or solo",
+    "worker_prefetch_multiplier": "unset: about 50 ms of work",
+    "worker_redirect_stdouts": "off unless asked for",
+    "worker_soft_shutdown_timeout": "0 waits without limit for running tasks",
+    "worker_task_log_format": "a format of our own unless one is given",
+}
+
+#: Settings that Celery does not have.
+OWN_SETTINGS = frozenset(
+    "result_exceptions task_max_deliveries task_publish_on_commit task_publish_timeout worker_async_concurrency "
+    "worker_lease worker_max_message_bytes worker_state_dir".split()
+)
+
+FLAGS_SAME = (
+    "-A/--app -b/--broker --result-backend --workdir -C/--no-color -q/--quiet --version -n/--hostname -l/--loglevel "
+    "--prefetch-multiplier -c/--concurrency --purge/--discard -Q/--queues -X/--exclude-queues -I/--include "
+    "-f/--logfile"
+)
+FLAGS_DIFFER = {
+    "-P/--pool": "prefork, threads or solo",
+    "--skip-checks": "accepted, without effect: what the worker checks, it needs",
+}
+FLAGS_ABSENT = {
+    "--config": "`-A` names the app, which knows its settings",
+    "--loader": _PARTS,
+}
+
+
+def settings() -> Section:
+    """Return what the table of settings and `celery_settings` say."""
+    both = [name for name in config.ROWS if name not in OWN_SETTINGS]
+    others = _apart({**celery_settings.NOT_YET, **celery_settings.MOOT})
+    parts: dict[str, str] = {}
+    for name, setting in celery_settings.IN_URL.items():
+        parts[name] = f"part of `{setting}`"
+    beginnings = " ".join(f"{beginning}*" for beginning in celery_settings.OTHER_BACKENDS)
+    return Section(
+        "Settings",
+        "Under their new names; the old ones are understood as well, see [Settings](settings.md). What is not here is "
+        "accepted and told when a worker starts.",
+        same=" ".join(sorted(set(both) - SETTINGS_DIFFER.keys())),
+        differs=SETTINGS_DIFFER,
+        later=others[LATER],
+        absent={
+            **others[ABSENT_HERE],
+            **_shared(parts),
+            beginnings: "there is no result store of that kind",
+        },
+    )
+
+
+def flags() -> Section:
+    """Return what `celeriac worker` says of Celery's flags."""
+    ignored = {"/".join(names): reason for names, (_, reason) in IGNORED.items()}
+    others = _apart(ignored)
+    refused = {"/".join(names): reason for names, (_, reason) in REFUSED.items()}
+    return Section(
+        "Flags of the worker",
+        "Those that are not here yet are accepted, and told; `--detach` and those below it are refused.",
+        same=FLAGS_SAME,
+        differs=FLAGS_DIFFER,
+        later=others[LATER],
+        absent={**others[ABSENT_HERE], **FLAGS_ABSENT, **refused},
+    )
+
+
+def commands() -> Section:
+    """Return what the program says of Celery's commands."""
+    others = _apart(ABSENT)
+    return Section(
+        "Commands",
+        same=" ".join(sorted(_CELERYS_COMMANDS & COMMANDS.keys())),
+        later=others[LATER],
+        absent=others[ABSENT_HERE],
+    )
+
+
+_CELERYS_COMMANDS = frozenset(
+    "amqp beat call control events graph inspect list logtool migrate multi purge report result shell status upgrade "
+    "worker".split()
+)
+
+
+def sections() -> list[Section]:
+    """Return all sections, in the order of the page."""
+    return [
+        TASK, CALL, REQUEST, APP, RESULT, RESULT_SETS, SIGNALS, EXCEPTIONS, settings(), flags(), commands(), FIXTURES,
+    ]  # fmt: skip
+
+
+def _apart(reasons: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Part what comes later from what does not come, by what its reason says."""
+    found: dict[str, dict[str, str]] = {LATER: {}, ABSENT_HERE: {}}
+    for name, reason in reasons.items():
+        later = re.search(r"\b(later|yet|in this release)\b", reason) is not None
+        found[LATER if later else ABSENT_HERE][name] = reason
+    return {state: _shared(each) for state, each in found.items()}
+
+
+def _shared(reasons: Mapping[str, str]) -> dict[str, str]:
+    """Put the names that share a reason together."""
+    names: dict[str, list[str]] = {}
+    for name, reason in sorted(reasons.items()):
+        names.setdefault(reason, []).append(name)
+    return {" ".join(shared): reason for reason, shared in names.items()}
