@@ -323,7 +323,8 @@ SETTINGS_DIFFER = {
     "result_serializer": "only json",
     "task_acks_late": "unset and True: settled after the run; only False settles it before",
     "task_always_eager": "the value is what would be read from the store, JSON",
-    "task_annotations": "an option that there is not raises UnknownOption",
+    "task_annotations": "an option that there is not raises UnknownOption; what is put around `@run` leaves a "
+    "decorator of the project's own where it is",
     "task_default_priority": "a route's priority counts more",
     "task_eager_propagates": "a task that retries runs to its end, whose error is raised",
     "task_reject_on_worker_lost": "without effect: a task whose process died runs again, task_max_deliveries times",

@@ -1,6 +1,6 @@
 """What `task_annotations` says of a task, in all of Celery's forms.
 
-Asked by `celeriac.app` when a task is first sent or run. Sets nothing itself.
+Asked by `celeriac.app` when a task is first sent or run. Sets nothing itself: `celeriac.decorator.annotate` does.
 """
 
 from collections.abc import Iterator, Mapping

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, Literal, Protocol, Unpack, overload
 from celeriac import options as option_table
 from celeriac import sensitive
 from celeriac.arguments import Arity, caller_place
-from celeriac.errors import NotATask
+from celeriac.errors import NotATask, UnknownOption
 from celeriac.generics import P, R
 from celeriac.options import TaskOptions
 from celeriac.task import AsyncTask, Sends, Task
@@ -90,24 +90,51 @@ def _set(task: Task, given: Mapping[str, Any]) -> None:
 
 
 def annotate(task: Task, given: Mapping[str, Any]) -> None:
-    """Give a task options over its own, as `task_annotations` does; raises UnknownOption."""
-    option_table.refuse_unknown(given, _KNOWN - _OF_DECORATOR, (), f"task_annotations of {task.name}")
-    _set(task, given)
+    """Give a task options over its own, as `task_annotations` does; raises UnknownOption.
+
+    Under "@run", or another method's name behind an @, stands a function that is given the method and returns
+    what takes its place.
+    """
+    around = {key[1:]: value for key, value in given.items() if key.startswith("@")}
+    options = {key: value for key, value in given.items() if not key.startswith("@")}
+    option_table.refuse_unknown(options, _KNOWN - _OF_DECORATOR, (), f"task_annotations of {task.name}")
+    _set(task, options)
+    for method, wrap in around.items():
+        _put_around(task, method, wrap)
     _work_out(task)
+
+
+def _put_around(task: Task, method: str, wrap: Callable[[Any], Any]) -> None:
+    """Put what `wrap` makes of a method in its place: on a class of the task's own, where `task()` looks too."""
+    cls = type(task)
+    held = getattr(cls, method, None)
+    if not callable(held):
+        raise UnknownOption(f"task_annotations of {task.name} has '@{method}', which is no method of a task.")
+    # Of several the last counts, as in Celery; which takes a decorator of the project's own for an earlier one.
+    original = getattr(held, _AROUND, None) or _given(task, method) or held
+    made = wrap(original)
+    setattr(made, _AROUND, original)
+    task.__class__ = type(cls.__name__, (cls,), {"__module__": cls.__module__, method: made})
+    task.__dict__.pop(method, None)
+
+
+def _given(task: Task, method: str) -> Any:
+    """Return the function that a task itself holds as a method: its own, or a handler among its options."""
+    if method == "run":
+        return task.__dict__.get("__wrapped__")
+    return getattr(task.__dict__.get(method), "__func__", None)
+
+
+_AROUND = "_celeriac_around"
 
 
 def bind(task: Task, call: Callable[..., Any], app: Sends | None, name: str, arity: Arity) -> Task:
     """Finish a task object: what runs, under which name, for which app."""
     task.name = name
     task._app = app
-    task.call = call
     task.__dict__["run"] = call
     task.arity = arity
     task.is_async = inspect.iscoroutinefunction(call)
-    if _overrides(task, "apply_async"):
-        task.sends_itself = True
-        if not _overrides(task, "delay"):
-            task.__dict__["delay"] = task._delay_through_apply_async
     _work_out(task)
     return task
 
@@ -118,6 +145,13 @@ def _work_out(task: Task) -> None:
         task.covers = _covers(task, task.arity)
     if not task.typing:
         task.arity = None
+    # What a class does around each run, in a `__call__` of its own, it does in a worker as well.
+    task.call = task.run if type(task).__call__ in _PLAIN_CALLS else task.__call__
+    task.is_async = task.is_async or inspect.iscoroutinefunction(task.call)
+    if _overrides(task, "apply_async"):
+        task.sends_itself = True
+        if not _overrides(task, "delay"):
+            task.__dict__["delay"] = task._delay_through_apply_async
     task.has_handlers = any(_overrides(task, name) for name in _HANDLERS)
     task.has_shadow_name = _overrides(task, "shadow_name")
 
@@ -132,6 +166,7 @@ def _overrides(task: Task, method: str) -> bool:
     return method in task.__dict__ or getattr(type(task), method) is not getattr(Task, method)
 
 
+_PLAIN_CALLS = (Task.__call__, AsyncTask.__call__)
 _HANDLERS = ("before_start", "on_success", "on_retry", "on_failure", "after_return")
 
 

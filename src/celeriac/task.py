@@ -212,7 +212,7 @@ class Task(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, here, as any other."""
-        value: R = self.call(*args, **kwargs)
+        value: R = self.run(*args, **kwargs)
         return value
 
     # -- for subclasses to override
@@ -416,5 +416,5 @@ class AsyncTask(Task[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
         """Call the function, here, as any other: await what it returns."""
-        coroutine: Coroutine[Any, Any, R] = self.call(*args, **kwargs)
+        coroutine: Coroutine[Any, Any, R] = self.run(*args, **kwargs)
         return coroutine

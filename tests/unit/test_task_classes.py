@@ -1,5 +1,6 @@
 """Task classes, annotations, and options that change how a task is sent: Celery 5.7 and we must agree."""
 
+import functools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -125,6 +126,136 @@ def test_annotations_count_more_than_the_tasks_own_and_may_be_handlers(worlds: A
     assert told == [("f", "ValueError('no')")] * 2
 
 
+def around(told: list[Any], word: str) -> Callable[..., Any]:
+    """Return what an annotation with an @ is: it is given a method and returns what takes its place."""
+
+    def wrap(method: Any) -> Any:
+        def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+            told.append((word, self.name))
+            # The function of a task that is not bound is passed as it is.
+            return method(*args, **kwargs) if method is add else method(self, *args, **kwargs)
+
+        return wrapped
+
+    return wrap
+
+
+@pytest.mark.parametrize("method", ["run", "__call__", "apply_async", "on_success", "retry"])
+@pytest.mark.parametrize("bound", [False, True])
+def test_annotations_around_methods(worlds: Any, method: str, bound: bool) -> None:
+    told: list[Any] = []
+
+    def ask(world: World) -> Any:
+        told.clear()
+
+        def body(self: Any, x: int, y: int) -> int:
+            if self.request.retries == 0:
+                raise self.retry(countdown=0)
+            return x + y
+
+        task = world.task(body, name="a", bind=True) if bound else world.task(add, name="a")
+        eager = [task.apply((1, 2)).get(), task.delay(3, y=4).id != ""]
+        return [*eager, *([] if bound else [task(1, 2)]), *told]
+
+    expected = agree(worlds(task_annotations={"a": {f"@{method}": around(told, method)}}), ask)
+    assert (method, "a") in expected or (method == "retry" and not bound)
+
+
+def test_annotations_around_handlers_that_are_options_and_base_classes(worlds: Any) -> None:
+    told: list[Any] = []
+
+    def on_success(self: Any, *args: Any) -> None:
+        told.append(("own", args[0]))
+
+    def ask(world: World) -> Any:
+        class Noted(world.app.Task):  # type: ignore[misc, name-defined]
+            abstract = True
+
+            def on_success(self, *args: Any) -> None:
+                told.append(("class", args[0]))
+
+        told.clear()
+        world.task(add, name="a", on_success=on_success).apply((1, 2))
+        world.task(add, name="b", base=Noted).apply((3, 4))
+        return list(told)
+
+    expected = [("around", "a"), ("own", 3), ("around", "b"), ("class", 7)]
+    assert agree(worlds(task_annotations={"*": {"@on_success": around(told, "around")}}), ask) == expected
+
+
+def test_of_several_annotations_around_a_method_the_last_counts(worlds: Any) -> None:
+    told: list[Any] = []
+
+    def ask(world: World) -> Any:
+        told.clear()
+        world.task(add, name="a").apply((1, 2))
+        return list(told)
+
+    annotations = {"*": {"@run": around(told, "all")}, "a": {"@run": around(told, "one")}}
+    assert agree(worlds(task_annotations=annotations), ask) == [("all", "a")]
+
+
+def test_an_annotation_around_run_keeps_automatic_retries(worlds: Any) -> None:
+    told: list[Any] = []
+
+    def ask(world: World) -> Any:
+        def fail(self: Any) -> None:
+            raise ValueError("no")
+
+        told.clear()
+        again = {"autoretry_for": (ValueError,), "retry_kwargs": {"max_retries": 2, "countdown": 0}}
+        task = world.task(fail, name="f", bind=True, **again)
+        return task.apply().state, list(told)
+
+    assert agree(worlds(task_annotations={"f": {"@run": around(told, "f")}}), ask) == (
+        "FAILURE",
+        [("f", "f")] * 3,
+    )
+
+
+def test_an_annotation_around_run_keeps_decorators_of_the_project(worlds: Any) -> None:
+    """Which Celery takes for an annotation that came before, and leaves out."""
+    called = []
+
+    @functools.wraps(add)
+    def decorated(x: int, y: int) -> int:
+        called.append(x)
+        return add(x, y)
+
+    def call(method: Any) -> Any:
+        return lambda self, *args: method(*args)
+
+    for world in worlds(task_annotations={"*": {"@run": call}}):
+        assert world.task(decorated, name="a").apply((1, 2)).get() == 3
+        assert called == ([1] if world.ours else [])
+
+
+def test_a_coroutine_task_may_be_annotated_too(worlds: Any) -> None:
+    _, ours = worlds(task_annotations={"*": {"@run": lambda method: lambda self, x: method(x + 1)}})
+
+    async def double(x: int) -> int:
+        return 2 * x
+
+    assert ours.task(double, name="d").apply((1,)).get() == 4
+
+
+def test_a_base_class_around_each_call(worlds: Any) -> None:
+    def ask(world: World) -> Any:
+        told = []
+
+        class Watched(world.app.Task):  # type: ignore[misc, name-defined]
+            abstract = True
+
+            def __call__(self, *args: Any, **kwargs: Any) -> Any:
+                told.append(self.name)
+                return super().__call__(*args, **kwargs) + 1
+
+        task = world.task(add, name="a", base=Watched)
+        return task.apply((1, 2)).get(), task(3, 4), told
+
+    assert agree(worlds(), ask) == (4, 8, ["a", "a"])
+
+
 def test_annotations_of_what_is_sent_first(worlds: Any) -> None:
     """Settings are read when a task is first sent, not where it is decorated."""
     _, ours = worlds(task_annotations={"a": {"queue": "noted", "typing": False}})
@@ -138,6 +269,7 @@ def test_annotations_of_what_is_sent_first(worlds: Any) -> None:
     [
         ({"a": {"max_retires": 1}}, UnknownOption, "Did you mean 'max_retries'"),
         ({"a": {"name": "b"}}, UnknownOption, "has no option 'name'"),
+        ({"a": {"@nothing": print}}, UnknownOption, "'@nothing', which is no method of a task"),
         (5, ImproperlyConfigured, "5 is neither"),
         ("no.such", ImproperlyConfigured, "task_annotations names 'no.such', which cannot be imported"),
     ],
