@@ -120,8 +120,8 @@ class TaskOptions(TypedDict, total=False):
     lazy: bool
 
 
-class CallOptions(TypedDict, total=False):
-    """The options of a call: `apply_async(args, kwargs, **options)`."""
+class KeywordOptions(TypedDict, total=False):
+    """What `apply_async(args, kwargs, task_id, **options)` takes by name only."""
 
     countdown: float | None
     eta: datetime | str | None
@@ -130,7 +130,6 @@ class CallOptions(TypedDict, total=False):
     exchange: str | Named | None
     routing_key: str | None
     priority: int | None
-    task_id: str | None
     headers: Mapping[str, Any] | None
     ignore_result: bool | None
     serializer: str | None
@@ -143,6 +142,12 @@ class CallOptions(TypedDict, total=False):
     exchange_type: str | None
     delivery_mode: int | str | None
     add_to_parent: bool | None
+
+
+class CallOptions(KeywordOptions, total=False):
+    """The options of a call."""
+
+    task_id: str | None
 
 
 #: Options of a call.

@@ -17,7 +17,7 @@ from celeriac.failure import ExceptionInfo, failure_json
 from celeriac.generics import P, R
 from celeriac.message.message import Headers, Message, Properties
 from celeriac.message.serializers import json_dumps
-from celeriac.options import CallOptions
+from celeriac.options import CallOptions, KeywordOptions
 from celeriac.result import AsyncResult
 from celeriac.retry import backoff
 from celeriac.sensitive import Sensitive
@@ -144,7 +144,8 @@ class Task(Generic[P, R]):
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[CallOptions],
+        task_id: str | None = None,
+        **options: Unpack[KeywordOptions],
     ) -> AsyncResult[R]:
         """Send the task with options and return its handle.
 
@@ -153,7 +154,8 @@ class Task(Generic[P, R]):
         Raises as `delay` does, and UnknownOption for an option that there is not.
         """
         check_call(args, kwargs, options)
-        return self.app.send(self, args or (), kwargs or {}, options)
+        given = options if task_id is None else {**options, "task_id": task_id}
+        return self.app.send(self, args or (), kwargs or {}, given)
 
     def _delay_through_apply_async(self, *args: Any, **kwargs: Any) -> AsyncResult[R]:
         """`delay` of a class that overrides `apply_async`."""
@@ -171,11 +173,13 @@ class Task(Generic[P, R]):
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[CallOptions],
+        task_id: str | None = None,
+        **options: Unpack[KeywordOptions],
     ) -> AsyncResult[R]:
         """`apply_async` when the open transaction commits; see `delay_on_commit`."""
         check_call(args, kwargs, options)
-        return self.app.send_on_commit(self, args or (), kwargs or {}, options)
+        given = options if task_id is None else {**options, "task_id": task_id}
+        return self.app.send_on_commit(self, args or (), kwargs or {}, given)
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """`delay` for coroutines: the broker is talked to on another thread."""
@@ -185,10 +189,11 @@ class Task(Generic[P, R]):
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[CallOptions],
+        task_id: str | None = None,
+        **options: Unpack[KeywordOptions],
     ) -> AsyncResult[R]:
         """`apply_async` for coroutines: the broker is talked to on another thread."""
-        return await _in_thread(self.apply_async, args, kwargs, **options)
+        return await _in_thread(self.apply_async, args, kwargs, task_id, **options)
 
     def apply(
         self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any

@@ -54,6 +54,8 @@ def good() -> None:
     assert_type(add.delay(1), AsyncResult[int])
     assert_type(add.delay(1, y=2).get(timeout=3), int)
     assert_type(add.apply_async((1, 2), countdown=1.5, queue="x", priority=3), AsyncResult[int])
+    assert_type(add.apply_async((1, 2), {}, "own-id"), AsyncResult[int])
+    assert_type(add.apply_async_on_commit([1], None, "own-id", queue="x"), AsyncResult[int])
     assert_type(add(1), int)
     assert_type(add.s(1, 2).delay().get(), int)
     assert_type(add.delay_on_commit(1), AsyncResult[int])
@@ -97,6 +99,7 @@ def bad() -> None:
     add.apply_async((1,), que="mails")  # type: ignore[call-arg]
     add.apply_async((1,), countdown="soon")  # type: ignore[arg-type]
     add.apply_async((1,), eta=5)  # type: ignore[arg-type]
+    add.apply_async((1,), {}, 4711)  # type: ignore[arg-type]
     add.apply_async(1)  # type: ignore[arg-type]
     text: str = add.delay(1).get()  # type: ignore[assignment]
     number: int = add.delay(1)  # type: ignore[assignment]

@@ -1,5 +1,6 @@
 """Task classes, annotations, and options that change how a task is sent: Celery 5.7 and we must agree."""
 
+import asyncio
 import functools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -373,6 +374,19 @@ def test_a_base_class_overrides_apply_async(worlds: Any) -> None:
     assert [headers["tenant"] for headers, _ in ours.published] == ["t1"] * 6
     with pytest.raises(UnknownOption, match="link"):
         task.apply_async((1, 2), link=task.s())
+
+
+def test_the_id_may_come_third(worlds: Any) -> None:
+    def ask(world: World) -> Any:
+        task = world.task(add, name="a")
+        results = [task.apply_async((1, 2), {}, "own"), task.apply_async([1], None, task_id="other")]
+        return [each.id for each in results], [headers["id"] for headers, _ in world.published]
+
+    _, ours = both = worlds()
+    assert agree(both, ask) == (["own", "other"], ["own", "other"])
+    task = ours.app.tasks["a"]
+    assert task.apply_async_on_commit((1, 2), None, "late").id == "late"
+    assert asyncio.run(task.aapply_async((1, 2), None, "async")).id == "async"
 
 
 def test_shadow_name(worlds: Any) -> None:
