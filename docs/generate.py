@@ -274,6 +274,7 @@ _INTERNAL = frozenset(
         "send",
         "send_on_commit",
         "publish",
+        "awaited",
         "autoretry",
         "call",
         "app",
@@ -301,7 +302,7 @@ FLOORS = {
     "Services: what runs for long": ("worker",),
     "The user's: what task code holds": (
         "app sending routing annotations eager deferred discovery sources shared naming "
-        "execute run unpacking reporting publishing decorator task result signals log failure".split()
+        "execute run unpacking reporting publishing decorator task result signals log failure unread".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (

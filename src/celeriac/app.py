@@ -18,7 +18,7 @@ from celeriac.broker import Broker, Publication
 from celeriac.decorator import MakesTasks, annotate, bind, make_task
 from celeriac.deferred import AfterCommit
 from celeriac.eager import run_eagerly
-from celeriac.errors import ImproperlyConfigured
+from celeriac.errors import CeleriacError, ImproperlyConfigured
 from celeriac.execute import Executor
 from celeriac.hooks import Framework, Hooks
 from celeriac.options import APPLY
@@ -82,6 +82,9 @@ class Celeriac:
         self._sender: Sender | None = None
         self._broker: Broker | None = None
         self._store: tuple[ResultStore | None] | None = None
+        # celeriac.unread's; `_watched` where it is to look at all that is sent.
+        self._unread: Any = None
+        self._watched: Any = None
         self._lent = False  # broker and store are a test's, which closes them itself
         #: What tells the time, in unix seconds, where something is due or expires.
         self.clock: Callable[[], float] = time.time
@@ -256,7 +259,7 @@ class Celeriac:
             self.publish((publication,))
         else:
             unpublished = self._publish_soon((publication,))
-        return AsyncResult(publication.id, self, unpublished=unpublished, ignored=ignored)
+        return AsyncResult(publication.id, self, publication.queue, unpublished=unpublished, ignored=ignored)
 
     def send_on_commit(
         self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
@@ -272,7 +275,7 @@ class Celeriac:
         publication = sender.publication(task, args, kwargs, options)
         unpublished = self._publish_soon((publication,), on_commit=True)
         ignored = sender.ignores(task, options)
-        return AsyncResult(publication.id, self, unpublished=unpublished, ignored=ignored)
+        return AsyncResult(publication.id, self, publication.queue, unpublished=unpublished, ignored=ignored)
 
     def send_task(
         self,
@@ -331,8 +334,19 @@ class Celeriac:
     def publish(self, publications: Sequence[Publication]) -> None:
         """Hand publications to the broker now; raises BrokerDown within `task_publish_timeout` seconds."""
         self.broker.publish(publications, self.conf.task_publish_timeout)
+        if self._watched is not None:
+            self._watched.sent(publications)
         if signals.after_task_publish.receivers:
             published(publications)
+
+    def awaited(self, task_id: str, queue: str | None) -> None:
+        """Have it told if no worker reads the queue of a task that somebody waits for. Raises nothing."""
+        try:
+            self.broker  # noqa: B018 - opens it
+        except CeleriacError as error:
+            logger.debug("Could not look who reads the queues: %s", error)
+        if self._unread is not None:
+            self._unread.awaited(task_id, queue)
 
     def send_many(self, calls: Iterable[Call | tuple[Any, ...]]) -> list[AsyncResult]:
         """Send many calls in few round trips: `app.send_many(add.s(i, i) for i in range(1000))`.
@@ -408,6 +422,11 @@ class Celeriac:
                     "Celeriac(broker='redis://localhost:6379/0'), or CELERY_BROKER_URL in the environment."
                 )
             self._broker = brokers.KEEPERS.open(url, self.conf)
+            from celeriac.unread import Unread  # noqa: PLC0415 - who only defines tasks does without
+
+            framework = self.framework
+            self._unread = Unread(self._broker, framework)
+            self._watched = self._unread if framework is not None and framework.is_debugging() else None
         return self._broker
 
     @property
@@ -425,12 +444,14 @@ class Celeriac:
         before = self._broker, self._store, self._lent, self.clock
         settings = self.conf.task_always_eager, self.conf.broker_url
         self._broker, self._store, self._lent, self.clock = broker, (store,), True, clock
+        unread, self._unread, self._watched = (self._unread, self._watched), None, None
         self.conf.task_always_eager, self.conf.broker_url = False, broker.safe_url
         self._sender = None
         try:
             yield
         finally:
             self._broker, self._store, self._lent, self.clock = before
+            self._unread, self._watched = unread
             self.conf.task_always_eager, self.conf.broker_url = settings
             self._sender = None
 
@@ -446,7 +467,7 @@ class Celeriac:
             self._broker.close()
         if self._store is not None and self._store[0] is not None:
             self._store[0].close()
-        self._broker = self._store = None
+        self._broker = self._store = self._unread = self._watched = None
 
     def __repr__(self) -> str:
         return f"<Celeriac {self.main or ''}>"

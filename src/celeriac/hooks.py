@@ -36,6 +36,9 @@ class Framework(Protocol):
     def task_modules(self, related_name: str) -> list[str]:
         """Return the dotted names of modules to import for their tasks, only those that exist."""
 
+    def is_debugging(self) -> bool:
+        """Return whether somebody is at work on the project who wants to be told more than its users do."""
+
     def defer(self, broker: Broker, publish: Callable[[], None]) -> bool:
         """Keep `publish` for after the commit of the open transaction; False where it is to be called now."""
 

@@ -15,6 +15,7 @@ from celeriac.config import Settings
 from celeriac.context import current
 from celeriac.errors import (
     ImproperlyConfigured,
+    StoreError,
     TaskRevokedError,
     TaskTimeout,
     WaitInTask,
@@ -37,6 +38,9 @@ class HasStore(Protocol):
     def store(self) -> ResultStore | None:
         """The result store, None where results are disabled."""
 
+    def awaited(self, task_id: str, queue: str | None) -> None:
+        """Note that somebody waits for a task, which was sent to `queue` if that is known."""
+
 
 _SLICE = 0.5
 _joins_allowed: ContextVar[bool] = ContextVar("celeriac_joins_allowed", default=False)
@@ -58,12 +62,13 @@ class AsyncResult(Generic[R]):
     Without `app` the result is looked for where the current app keeps its results.
     """
 
-    __slots__ = ("_record", "_unpublished", "app", "id", "ignored")
+    __slots__ = ("_record", "_sent_to", "_unpublished", "app", "id", "ignored")
 
     def __init__(
         self,
         task_id: str,
         app: HasStore | None = None,
+        sent_to: str | None = None,
         *,
         unpublished: Callable[[], bool] | None = None,
         ignored: bool = False,
@@ -73,6 +78,8 @@ class AsyncResult(Generic[R]):
         #: Whether the task was sent with `ignore_result`: then there is nothing to wait for.
         self.ignored = ignored
         self._record: Record | None = None
+        # The queue, for who has sent it.
+        self._sent_to = sent_to
         # Set where the task is published by a commit or at a batch's end: tells whether that is still to come.
         self._unpublished = unpublished
 
@@ -223,8 +230,14 @@ class AsyncResult(Generic[R]):
         if self.ignored:
             return None
         self._refuse_endless_wait(inside_task=not disable_sync_subtasks)
-        if not self._wait(timeout):
-            raise TaskTimeout(f"Task {self.id} has not ended within {timeout or 0:g} s. It goes on.")
+        # What ends soon is nobody's worry.
+        first = _SLICE if timeout is None else min(_SLICE, timeout)
+        ended = self._wait(first)
+        if not ended and (timeout is None or timeout > first):
+            self.app.awaited(self.id, self._sent_to)
+            ended = self._wait(None if timeout is None else timeout - first)
+        if not ended:
+            raise self._late(timeout)
         return self._conclude(propagate)
 
     wait = get
@@ -241,13 +254,17 @@ class AsyncResult(Generic[R]):
             return None
         self._refuse_endless_wait()
         deadline = None if timeout is None else time.monotonic() + timeout
+        told = False
         while True:
             # In slices, so that the thread of a wait that was cancelled ends soon.
             left = _SLICE if deadline is None else min(_SLICE, max(0.0, deadline - time.monotonic()))
             if await asyncio.to_thread(self._wait, left):
                 return self._conclude(propagate)
             if deadline is not None and time.monotonic() >= deadline:
-                raise TaskTimeout(f"Task {self.id} has not ended within {timeout or 0:g} s. It goes on.")
+                raise await asyncio.to_thread(self._late, timeout)
+            if not told:
+                self.app.awaited(self.id, self._sent_to)
+                told = True
 
     def _refuse_endless_wait(self, *, inside_task: bool = False) -> None:
         if current.get() is not None and not (inside_task or _joins_allowed.get()):
@@ -261,6 +278,24 @@ class AsyncResult(Generic[R]):
                 f"Task {self.id} is published when the open transaction commits or the batch ends, so that waiting for "
                 "it here would never end. Call get() after the block. If that was undone, the task was not sent."
             )
+
+    def _late(self, timeout: float | None) -> TaskTimeout:
+        """Return what to raise when the time is over."""
+        text = f"Task {self.id} has not ended within {timeout or 0:g} s."
+        try:
+            known = self._fetch() is not None
+        except StoreError:
+            known = True  # it cannot be asked
+        if known:
+            return TaskTimeout(f"{text} It goes on.")
+        if self._sent_to is not None:
+            return TaskTimeout(f'{text} It still waits in its queue, "{self._sent_to}", or runs.')
+        kept = self.app.conf.result_expires
+        days = f" (results are kept for {kept / 86400:g} days)" if kept else ""
+        return TaskTimeout(
+            f"{text} Nothing is stored of it: it was never queued here, still waits or runs, or its result was "
+            f"deleted{days}. (celeriac help E116)"
+        )
 
     def _wait(self, timeout: float | None) -> bool:
         """Return whether the task has ended within `timeout` seconds."""

@@ -87,11 +87,13 @@ class Project:
         """Run manage.py."""
         return self.run(sys.executable, "manage.py", *words, **environment)
 
-    def python(self, code: str, *, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    def python(
+        self, code: str, *words: str, stdin: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a script with Django set up."""
         script = self.write("script.py", "import django\n\ndjango.setup()\n\n" + code)
         settings = {"DJANGO_SETTINGS_MODULE": "proj.settings"}
-        return self.run(sys.executable, script.name, stdin=stdin, **{**settings, **environment})
+        return self.run(sys.executable, script.name, *words, stdin=stdin, **{**settings, **environment})
 
     @contextlib.contextmanager
     def worker(self) -> Iterator[None]:

@@ -176,6 +176,11 @@ from celeriac import current_app
 
 print(current_app().send_task("shop.tasks.ad", [1, 2]).id, current_app().send_task("shop.tasks.add", [1, 2]).id)
 """
+WAIT_FOR_ONE = """
+from shop.tasks import add
+
+print(add.delay(1, 2).get(timeout=30))
+"""
 WAIT = """
 import sys
 
@@ -195,7 +200,8 @@ print(misspelt.state, misspelt.id in str(kept.payload), kept.reason)
 def test_e105_unknown_name(project: Project) -> None:
     sent = project.python(SEND)
     assert sent.returncode == 0, sent.stderr
-    (told,) = sent.stderr.splitlines()
+    told, alone = sent.stderr.splitlines()
+    assert alone.startswith("E101: shop.tasks.ad is queued (id ")
     assert told.startswith(
         'E105: there is no task "shop.tasks.ad" in this process. Did you mean "shop.tasks.add"? It is sent all the same'
     )
@@ -207,6 +213,70 @@ def test_e105_unknown_name(project: Project) -> None:
     assert error.startswith("E105 Task 'shop.tasks.ad' is not known to this worker.")
     assert "kept as a dead letter" in error
     assert state == "FAILURE True unknown task 'shop.tasks.ad'"
+
+
+SEND_AND_WAIT = """
+import sys
+
+from celeriac.errors import TaskTimeout
+from shop.tasks import add
+
+add.delay(1, 2)
+add.delay(1, 2)
+for queue in sys.argv[1:]:
+    try:
+        print(add.apply_async((3, 4), queue=queue).get(timeout=1))
+    except TaskTimeout as error:
+        print(error)
+"""
+
+
+class TestNobodyThere:
+    """E101 and E107: a process that sends and ends hears of it, on its standard error."""
+
+    def test_e101_no_worker(self, project: Project) -> None:
+        done = project.python(SEND_AND_WAIT)
+        (told,) = done.stderr.splitlines()
+        assert re.fullmatch(
+            r"E101: shop\.tasks\.add is queued \(id [0-9a-f-]{36}\), but no worker is running\. Start one:  "
+            r"python manage\.py celeriac dev   \(worker only: celeriac worker\)",
+            told,
+        )
+
+    def test_e101_only_in_debug_mode(self, project: Project) -> None:
+        project.set("DEBUG = False")
+        assert project.python(SEND_AND_WAIT).stderr == ""
+
+    def test_e101_who_waits_hears_it_in_any_mode(self, project: Project) -> None:
+        project.set("DEBUG = False")
+        done = project.python(SEND_AND_WAIT, "mails")
+        (told,) = done.stderr.splitlines()
+        assert re.match(
+            r"E101: The task [0-9a-f-]{36} is waited for, but no worker is running\. Start one:  python", told
+        )
+        assert 'It still waits in its queue, "mails", or runs.' in done.stdout
+
+    def test_e107_a_queue_that_nobody_reads(self, project: Project) -> None:
+        with project.worker():
+            assert project.python(WAIT_FOR_ONE).stdout == "3\n"
+            done = project.python(SEND_AND_WAIT, "mails")
+        (told,) = done.stderr.splitlines()
+        assert re.fullmatch(
+            r'E107: shop\.tasks\.add is queued \(id [0-9a-f-]{36}\), but its queue "mails" has no worker\. It waits '
+            r"there until one starts:  celeriac worker -Q mails\.  Queues with workers: celery\.",
+            told,
+        )
+
+
+def test_e116_unknown_id(project: Project) -> None:
+    done = project.python(
+        "from celeriac import AsyncResult\n\nresult = AsyncResult('does-not-exist')\nprint(result.state)\n"
+        "try:\n    result.get(timeout=0.1)\nexcept TimeoutError as error:\n    print(error)\n"
+    )
+    state, text = done.stdout.splitlines()
+    assert state == "PENDING"
+    assert "Nothing is stored of it: it was never queued here, still waits" in text
+    assert text.endswith("(results are kept for 7 days). (celeriac help E116)")
 
 
 class TestWorkerDoesNotStart:

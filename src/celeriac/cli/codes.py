@@ -18,6 +18,19 @@ class Chapter(Struct):
 
 
 CODES: dict[str, Chapter] = {
+    "E101": Chapter(
+        "No worker is running",
+        "A task was sent or is waited for, and no worker is there that could run it. The task is queued and waits. "
+        "With DEBUG on it is told when a task is sent; elsewhere when get() has waited for half a second. Both once a "
+        "minute at most.",
+        "Tasks run in processes of their own, which have to be started. Nothing is said where it cannot be known: on "
+        "Redis while there are signs of a worker of Celery's, which may read the same queue.",
+        "Start a worker. In development one command starts it beside the web server.",
+        """
+python manage.py celeriac dev      # web server and worker
+celeriac worker                    # a worker alone
+""",
+    ),
     "E102": Chapter(
         "A Django model as an argument",
         "delay() or apply_async() was given a model instance. Nothing was sent.",
@@ -84,6 +97,18 @@ CELERY_IMPORTS = ["shop.jobs"]
 
 current_app().send_task("shop.tasks.sned_receipt", [7])   # E105: did you mean "shop.tasks.send_receipt"?
 send_receipt.delay(7)                                     # a name that Python checks
+""",
+    ),
+    "E107": Chapter(
+        "A queue that no worker reads",
+        "A task was sent to a queue, or is waited for there, and workers are running, but none of them reads that "
+        "queue. It is told when E101 would be.",
+        "A worker reads the queues that -Q names, else those of task_queues, else the default one. The queue's name "
+        "comes from the call, from the task, or from task_routes; it may be misspelt there.",
+        "Start a worker that reads it, or correct the name. Queues are made by sending to them: "
+        "task_create_missing_queues = False refuses those that task_queues does not declare.",
+        """
+celeriac worker -Q celery,mails
 """,
     ),
     "E108": Chapter(
@@ -176,6 +201,20 @@ def send_receipt(order_pk): ...
         "Mend the line. The whole traceback: python -c 'import shop.tasks', or manage.py shell.",
         """
 shop/tasks.py, line 1: import notthere → ModuleNotFoundError: No module named 'notthere'.
+""",
+    ),
+    "E116": Chapter(
+        "Nothing is known of this task",
+        "get() has waited for the whole time that it was given, and nothing is stored under the task's id: neither a "
+        "result nor that it has begun. Its state is PENDING, as in Celery for any id.",
+        "The id is misspelt or of another project, the result was deleted after result_expires or by forget(), it was "
+        "not stored (ignore_result), or the task has simply not ended yet: waiting tasks have no entry.",
+        "Compare the id with the one that delay() returned, and broker and result store with the sender's: "
+        "`celeriac settings` shows both. task_track_started = True stores that a task has begun.",
+        """
+result = send_receipt.delay(7)
+result.id                          # keep this, as text
+AsyncResult(result.id).get(timeout=10)
 """,
     ),
     "E117": Chapter(

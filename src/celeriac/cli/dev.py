@@ -23,6 +23,7 @@ from celeriac.cli.reload import GRACE, Interrupts, Reloading, wait
 from celeriac.cli.watching import Watch, project_roots
 from celeriac.cli.weblog import WebLines
 from celeriac.errors import AppNotFound
+from celeriac.unread import IN_DEV
 from celeriac.worker.options import WorkerOptions
 
 EXAMPLES = """\b
@@ -110,7 +111,7 @@ class Terminal:
             try:
                 self._worker.start()
                 if self._web_command is not None:
-                    self._web = Process(self._web_command, pipe_output=True)
+                    self._web = Process(self._web_command, pipe_output=True, environment={IN_DEV: "1"})
                 while self._worker.status is None:
                     until = self._worker.turn(time.monotonic())
                     self._wait(interrupts, until)

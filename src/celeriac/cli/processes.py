@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +18,12 @@ class Process:
     """A command that runs in its own process group and ends with this process."""
 
     def __init__(
-        self, command: Sequence[str], *, pipe_output: bool = False, keep: Sequence[int] = ()
+        self,
+        command: Sequence[str],
+        *,
+        pipe_output: bool = False,
+        keep: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", _LAUNCH, str(os.getpid()), *command],
@@ -27,7 +32,7 @@ class Process:
             stderr=subprocess.STDOUT if pipe_output else None,
             pass_fds=keep,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
         )
 
     @property

@@ -56,6 +56,9 @@ class DjangoFramework:
                 found.append(name)
         return found
 
+    def is_debugging(self) -> bool:
+        return bool(settings.DEBUG)
+
     def defer(self, broker: Broker, publish: Callable[[], None]) -> bool:
         if isinstance(broker, DatabaseBroker) and len(connections.settings) == 1:
             return False  # on the only database there is, it is part of whatever transaction is open
