@@ -13,7 +13,8 @@ from django.db import connections
 from celeriac.broker import Publication
 from celeriac.django import wakeup
 from celeriac.django.message_tables import MessageTables
-from celeriac.django.session import Rows, open_session
+from celeriac.django.session import Rows
+from celeriac.django.sessions import open_session
 from celeriac.django.storable import name
 from celeriac.errors import BrokerError
 

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from celeriac import states
 from celeriac.django.failures import one_line
-from celeriac.django.session import PATIENCE, open_session
+from celeriac.django.session import PATIENCE
+from celeriac.django.sessions import open_session
 from celeriac.django.storable import name, text
 from celeriac.errors import StoreError
 from celeriac.store import Record, ResultStore
