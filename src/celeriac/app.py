@@ -86,6 +86,8 @@ class Celeriac:
         self._unread: Any = None
         self._watched: Any = None
         self._lent = False  # broker and store are a test's, which closes them itself
+        #: When this process made it, in unix seconds: its code is as old as that.
+        self.made = time.time()
         #: What tells the time, in unix seconds, where something is due or expires.
         self.clock: Callable[[], float] = time.time
         if set_as_current:

@@ -59,6 +59,10 @@ class Runs(Protocol):
         """What runs around each task."""
 
     @property
+    def made(self) -> float:
+        """When the app was made: a worker's code is as old as that. Unix time."""
+
+    @property
     def clock(self) -> Callable[[], float]:
         """What tells the time, in unix seconds."""
 
@@ -84,6 +88,7 @@ class Executor:
         #: Set where a call runs inside the code that made it, which was not to wait for a later time or be too late.
         self.eager = False
         self.clock = app.clock
+        self.made = app.made
 
     def execute(self, run: Run) -> Outcome:
         """Run a task and return what came of it. Raises nothing, whatever the task does."""
@@ -195,9 +200,11 @@ class Executor:
 
     def _unknown(self, message: Message) -> Outcome:
         name = message.headers.task
+        since = datetime.fromtimestamp(self.made, UTC)
         error = NotRegistered(
-            f"Task {name!r} is not known to this worker. The message is kept as a dead letter. If the code is newer "
-            "than the worker, restart it."
+            f"Task {name!r} is not known to this worker, which has run since {since:%Y-%m-%d %H:%M:%S} UTC. The "
+            "message is kept as a dead letter, and a worker that knows the name puts it back when it starts. If the "
+            "code is newer than this worker, restart it. (celeriac help E106)"
         )
         reporting.unknown(message, error)
         return Outcome(states.FAILURE, failure_json(error), error=error, dead=unknown_task(name))

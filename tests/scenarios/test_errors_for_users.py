@@ -197,7 +197,7 @@ print(misspelt.state, misspelt.id in str(kept.payload), kept.reason)
 """
 
 
-def test_e105_unknown_name(project: Project) -> None:
+def test_e105_and_e106_unknown_name(project: Project) -> None:
     sent = project.python(SEND)
     assert sent.returncode == 0, sent.stderr
     told, alone = sent.stderr.splitlines()
@@ -210,8 +210,14 @@ def test_e105_unknown_name(project: Project) -> None:
         seen = project.python(WAIT, stdin=sent.stdout)
     assert seen.returncode == 0, seen.stderr
     error, state = seen.stdout.splitlines()
-    assert error.startswith("E105 Task 'shop.tasks.ad' is not known to this worker.")
-    assert "kept as a dead letter" in error
+    assert re.fullmatch(
+        r"E105 Task 'shop\.tasks\.ad' is not known to this worker, which has run since 20\S+ \S+ UTC\. The message is "
+        r"kept as a dead letter, and a worker that knows the name puts it back when it starts\. If the code is newer "
+        r"than this worker, restart it\. \(celeriac help E106\)",
+        error,
+    )
+    log = (project.folder / "worker.log").read_text()
+    assert "is not known to this worker, which has run since 20" in " ".join(log.split())
     assert state == "FAILURE True unknown task 'shop.tasks.ad'"
 
 

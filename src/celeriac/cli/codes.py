@@ -83,20 +83,33 @@ add.apply_async(args=[1, 2])      # a list, also for one argument: args=[1]
     ),
     "E105": Chapter(
         "A task name that is not known",
-        "A worker got a message with a name that none of its tasks has: it keeps it as a dead letter, with the "
-        "state FAILURE, until a worker starts that knows the name. Or send_task() was given a name that no "
-        "task of the sending process has, but that is close to one's: this is told once, and the message is "
-        "sent.",
-        "The module of the task was not imported here, the name is misspelt, or the worker runs older "
-        "code than the sender. send_task() is for tasks of other projects as well, so it sends any name.",
+        "send_task() was given a name that no task of the sending process has, but that is close to one's: this is "
+        "told once, and the message is sent. What a worker does that does not know the name: celeriac help E106.",
+        "The module of the task was not imported here, or the name is misspelt. send_task() is for tasks of other "
+        "projects as well, so it sends any name.",
         "A task's name is its module and function (shop.tasks.add) unless name= says otherwise. See that "
         "its module is imported: tasks.py of an app in INSTALLED_APPS, or a module that CELERY_IMPORTS "
-        "names. Restart workers when the code is newer than they are, or start them with --reload.",
+        "names.",
         """
 CELERY_IMPORTS = ["shop.jobs"]
 
 current_app().send_task("shop.tasks.sned_receipt", [7])   # E105: did you mean "shop.tasks.send_receipt"?
 send_receipt.delay(7)                                     # a name that Python checks
+""",
+    ),
+    "E106": Chapter(
+        "A worker got a task that it does not know",
+        "None of the worker's tasks has the name that a message carries. The task's state is FAILURE, with "
+        "NotRegistered, and its message is kept as a dead letter.",
+        "The code that sent it is newer than the worker (the text says since when it runs), the task was renamed or "
+        "removed while calls waited, its module is not imported by the worker, or it belongs to another project that "
+        "uses the same queue.",
+        "Start the worker again: one that knows the name puts such dead letters of its queues back when it starts, and "
+        "they run as if nothing had happened. Let a renamed task keep its old name, name=, or keep the old function "
+        "until no call waits any more. The Django admin lists the dead letters.",
+        """
+@shared_task(name="shop.tasks.send_bill")     # as it was called when the calls were sent
+def send_invoice(order_pk): ...
 """,
     ),
     "E107": Chapter(

@@ -10,6 +10,7 @@ import traceback
 from typing import Any
 
 from celeriac import states
+from celeriac.errors import NotRegistered
 from celeriac.failure import safe_text
 from celeriac.run import Outcome, Run
 
@@ -51,7 +52,7 @@ def report(run: Run, outcome: Outcome) -> None:
         "queue": run.queue,
         "ran": ran,
         "waited": max(0.0, run.started - sent) if sent is not None else None,
-        "error": outcome.dead or (f"{type(error).__name__}: {safe_text(error)}" if error is not None else ""),
+        "error": _told(outcome),
         "place": _place(error),
         "attempt": (headers.retries or 0) + 1,
         "of": run.task.max_retries + 1 if run.task is not None and run.task.max_retries is not None else None,
@@ -64,6 +65,14 @@ def report(run: Run, outcome: Outcome) -> None:
     task_logger.log(
         level, "%s", text, extra={"celeriac": facts, "task_id": headers.id, "task_name": headers.task}
     )
+
+
+def _told(outcome: Outcome) -> str:
+    """Return why a run ended as it did."""
+    error = outcome.error
+    if isinstance(error, NotRegistered):
+        return safe_text(error)  # which says more than the dead letter's reason
+    return outcome.dead or (f"{type(error).__name__}: {safe_text(error)}" if error is not None else "")
 
 
 def _call_repr(args: str | None, kwargs: str | None) -> str:
