@@ -248,7 +248,7 @@ class Celeriac:
         """Raise CallError for arguments that do not fit, unless an annotation says that they are not looked at."""
         self._finish(task)
         if task.arity is not None:
-            task.arity.explain(task.name, args, kwargs)
+            task.arity.explain(task.name, task.covers, args, kwargs)
 
     def _send_out(self, publication: Publication, ignored: bool) -> AsyncResult:
         """Publish one call, now, with its batch, or after the commit of the open transaction; return the handle."""

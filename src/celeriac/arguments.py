@@ -14,6 +14,7 @@ from celeriac.errors import CallError, EncodeError, ModelArgument
 from celeriac.message.reprs import bounded_repr as bounded_repr
 from celeriac.message.reprs import short
 from celeriac.message.serializers import JSON, Serializer
+from celeriac.sensitive import BY_NAME, Sensitive
 
 _KINDS = inspect.Parameter
 
@@ -58,11 +59,14 @@ class Arity:
             return False
         return given.isdisjoint(filled) and self.required.difference(filled).issubset(given)
 
-    def explain(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Raise CallError if the call cannot be made, in words."""
+    def explain(
+        self, name: str, covers: Sensitive | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Raise CallError if the call cannot be made, in words, without what `covers` hides."""
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as error:
+            args, kwargs = (covers or BY_NAME).cover_misfit(args, kwargs)
             shown = ", ".join([*map(short.repr, args), *(f"{k}={short.repr(v)}" for k, v in kwargs.items())])
             parameters = str(self.signature)
             raise CallError(
@@ -112,40 +116,49 @@ _GOOD_TYPES = (
 def explain_unencodable(
     name: str,
     arity: Arity | None,
+    covers: Sensitive | None,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     serializer: Serializer,
     error: Exception,
 ) -> EncodeError:
-    """Return the error that names the argument which cannot be serialised, and what to do about it."""
+    """Return the error that names the argument which cannot be serialised, and what to do about it.
+
+    Of an argument that `covers` hides it says only what it is.
+    """
     names = list(arity.names) if arity is not None else []
-    named = [(names[i] if i < len(names) else f"#{i + 1}", value) for i, value in enumerate(args)]
-    for argument, value in [*named, *kwargs.items()]:
+    named = [(names[i] if i < len(names) else f"#{i + 1}", i, value) for i, value in enumerate(args)]
+    for argument, position, value in [*named, *((key, None, value) for key, value in kwargs.items())]:
         try:
             serializer.dumps(value)
         except EncodeError as cause:
-            return _explain_one(name, argument, value, serializer, cause)
+            hidden = covers is not None and covers.hides(argument, position)
+            return _explain_one(name, argument, value, serializer, None if hidden else cause)
+    why = f": {error}" if covers is None else "."
     return EncodeError(
-        f"The arguments of {name} cannot be serialised as {serializer.name}: {error}{caller_place()}"
+        f"The arguments of {name} cannot be serialised as {serializer.name}{why}{caller_place()}"
     )
 
 
 def _explain_one(
-    name: str, argument: str, value: Any, serializer: Serializer, cause: Exception
+    name: str, argument: str, value: Any, serializer: Serializer, cause: Exception | None
 ) -> EncodeError:
+    """Return the error of one argument; without a `cause` nothing of its value is told."""
     shown, value = _innermost(argument, value, serializer)
+    shown = shown if cause is not None else argument
     kind, place = type(value).__name__, caller_place()
     if hasattr(type(value), "_meta") and hasattr(value, "pk"):
         held = "is a Django model" if shown == argument else f"holds at {shown} a Django model"
+        which = f"{kind} {value.pk}" if cause is not None else kind
         return ModelArgument(
-            f'Argument "{argument}" of {name} {held} ({kind} {value.pk}), which cannot go on the queue. '
+            f'Argument "{argument}" of {name} {held} ({which}), which cannot go on the queue. '
             f"Pass {shown}.pk and read it in the task: {kind}.objects.get(pk={argument}_pk).{place}"
         )
     if isinstance(
         value, str | int | float | dict | list | tuple
     ):  # not for its type: too large, or a dict's keys
-        why = str(cause).rstrip(".")
-        return EncodeError(f'"{shown}" of {name} cannot be serialised as {serializer.name}: {why}.{place}')
+        why = f": {str(cause).rstrip('.')}" if cause is not None else ""
+        return EncodeError(f'"{shown}" of {name} cannot be serialised as {serializer.name}{why}.{place}')
     held = f"is {_a(kind)}" if shown == argument else f"holds {_a(kind)} at {shown}"
     advice = _ADVICE.get(kind, "").format(shown)
     works = "Types that work" if serializer is JSON else "Types that work with serializer='json'"

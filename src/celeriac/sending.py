@@ -173,7 +173,9 @@ class Sender:
         try:
             body = serializer.dumps([list(args), kwargs, _EMBED])
         except EncodeError as error:
-            raise explain_unencodable(task.name, task.arity, args, kwargs, serializer, error) from None
+            raise explain_unencodable(
+                task.name, task.arity, task.covers, args, kwargs, serializer, error
+            ) from None
         return body, serializer.content_type, serializer.content_encoding
 
     def _compress(self, task: Task, message: Message, options: Mapping[str, Any]) -> None:

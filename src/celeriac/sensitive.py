@@ -45,6 +45,23 @@ class Sensitive(Struct, frozen=True):
         }
         return shown, named
 
+    def hides(self, name: str, position: int | None = None) -> bool:
+        """Return whether an argument is covered: one given by name, or at a position."""
+        if self.everything or name in self.names:
+            return True
+        return position in self.positions if position is not None else self.guess and is_secret(name)
+
+    def cover_misfit(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """`cover`, for a call that does not fit its task: any value may have been meant for any parameter."""
+        guarded = self.everything or bool(self.positions)
+        shown = tuple(COVERED if guarded else value for value in args)
+        named = {
+            name: COVERED if self.hides(name) or is_secret(name) else value for name, value in kwargs.items()
+        }
+        return shown, named
+
 
 #: For tasks of which no parameters are known.
 BY_NAME = Sensitive(frozenset(), frozenset(), guess=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from celeriac import Celeriac
-from celeriac.errors import MaxRetriesExceededError
+from celeriac.errors import CallError, EncodeError, MaxRetriesExceededError
 from celeriac.message import protocol
 from celeriac.sensitive import is_secret
 
@@ -112,3 +112,68 @@ def test_results_retries_and_errors_show_no_more(app: Celeriac) -> None:
 def test_tasks_without_secrets_cost_nothing(app: Celeriac) -> None:
     plain = app.task(name="plain")(lambda order, key: None)
     assert plain.covers is None
+
+
+class TestErrors:
+    """Whoever reads the log of an error of E102, E103 or E104 reads no secret."""
+
+    @pytest.mark.parametrize(
+        ("args", "kwargs"),
+        [
+            (("ada", "hunter2", "hunter2"), {}),
+            (("hunter2",), {}),  # the user was forgotten
+            (("ada",), {"password": "hunter2", "x": 1}),
+            ((), {"pasword": 1, "token": "hunter2"}),
+        ],
+    )
+    def test_arguments_that_do_not_fit(
+        self, app: Celeriac, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        @app.task(name="log_in")
+        def log_in(user: str, password: str) -> None: ...
+
+        with pytest.raises(CallError) as caught:
+            log_in.apply_async(args, kwargs)
+        text = str(caught.value)
+        assert text.startswith("log_in(user: str, password: str) was called with (")
+        assert "hunter2" not in text
+        assert "'********'" in text
+        assert "  At " in text
+
+    def test_a_name_that_the_task_has_not(self, app: Celeriac) -> None:
+        @app.task(name="add")
+        def add(x: int) -> None: ...
+
+        with pytest.raises(CallError, match=r"was called with \(1, api_key='\*\*\*\*\*\*\*\*'\)"):
+            add.apply_async((1,), {"api_key": "hunter2"})
+
+    @pytest.mark.parametrize(
+        ("serializer", "value"),
+        [
+            ("json", {"hunter2": {1}}),
+            ("json", {("hunter2", 1): 1}),
+            ("json", ["hunter2", object()]),
+            ("yaml", [object()]),
+            ("pickle", [lambda: "hunter2"]),
+        ],
+    )
+    def test_what_cannot_be_serialised(self, app: Celeriac, serializer: str, value: Any) -> None:
+        @app.task(name="pay", sensitive=["card"], serializer=serializer)
+        def pay(order: int, card: Any, *, token: Any = None) -> None: ...
+
+        class Secret:
+            _meta = "of a model"
+            pk = "hunter2"
+
+        for args, kwargs in (((1, value), {}), ((1,), {"card": value}), ((1, Secret()), {})):
+            with pytest.raises(EncodeError, match="card") as caught:
+                pay.apply_async(args, kwargs)
+            assert "hunter2" not in str(caught.value)
+            assert "0x" not in str(caught.value), "no repr of it"
+
+    def test_what_is_no_secret_is_shown(self, app: Celeriac) -> None:
+        @app.task(name="pay", sensitive=["card"])
+        def pay(order: Any, card: Any) -> None: ...
+
+        with pytest.raises(EncodeError, match=r"holds a set at order\['lines'\], which JSON cannot hold"):
+            pay.delay({"lines": {1}}, "4111")
