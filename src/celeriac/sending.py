@@ -4,6 +4,7 @@
 routes, never a broker.
 """
 
+import logging
 import os
 import socket
 import time
@@ -33,7 +34,10 @@ Route = tuple[str, int, Mapping[str, Any]]
 _OWN = ("queue", "exchange", "routing_key", "priority", "serializer", "compression")
 _MORE = ("serializer", "compression", "headers")
 
+logger = logging.getLogger("celeriac")
 
+_naive_places: set[str] = set()
+_MANY_PLACES = 1000
 _origin = ""
 
 
@@ -286,9 +290,23 @@ class Sender:
         if isinstance(value, datetime):
             if value.tzinfo is None:
                 value = value.replace(tzinfo=ZoneInfo(self.conf.timezone or "UTC"))
+                _tell_naive(option, value)
             stamp: float = value.timestamp()
             return stamp
         return self._clock() + _number(value, option)
+
+
+def _tell_naive(option: str, when: datetime) -> None:
+    """Warn, once for each place in the project, that a time without a zone was given, and what it was taken for."""
+    place = caller_place()
+    if place in _naive_places or len(_naive_places) >= _MANY_PLACES:
+        return
+    _naive_places.add(place)
+    logger.warning(
+        "E121: %s has no time zone, so it is taken in %s: %s. Pass one that has: timezone.now() + timedelta(hours=1), "
+        "or countdown=3600.%s",
+        option, when.tzinfo, when.isoformat(timespec="seconds"), place,
+    )  # fmt: skip
 
 
 def _number(value: Any, option: str) -> float:

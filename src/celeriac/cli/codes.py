@@ -276,6 +276,20 @@ def numbers():
     return [n for n in range(3)]    # not: yield n
 """,
     ),
+    "E121": Chapter(
+        "A time without a time zone",
+        "eta or expires is a datetime, or text, that names no time zone. It is taken in the project's: TIME_ZONE in "
+        "Django, else the setting timezone. Told once for each place that does it.",
+        "datetime.now() and datetime.utcnow() look alike and differ by hours. Under the first the task comes at the "
+        "right time only where the machine's zone is the project's, under the second only where that is UTC.",
+        "Pass a time with a zone, or how many seconds to wait.",
+        """
+from django.utils import timezone
+
+remind.apply_async((user_pk,), eta=timezone.now() + timedelta(hours=1))
+remind.apply_async((user_pk,), countdown=3600)
+""",
+    ),
     "E123": Chapter(
         "No app found",
         "-A names a module or attribute that is not there, or there is neither -A nor a Django project.",
