@@ -58,6 +58,8 @@ IMPORTS = {
     "celery.exceptions": "celeriac.errors",
     "celery.result.AsyncResult": "celeriac.AsyncResult",
     "celery.result.EagerResult": "celeriac.result.EagerResult",
+    "celery.result.GroupResult": "celeriac.GroupResult",
+    "celery.result.ResultSet": "celeriac.ResultSet",
     "celery.result.allow_join_result": "celeriac.result.allow_join_result",
     "celery.signals": "celeriac.signals",
     "celery.states": "celeriac.states",
@@ -211,23 +213,23 @@ RESULT = Section(
     "Results",
     "What `AsyncResult` and `EagerResult` have.",
     same=(
-        "app date_done exists failed forget id ignored info maybe_throw name queue ready result retries state "
-        "status successful task_id throw traceback wait worker"
+        "app as_list as_tuple collect date_done exists failed forget get_leaf id ignored info iterdeps maybe_reraise "
+        "maybe_throw name parent queue ready result retries state status successful task_id throw traceback wait worker"
     ),
     differs={
         "args kwargs": "text, shortened; stored without `result_extended` too",
-        "get": "also refuses to wait for what is only sent by a commit to come; `interval` and `on_interval` are not "
-        "needed",
+        "build_graph graph": "a dict: each result and those that it has sent",
+        "children": "of a task that has sent very many the first 1,000",
+        "get": "also refuses to wait for what is only sent by a commit to come; `on_interval` is called again and "
+        "again, `on_message` on every store, `callback` at every call",
+        "then": "calls `on_error` with the exception of a task that has failed, and returns None",
     },
     later={
-        "as_list as_tuple build_graph collect get_leaf graph iterdeps parent": _CANVAS,
-        "children then": "the children of a task are not noted yet",
         "revoke revoke_by_stamped_headers": _CONTROL,
     },
     absent={
         "TimeoutError": "`celeriac.errors.TaskTimeout`, which is Python's `TimeoutError` as well",
         "backend": "the store is `app.store`",
-        "maybe_reraise": "an old name of `maybe_throw`",
         "supports_native_join": _INTERNAL,
     },
 )
@@ -235,13 +237,20 @@ RESULT = Section(
 RESULT_SETS = Section(
     "Sets of results",
     "What `ResultSet` and `GroupResult` have.",
+    same=(
+        "add app as_tuple children clear completed_count discard failed forget id iter_native maybe_reraise "
+        "maybe_throw parent ready remove results successful update waiting"
+    ),
+    differs={
+        "get join join_native": "the first failure that is seen is raised; with `callback` an empty list is returned",
+        "then": "is called on every store, `on_error` with the exception of a task that has failed",
+    },
     later={
-        "add app as_tuple backend children clear completed_count delete discard failed forget get id iter_native join "
-        "join_native maybe_throw parent ready remove restore results revoke save successful then update "
-        "waiting": _CANVAS,
+        "delete restore save": _CANVAS,
+        "revoke": _CONTROL,
     },
     absent={
-        "maybe_reraise": "an old name of `maybe_throw`",
+        "backend": "the store is `app.store`",
         "supports_native_join": _INTERNAL,
     },
 )
@@ -275,7 +284,7 @@ EXCEPTIONS = Section(
     "Exceptions",
     "Of `celery.exceptions`, here `celeriac.errors`. [Errors](errors.md) has the whole tree.",
     same=(
-        "Ignore ImproperlyConfigured MaxRetriesExceededError NotRegistered QueueNotFound Reject Retry "
+        "Ignore ImproperlyConfigured IncompleteStream MaxRetriesExceededError NotRegistered QueueNotFound Reject Retry "
         "SoftTimeLimitExceeded TaskError TaskPredicate TaskRevokedError TimeLimitExceeded WorkerLostError"
     ),
     later={
@@ -291,7 +300,7 @@ EXCEPTIONS = Section(
         "CeleryCommandException": "`click.ClickException`",
         "CeleryError": "`CeleriacError`",
         "DuplicateTaskNameWarning": "`celeriac.naming.DuplicateTaskNameWarning`",
-        "IncompleteStream reraise": _INTERNAL,
+        "reraise": _INTERNAL,
         "InvalidTaskError": "`MessageError`",
         "OperationalError": "`BrokerDown`",
         "SecurityError": "messages are not signed with certificates",

@@ -22,6 +22,7 @@ from celeriac import AsyncResult, Celeriac, Task, brokers, config, errors, optio
 from celeriac.cli.codes import CODES
 from celeriac.cli.program import COMMANDS, make_program
 from celeriac.context import Request
+from celeriac.result import GroupResult, ResultSet
 
 DOCS = Path(__file__).resolve().parent
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -247,6 +248,8 @@ def api() -> str:
         ("The app: `celeriac.Celeriac`, also `celeriac.Celery`", Celeriac),
         ("A task: what `@shared_task` and `@app.task` return", Task),
         ("A result: `celeriac.AsyncResult`", AsyncResult),
+        ("Several results: `celeriac.ResultSet`", ResultSet),
+        ("The results of a group: `celeriac.GroupResult`, besides what a `ResultSet` has", GroupResult),
         ("The running call: `self.request`", Request),
     ):
         rows = []
@@ -259,9 +262,13 @@ def api() -> str:
 
 def _public(cls: type) -> list[tuple[str, Any]]:
     described = (property, staticmethod, classmethod)
+    parts = [each for each in reversed(cls.__mro__) if each.__module__.startswith("celeriac")]
+    if cls is GroupResult:
+        parts = [cls]
+    members = {name: member for part in parts for name, member in vars(part).items()}
     return [
         (name, member)
-        for name, member in vars(cls).items()
+        for name, member in members.items()
         if not name.startswith("_")
         and (inspect.isfunction(member) or isinstance(member, described))
         and name not in _INTERNAL
@@ -282,6 +289,14 @@ _INTERNAL = frozenset(
         "read_settings",
         "framework",
         "load_tasks",
+        "ended",
+        "leaves",
+        "lineage",
+        "meta",
+        "refuse_endless_wait",
+        "see",
+        "seen",
+        "tell",
     }
 )
 
@@ -302,6 +317,7 @@ FLOORS = {
     "Services: what runs for long": ("worker",),
     "The user's: what task code holds": (
         "app sending routing annotations eager deferred discovery sources shared naming "
+        "result_set result_tree stored_result waiting "
         "execute run unpacking reporting publishing decorator task result signals log failure unread".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),

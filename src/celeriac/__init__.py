@@ -13,7 +13,7 @@
 from celeriac.app import Celeriac
 from celeriac.errors import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celeriac.registry import current_app
-from celeriac.result import AsyncResult
+from celeriac.result import AsyncResult, GroupResult, ResultSet
 from celeriac.shared import shared_task
 from celeriac.task import Task
 
@@ -25,8 +25,10 @@ __all__ = [
     "AsyncResult",
     "Celeriac",
     "Celery",
+    "GroupResult",
     "Ignore",
     "Reject",
+    "ResultSet",
     "Retry",
     "SoftTimeLimitExceeded",
     "Task",

@@ -405,7 +405,7 @@ class Celeriac:
         record, error = run_eagerly(executor, publication, self.store if stored else None, retries)
         if error is not None and (self.conf.task_eager_propagates if throw is None else throw):
             raise error
-        return EagerResult(record, self, error)
+        return EagerResult.of(record, self, error)
 
     def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802 - Celery's name
         """Return the handle of the task with this id."""

@@ -20,7 +20,7 @@
         NotRegistered (E105)       TaskTimeout               MaxRetriesExceededError
         QueueNotFound              a KeyError as well, as NotRegistered is
         TaskRevokedError           WorkerLostError           TimeLimitExceeded
-        WaitInTransaction          WaitInTask (E117)
+        WaitInTransaction          WaitInTask (E117)         IncompleteStream
     SoftTimeLimitExceeded
 
 A keeper (broker, store) lets no exception of its driver out: it raises one of these. The text says
@@ -40,6 +40,7 @@ __all__ = [
     "EncodeError",
     "Ignore",
     "ImproperlyConfigured",
+    "IncompleteStream",
     "LeaseLost",
     "MaxRetriesExceededError",
     "MessageError",
@@ -279,6 +280,10 @@ class WorkerLostError(TaskError):
 
 class TimeLimitExceeded(TaskError):
     """The hard time limit ended the task."""
+
+
+class IncompleteStream(TaskError):
+    """What a task has sent is asked for before the task has ended."""
 
 
 class WaitInTransaction(TaskError):

@@ -220,7 +220,7 @@ class Queue:
         outcome = run_once(executor, run)
         self._broker.settle(_CONSUMER, [executor.settlement(run, outcome)], self._store)
         failed = outcome.error if outcome.state == states.FAILURE else None
-        return EagerResult(executor.record(run, outcome), self.app, failed), failed
+        return EagerResult.of(executor.record(run, outcome), self.app, failed), failed
 
 
 def _seconds(length: float | timedelta) -> float:
