@@ -482,6 +482,19 @@ def test_yaml_makes_no_objects() -> None:
         serializers.find("yaml").loads(b"!!python/object/apply:os.getpid []")
 
 
+def test_yaml_is_refused_at_a_depth_before_it_takes_long() -> None:
+    row = serializers.find("yaml")
+    deep: list[Any] = []
+    for _ in range(300):
+        deep = [deep]
+    assert row.loads(row.dumps(deep)) == deep
+    for data in (b"[" * 10_000 + b"]" * 10_000, b"[" * 1_000_000, b"{a: " * 5_000):
+        with pytest.raises(
+            MessageError, match=r"not readable as yaml: RecursionError\('it is nested too deeply'\)"
+        ):
+            row.loads(data)
+
+
 @pytest.mark.parametrize("name", ["msgpack", "yaml"])
 def test_a_missing_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)

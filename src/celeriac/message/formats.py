@@ -4,6 +4,7 @@ Rows of `celeriac.message.serializers`, which see. A format's package is importe
 raises leaves here as an `EncodeError` or a `MessageError`.
 """
 
+import functools
 import importlib
 import pickle
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from typing import Any
 from celeriac.errors import CeleriacError, EncodeError, MessageError, NotInstalled
 
 _PICKLE_PROTOCOL = 4  # kombu's
+#: PyYAML itself can read back about 330.
+_MAX_BRACKETS = 400
 
 
 def writer(name: str, encoder: Callable[[Any], bytes | str] | None) -> Callable[[Any], bytes]:
@@ -86,6 +89,25 @@ def msgpack_dumps(value: Any, default: Callable[[Any], Any]) -> bytes:
 
 
 msgpack_loads = reader("msgpack", lambda data: msgpack().unpackb(data, raw=False))
-# The safe ones: plain data only, no objects of the sender's choosing.
+
+
+@functools.cache
+def _yaml_loader() -> Any:
+    """Return PyYAML's safe loader, which makes no objects of the sender's choosing, with a bound on open brackets.
+
+    Its scanner looks at all that are open for each one that opens: 10,000 would hold a worker up for seconds, to be
+    refused after all because its parser cannot go so deep.
+    """
+    safe: Any = yaml().SafeLoader
+
+    class Loader(safe):  # type: ignore[misc]
+        def fetch_flow_collection_start(self, token: Any) -> None:
+            if self.flow_level >= _MAX_BRACKETS:
+                raise RecursionError("it is nested too deeply")
+            super().fetch_flow_collection_start(token)
+
+    return Loader
+
+
 yaml_dumps = writer("yaml", lambda value: yaml().safe_dump(value))
-yaml_loads = reader("yaml", lambda data: yaml().safe_load(data))
+yaml_loads = reader("yaml", lambda data: yaml().load(data, _yaml_loader()))
