@@ -52,6 +52,8 @@ IMPORTS = {
     "celery.Task": "celeriac.Task",
     "celery.app.task.Task": "celeriac.Task",
     "celery.shared_task": "celeriac.shared_task",
+    "celery.Signature": "celeriac.Signature",
+    "celery.signature": "celeriac.signature",
     "celery.current_app": "celeriac.current_app",
     "celery.contrib.django.task.DjangoTask": "celeriac.Task",
     "celery.contrib.pytest": "celeriac.testing.plugin",
@@ -78,7 +80,7 @@ TASK = Section(
         "AsyncResult after_return app apply autoretry_for base before_start bind compression "
         "default_retry_delay delay dont_autoretry_for exchange expires ignore_result max_retries name on_failure "
         "on_retry on_success queue request retry_backoff retry_backoff_max retry_jitter retry_kwargs routing_key run "
-        "serializer shadow_name store_eager_result store_errors_even_if_ignored throws track_started "
+        "serializer shadow_name si signature store_eager_result store_errors_even_if_ignored subtask throws track_started "
         "update_state"
     ),
     differs={
@@ -89,14 +91,14 @@ TASK = Section(
         "priority": "9 is first on Redis too, unless `mixed_fleet`",
         "reject_on_worker_lost": "without effect: a task whose process died runs again, `task_max_deliveries` times",
         "retry": "takes `queue` and `priority` besides its own parameters, and keeps the call's other options",
-        "s": "writes a call down, for `send_many` or `delay()`; it cannot be linked yet",
+        "s": "a signature, which cannot be part of a chain, group or chord yet",
+        "trail": "of the children of a task the first 1,000 are noted",
         "typing": "what is raised, `CallError`, is a `TypeError` that says more",
     },
     later={
         "acks_on_failure acks_on_failure_or_timeout acks_on_timeout": "a task that failed is done; raise `Reject`",
-        "add_to_chord chunks map on_replace replace si signature signature_from_request starmap subtask "
+        "add_to_chord chunks map on_replace replace signature_from_request starmap "
         "subtask_from_request": _CANVAS,
-        "add_trail trail": "the children of a task are not noted yet",
         "pydantic pydantic_context pydantic_dump_kwargs pydantic_strict": "pydantic's models are not looked at yet",
         "rate_limit": "rate limits come later",
         "retry_on_worker_lost": "a task whose process died runs again, `task_max_deliveries` times",
@@ -112,6 +114,7 @@ TASK = Section(
         "delivery_mode exchange_type": "may be set, without effect: messages are always kept, queues are declared in "
         "`task_queues`",
         "lazy": "may be set, without effect: a task is there as soon as it is defined",
+        "add_trail": "`self.request.add_child`",
         "pop_request push_request request_stack": "the running call is kept in a context variable",
         "resultrepr_maxsize": "may be set, without effect: what logs show has a length that is fixed",
         "shared": "may be set, without effect: `@shared_task` makes tasks for every app, `@app.task` for one",
@@ -122,19 +125,19 @@ CALL = Section(
     "Calls",
     "Options of `apply_async` and `send_task`.",
     same=(
-        "args compression countdown eta exchange expires headers ignore_result kwargs queue "
+        "add_to_parent args compression countdown eta exchange expires headers ignore_result kwargs queue "
         "routing_key serializer shadow task_id"
     ),
     differs={
-        "add_to_parent": "without effect: the children of a task are not noted yet",
         "delivery_mode": "without effect: messages are always kept",
         "exchange_type": "without effect: queues are declared in `task_queues`",
+        "link link_error": "what is sent is published with the settlement of the run; no chain, group or chord yet",
         "priority": "9 is first on Redis too, unless `mixed_fleet`",
         "retry retry_policy": "without effect: how long sending is tried is said by `task_publish_timeout`",
         "soft_time_limit time_limit": "sent along, for Celery's workers; not enforced by ours yet",
     },
     later={
-        "chain chord group_id group_index link link_error parent_id replaced_task_nesting root_id "
+        "chain chord group_id group_index parent_id replaced_task_nesting root_id "
         "stamped_headers": _CANVAS,
     },
     absent={
@@ -153,12 +156,12 @@ REQUEST = Section(
     "The running call",
     "What `self.request` has. Headers of one's own are attributes of it too, as in Celery.",
     same=(
-        "args called_directly correlation_id delivery_info eta expires get group group_index headers hostname id "
+        "args called_directly callbacks children correlation_id delivery_info errbacks eta expires get group group_index headers hostname id "
         "ignore_result is_eager kwargs origin parent_id reply_to retries root_id shadow timelimit"
     ),
+    differs={"chain chord": "always `None`: a message that carries one is not run"},
     later={
-        "callbacks chain chord errbacks replaced_task_nesting stamped_headers stamps taskset": _CANVAS,
-        "children": "the children of a task are not noted yet",
+        "replaced_task_nesting stamped_headers stamps taskset": _CANVAS,
         "soft_time_limit time_limit": "time limits come later; what the call says is `timelimit`",
     },
     absent={
@@ -172,7 +175,10 @@ REQUEST = Section(
 APP = Section(
     "The app",
     "Methods and attributes of `Celery`, and the parameters of its class.",
-    same="AsyncResult autodiscover_tasks close conf config_from_object main register_task set_as_current task tasks",
+    same=(
+        "AsyncResult autodiscover_tasks close conf config_from_object main register_task set_as_current signature task "
+        "tasks"
+    ),
     differs={
         "Task task_cls": "is the class of tasks that are defined afterwards",
         "backend broker include": "as parameters; a setting under any of its names may be a parameter too",
@@ -180,7 +186,7 @@ APP = Section(
         "send_task": "checks the arguments of a task that is registered; tells of a name that looks misspelt",
     },
     later={
-        "GroupResult ResultSet signature": _CANVAS,
+        "GroupResult ResultSet": _CANVAS,
         "add_periodic_task Beat": _BEAT,
         "control control_cls": _CONTROL,
         "events events_cls": _EVENTS,

@@ -57,6 +57,7 @@ TASK_HELP = {
     "store_eager_result": "Store the result of an eager run too.",
     "sensitive": "Arguments that are not shown in results, logs and the admin: names, True for all, [] for none. "
     "By default those whose names say that they are secrets.",
+    "trail": "Whether the tasks that a run sends are kept as `children` of its result, up to 1,000.",
 }
 
 #: What there is to say about each option of a call.
@@ -80,7 +81,9 @@ CALL_HELP = {
     "retry_policy": "Accepted, without effect, as `retry`.",
     "exchange_type": "Accepted, without effect: queues are declared in `task_queues`.",
     "delivery_mode": "Accepted, without effect: messages are always kept.",
-    "add_to_parent": "Accepted, without effect.",
+    "add_to_parent": "False: not one of the `children` of the task that sends it.",
+    "link": "What is sent when the task has succeeded, with its value first: a signature, or several.",
+    "link_error": "What is sent when the task has failed for good, with its id; see the how-to.",
 }
 
 
@@ -318,7 +321,7 @@ FLOORS = {
     "The user's: what task code holds": (
         "app sending routing annotations eager deferred discovery sources shared naming "
         "result_set result_tree stored_result waiting "
-        "execute run unpacking reporting publishing decorator task result signals log failure unread".split()
+        "execute callbacks run unpacking reporting publishing decorator task canvas result signals log failure unread".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (

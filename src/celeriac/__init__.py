@@ -11,6 +11,7 @@
 """
 
 from celeriac.app import Celeriac
+from celeriac.canvas import Signature, signature
 from celeriac.errors import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celeriac.registry import current_app
 from celeriac.result import AsyncResult, GroupResult, ResultSet
@@ -30,8 +31,10 @@ __all__ = [
     "Reject",
     "ResultSet",
     "Retry",
+    "Signature",
     "SoftTimeLimitExceeded",
     "Task",
     "current_app",
     "shared_task",
+    "signature",
 ]

@@ -15,6 +15,8 @@ from typing import Any
 from celeriac import brokers, config, discovery, naming, registry, sensitive, signals, sources, stores
 from celeriac.arguments import Arity
 from celeriac.broker import Broker, Publication
+from celeriac.canvas import Signature, signature
+from celeriac.context import current
 from celeriac.decorator import MakesTasks, annotate, bind, make_task
 from celeriac.deferred import AfterCommit
 from celeriac.eager import run_eagerly
@@ -27,8 +29,8 @@ from celeriac.result import AsyncResult, EagerResult
 from celeriac.schemes import imported
 from celeriac.sending import Batch, Sender, origin
 from celeriac.store import ResultStore
-from celeriac.task import Call, check_call
 from celeriac.task import Task as BaseTask
+from celeriac.task import check_call
 
 logger = logging.getLogger("celeriac")
 
@@ -242,7 +244,8 @@ class Celeriac:
             sender = self._make_sender()
         if sender.conf.task_always_eager:
             return self.apply(task, args, kwargs, options)
-        return self._send_out(sender.publication(task, args, kwargs, options), sender.ignores(task, options))
+        publication = sender.publication(task, args, kwargs, options)
+        return self._send_out(publication, sender.ignores(task, options), options)
 
     def _refuse(self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise CallError for arguments that do not fit, unless an annotation says that they are not looked at."""
@@ -250,7 +253,7 @@ class Celeriac:
         if task.arity is not None:
             task.arity.explain(task.name, task.covers, args, kwargs)
 
-    def _send_out(self, publication: Publication, ignored: bool) -> AsyncResult:
+    def _send_out(self, publication: Publication, ignored: bool, options: Mapping[str, Any]) -> AsyncResult:
         """Publish one call, now, with its batch, or after the commit of the open transaction; return the handle."""
         unpublished = None
         batch = _batch.get()
@@ -261,7 +264,13 @@ class Celeriac:
             self.publish((publication,))
         else:
             unpublished = self._publish_soon((publication,))
-        return AsyncResult(publication.id, self, publication.queue, unpublished=unpublished, ignored=ignored)
+        result = AsyncResult(
+            publication.id, self, publication.queue, unpublished=unpublished, ignored=ignored
+        )
+        parent = current.get()
+        if parent is not None and (not options or options.get("add_to_parent") is not False):
+            parent.add_child(result)
+        return result
 
     def send_on_commit(
         self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
@@ -292,15 +301,24 @@ class Celeriac:
         has its arguments checked. A name close to that of a registered task is told once (E105), and sent.
         """
         check_call(args, kwargs, options, "send_task()")
-        args, kwargs = args or (), kwargs or {}
-        task = self._tasks.get(name) or registry.shared_tasks.get(name) or self._task_elsewhere(name)
-        if task.arity is not None and not task.arity.fits(args, kwargs):
-            self._refuse(task, args, kwargs)
-        sender = self._sender or self._make_sender()
         if self.conf.task_always_eager:
             warnings.warn("task_always_eager has no effect on send_task().", AlwaysEagerIgnored, stacklevel=2)
-        publication = sender.publication(task, args, kwargs, options)
-        return self._send_out(publication, sender.ignores(task, options))
+        publication = self.publication(name, args or (), kwargs or {}, options)
+        return self._send_out(
+            publication, (self._sender or self._make_sender()).ignores(self._named(name), options), options
+        )
+
+    def publication(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> Publication:
+        """Return the message of a call by name, which is not published yet; raises as `send_task` does."""
+        task = self._named(name)
+        if task.arity is not None and not task.arity.fits(args, kwargs):
+            self._refuse(task, args, kwargs)
+        return (self._sender or self._make_sender()).publication(task, args, kwargs, options)
+
+    def _named(self, name: str) -> BaseTask:
+        return self._tasks.get(name) or registry.shared_tasks.get(name) or self._task_elsewhere(name)
 
     def _make_sender(self) -> Sender:
         self._sender = Sender(self.conf, self.clock, self._finish)
@@ -350,7 +368,7 @@ class Celeriac:
         if self._unread is not None:
             self._unread.awaited(task_id, queue)
 
-    def send_many(self, calls: Iterable[Call | tuple[Any, ...]]) -> list[AsyncResult]:
+    def send_many(self, calls: Iterable[Signature[Any] | tuple[Any, ...]]) -> list[AsyncResult]:
         """Send many calls in few round trips: `app.send_many(add.s(i, i) for i in range(1000))`.
 
         A call is `task.s(...)`, or a tuple (task, args), (task, args, kwargs) or (task, args, kwargs, options).
@@ -359,9 +377,12 @@ class Celeriac:
         with self.batch():
             return [self._send_call(call) for call in calls]
 
-    def _send_call(self, call: Call | tuple[Any, ...]) -> AsyncResult:
-        if isinstance(call, Call):
-            task, args, kwargs, options = call.task, call.args, call.kwargs, call.options
+    def _send_call(self, call: Signature[Any] | tuple[Any, ...]) -> AsyncResult:
+        task: Any
+        if isinstance(call, Signature):
+            task, args, kwargs, options = call.type, call.args, call.kwargs, call.options
+            if task is None:
+                return self.send_task(call.task, args, kwargs, **options)
         else:
             task, args, kwargs, options = (*call, {}, {})[:4]
         if task.sends_itself:
@@ -406,6 +427,10 @@ class Celeriac:
         if error is not None and (self.conf.task_eager_propagates if throw is None else throw):
             raise error
         return EagerResult.of(record, self, error)
+
+    def signature(self, task: Any, *args: Any, **kwargs: Any) -> Signature[Any]:
+        """Return the signature of a call that is sent through this app: `app.signature("shop.tasks.add", (1, 2))`."""
+        return signature(task, *args, app=self, **kwargs)
 
     def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802 - Celery's name
         """Return the handle of the task with this id."""

@@ -16,6 +16,8 @@ from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.store import Record
 
+_MOST_CHILDREN = 1000
+
 
 class Request(Struct):
     """What a running task can know about its own call; `self.request` in a bound task, as in Celery."""
@@ -30,6 +32,10 @@ class Request(Struct):
     called_directly: bool = False
     #: What `retry(throw=False)` asked for, carried out when the function has returned; the Retry that ended the run.
     retrying: Retry | None = None
+    #: Handles of the tasks that this one has sent, the first ones at least; None where they are not kept track of.
+    children: list[Any] | None = None
+    #: Whether something is to follow the task: `callbacks` or `errbacks`.
+    followed: bool = False
     #: When the run began, unix time.
     started: float = 0.0
     #: Has a record of the running task stored in its turn; None where there is no worker to do it.
@@ -79,6 +85,31 @@ class Request(Struct):
     def expires(self) -> str | None:
         """When it expires, ISO 8601."""
         return self.message.headers.expires
+
+    @property
+    def callbacks(self) -> list[dict[str, Any]] | None:
+        """Signatures to be sent when the task has succeeded."""
+        return (self.embed or {}).get("callbacks")
+
+    @property
+    def errbacks(self) -> list[dict[str, Any]] | None:
+        """Signatures to be sent, or called, when the task has failed."""
+        return (self.embed or {}).get("errbacks")
+
+    @property
+    def chain(self) -> list[dict[str, Any]] | None:
+        """Celery's workflows: what follows in its chain, the next one last. No such message is run here yet."""
+        return (self.embed or {}).get("chain")
+
+    @property
+    def chord(self) -> dict[str, Any] | None:
+        """Celery's workflows: what follows its group. No such message is run here yet."""
+        return (self.embed or {}).get("chord")
+
+    def add_child(self, result: Any) -> None:
+        """Note the handle of a task that this one has sent."""
+        if self.children is not None and len(self.children) < _MOST_CHILDREN:
+            self.children.append(result)
 
     @property
     def timelimit(self) -> tuple[float | None, float | None]:

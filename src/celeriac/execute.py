@@ -16,6 +16,8 @@ import msgspec
 from celeriac import reporting, states
 from celeriac.arguments import bounded_repr
 from celeriac.broker import Action, Publication, Settlement
+from celeriac.callbacks import Callbacks
+from celeriac.callbacks import Sends as SendsCallbacks
 from celeriac.config import Settings
 from celeriac.context import Request, current
 from celeriac.errors import (
@@ -43,7 +45,7 @@ from celeriac.unpacking import Unpacker, decoder
 logger = logging.getLogger("celeriac")
 
 
-class Runs(Protocol):
+class Runs(SendsCallbacks, Protocol):
     """What an executor needs of an app."""
 
     @property
@@ -74,6 +76,7 @@ class Executor:
         conf = app.conf
         self.hostname = hostname
         self.tasks = app.tasks
+        self.app = app
         self.unpack = Unpacker(conf).unpack
         self.decode = decoder(conf)
         self.encode = protocol.encode if conf.task_protocol == 2 else protocol.encode_protocol_1
@@ -110,6 +113,8 @@ class Executor:
                 outcome = self.conclude(run, None, error)
             else:
                 outcome = self.conclude(run, value, None)
+            if request.followed:
+                outcome = self._follow_up(run, outcome, value)
             if watched:
                 self._report(run, outcome, value)
             self._clean_up(request)
@@ -135,26 +140,28 @@ class Executor:
                 outcome = self.conclude(run, None, error)
             else:
                 outcome = self.conclude(run, value, None)
+            if request.followed:
+                outcome = await self._beside(request, self._follow_up, run, outcome, value)
             if watched:
                 await self._beside(request, self._report, run, outcome, value)
             current.reset(token)
         outcome.finished = time.time()
         return outcome
 
-    async def _beside(self, request: Request, function: Callable[..., None], *args: Any) -> None:
+    async def _beside(self, request: Request, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function that may block, as a sync task is called, beside the event loop."""
 
-        def call() -> None:
+        def call() -> Any:
             try:
                 for hook in self.before:
                     hook(request)
-                function(*args)
+                return function(*args)
             finally:
                 self._clean_up(request)
 
         import asyncio  # noqa: PLC0415 - slow to import, and a loop that runs has it already
 
-        await asyncio.to_thread(call)
+        return await asyncio.to_thread(call)
 
     def _report(self, run: Run, outcome: Outcome, value: Any) -> None:
         task: Task = run.task  # type: ignore[assignment]
@@ -194,6 +201,8 @@ class Executor:
             return Outcome(states.FAILURE, failure_json(error), error=error, dead=str(error))
         request = run.request = Request(message, run.queue, self.hostname, args, kwargs, embed)
         request.started, request.note, request.is_eager = run.started, self.note, self.eager
+        request.children = [] if run.task.trail else None
+        request.followed = embed is not None and any(embed.values())
         if around_tasks:
             reporting.received(run.task, request)
         return None
@@ -226,6 +235,20 @@ class Executor:
             if around_tasks:
                 reporting.inconclusive(run.task, run.request, trouble)
             return Outcome(states.FAILURE, failure_json(trouble), _traceback(trouble), trouble)
+
+    def _follow_up(self, run: Run, outcome: Outcome, value: Any) -> Outcome:
+        """Carry out what is to follow the task, and return the outcome with what is to be sent."""
+        request: Request = run.request  # type: ignore[assignment]
+        callbacks = Callbacks(self.app, self.tasks)
+        try:
+            if outcome.state == states.SUCCESS:
+                outcome.publish = callbacks.after_success(request, value)
+        except Exception as error:
+            # What follows cannot be sent, so that the task's work is not done.
+            outcome = Outcome(states.FAILURE, failure_json(error), _traceback(error), error)
+        if outcome.state == states.FAILURE and outcome.error is not None:
+            outcome.publish = callbacks.after_failure(request, outcome.error, outcome.traceback)
+        return outcome
 
     def succeeded(self, run: Run, value: Any) -> Outcome:
         """Return the outcome of a run that returned `value`."""
@@ -357,18 +380,22 @@ class Executor:
         state = outcome.state
         record = self.record(run, outcome) if self.stores(run, state) else None
         if state == states.SUCCESS:
-            return Settlement(run.tag, record=record)
+            return Settlement(run.tag, publish=outcome.publish, record=record)
         if outcome.dead is not None:
-            return Settlement(run.tag, Action.DEAD, reason=outcome.dead, record=record)
+            return Settlement(
+                run.tag, Action.DEAD, reason=outcome.dead, publish=outcome.publish, record=record
+            )
         if outcome.requeue:
             return Settlement(run.tag, Action.PUT_BACK)
-        publish = () if outcome.retry is None else (outcome.retry,)
+        publish = outcome.publish if outcome.retry is None else (outcome.retry,)
         return Settlement(run.tag, publish=publish, record=record)
 
     def record(self, run: Run, outcome: Outcome) -> Record:
         """Return what is to be stored of a run."""
         headers = run.message.headers
         properties = run.message.properties
+        request = run.request
+        children = None if request is None else request.children
         return Record(
             headers.id,
             outcome.state,
@@ -387,6 +414,7 @@ class Executor:
             headers.root_id,
             headers.parent_id,
             headers.group,
+            [child.as_tuple() for child in children] if children else None,
         )
 
 

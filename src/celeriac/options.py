@@ -43,6 +43,7 @@ TASK: dict[str, Any] = {
     "compression": None,
     "store_eager_result": None,
     "sensitive": None,
+    "trail": True,
 }
 
 #: Methods of a task that may be given as options as well: functions that take the task as `self`.
@@ -51,7 +52,7 @@ METHODS = frozenset("before_start on_success on_retry on_failure after_return sh
 TASK_NOT_YET = frozenset(
     "rate_limit time_limit soft_time_limit acks_on_failure_or_timeout acks_on_failure "
     "acks_on_timeout retry_on_worker_lost exchange_type delivery_mode send_events "
-    "trail resultrepr_maxsize pydantic pydantic_strict pydantic_context pydantic_dump_kwargs "
+    "resultrepr_maxsize pydantic pydantic_strict pydantic_context pydantic_dump_kwargs "
     "shared lazy".split()
 )
 
@@ -99,6 +100,7 @@ class TaskOptions(TypedDict, total=False):
     after_return: Callable[..., Any]
     shadow_name: Callable[..., str | None]
     sensitive: bool | Collection[str] | None
+    trail: bool
     # Known, and told where they have no effect yet.
     rate_limit: Any
     time_limit: float | None
@@ -110,7 +112,6 @@ class TaskOptions(TypedDict, total=False):
     exchange_type: Any
     delivery_mode: Any
     send_events: bool
-    trail: bool
     resultrepr_maxsize: int
     pydantic: bool
     pydantic_strict: bool
@@ -142,6 +143,8 @@ class KeywordOptions(TypedDict, total=False):
     exchange_type: str | None
     delivery_mode: int | str | None
     add_to_parent: bool | None
+    link: Any
+    link_error: Any
 
 
 class CallOptions(KeywordOptions, total=False):
@@ -154,7 +157,7 @@ class CallOptions(KeywordOptions, total=False):
 CALL = frozenset(CallOptions.__annotations__)
 
 CALL_NOT_YET = frozenset(
-    "link link_error connection producer confirm_timeout timeout "
+    "connection producer confirm_timeout timeout "
     "chord chain group_id group_index root_id parent_id reply_to stamped_headers".split()
 )
 

@@ -27,8 +27,8 @@ class Outcome(Struct):
     """What came of a run.
 
     `state` is one of `celeriac.states` (IGNORED: nothing is stored). `result` is encoded as in `Record`. `retry` is
-    the message to publish for the next run. `dead` is the reason to set the message aside, `requeue` asks
-    for it to go back. `error` is the exception itself, for this process only.
+    the message to publish for the next run, `publish` what follows the task. `dead` is the reason to set the message
+    aside, `requeue` asks for it to go back. `error` is the exception itself, for this process only.
     """
 
     state: str
@@ -36,6 +36,7 @@ class Outcome(Struct):
     traceback: str | None = None
     error: BaseException | None = None
     retry: Publication | None = None
+    publish: tuple[Publication, ...] = ()
     dead: str | None = None
     requeue: bool = False
     finished: float = 0.0

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from celeriac import canvas
 from celeriac.arguments import bounded_repr, caller_place, explain_unencodable
 from celeriac.broker import Publication
 from celeriac.config import Settings
@@ -111,7 +112,8 @@ class Sender:
             options = {**more, **{name: value for name, value in options.items() if value is not None}}
         if options and _names_queue(options):
             queue = self._queue(task, args, kwargs, options)
-        body, content_type, encoding = self._body(task, args, kwargs, options)
+        embed = _follow_ups(options) if options else _EMBED
+        body, content_type, encoding = self._body(task, args, kwargs, embed, options)
         size = len(body)
         task_id = options.get("task_id") if options else None
         task_id = new_id() if task_id is None else _check_id(task_id)
@@ -145,7 +147,7 @@ class Sender:
         if options or task.compression or conf.task_compression:
             self._compress(task, message, options)
         if before_task_publish.receivers and told:
-            prepare(message, queue, (list(args), dict(kwargs), dict(_EMBED)))
+            prepare(message, queue, (list(args), dict(kwargs), dict(embed)))
         payload = (
             protocol.encode(message, queue)
             if conf.task_protocol == 2
@@ -163,19 +165,24 @@ class Sender:
         return bool(self.conf.task_ignore_result if ignored is None else ignored)
 
     def _body(
-        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+        self,
+        task: Task,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        embed: Mapping[str, Any],
+        options: Mapping[str, Any],
     ) -> tuple[bytes, str, str]:
         name = (
             (options.get("serializer") if options else None) or task.serializer or self.conf.task_serializer
         )
         kwargs = kwargs if type(kwargs) is dict else dict(kwargs)
-        if name == "json" and serializers.is_plain(args, kwargs):
+        if name == "json" and embed is _EMBED and serializers.is_plain(args, kwargs):
             encode = serializers.json_dumps_plain
             body = b"[" + encode(args) + b"," + (encode(kwargs) if kwargs else b"{}") + _EMBED_JSON
             return body, "application/json", "utf-8"
         serializer = serializers.find(name)
         try:
-            body = serializer.dumps([list(args), kwargs, _EMBED])
+            body = serializer.dumps([list(args), kwargs, embed])
         except EncodeError as error:
             raise explain_unencodable(
                 task.name, task.arity, task.covers, args, kwargs, serializer, error
@@ -294,6 +301,18 @@ class Sender:
             stamp: float = value.timestamp()
             return stamp
         return self._clock() + _number(value, option)
+
+
+def _follow_ups(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the message says is to follow its task."""
+    link, link_error = options.get("link"), options.get("link_error")
+    if not link and not link_error:
+        return _EMBED
+    return {
+        **_EMBED,
+        "callbacks": canvas.on_wire(link, "link"),
+        "errbacks": canvas.on_wire(link_error, "link_error"),
+    }
 
 
 def _tell_naive(option: str, when: datetime) -> None:

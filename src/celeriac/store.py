@@ -7,7 +7,7 @@ A worker stores records in batches, a client fetches and waits. Stores know noth
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
@@ -19,7 +19,8 @@ class Record(Struct, gc=False):
 
     `result` is the JSON text of the return value, of `{"exc_type", "exc_message", "exc_module"}` in FAILURE,
     RETRY and REVOKED, or of the meta of a custom state. Times are unix seconds. `args` and `kwargs` are bounded
-    reprs, never the values. `losses` counts processes that died while they ran it.
+    reprs, never the values. `losses` counts processes that died while they ran it. `children` are the tasks that it has
+    sent, each as Celery has it, `[[id, parent], members of a group or None]`.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Record(Struct, gc=False):
     root_id: str | None = None
     parent_id: str | None = None
     group_id: str | None = None
+    children: list[Any] | None = None
 
     @property
     def ready(self) -> bool:

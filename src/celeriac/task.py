@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, Unpack
 from celeriac import options as option_table
 from celeriac import registry, states
 from celeriac.arguments import Arity, caller_place
+from celeriac.canvas import Signature
 from celeriac.context import Request, current
 from celeriac.errors import CallError, MaxRetriesExceededError, Retry
 from celeriac.failure import ExceptionInfo, failure_json
@@ -50,29 +51,6 @@ class Sends(Protocol):
         """Return the handle of a task."""
 
 
-class Call(Generic[R]):
-    """A call that was written down to be sent later, with `send_many`."""
-
-    __slots__ = ("args", "kwargs", "options", "task")
-
-    def __init__(
-        self, task: "Task", args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> None:
-        self.task = task
-        self.args = args
-        self.kwargs = kwargs
-        self.options = options
-
-    def set(self, **options: Unpack[CallOptions]) -> "Call[R]":
-        """Add options of `apply_async` and return the same call."""
-        self.options = {**self.options, **options}
-        return self
-
-    def delay(self) -> AsyncResult[R]:
-        """Send the call."""
-        return self.task.apply_async(self.args, self.kwargs, **self.options)
-
-
 class Task(Generic[P, R]):
     """A task of a function that takes `P` and returns `R`.
 
@@ -104,6 +82,7 @@ class Task(Generic[P, R]):
     compression: str | None = None
     store_eager_result: bool | None = None
     sensitive: bool | Collection[str] | None = None
+    trail: bool = True
 
     # Worked out when the task is bound to its function.
     arity: Arity | None = None
@@ -207,9 +186,21 @@ class Task(Generic[P, R]):
         check_call(args, kwargs, given, "apply()")
         return self.app.apply(self, args or (), kwargs or {}, options)
 
-    def s(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
-        """Write a call down, to be sent later or in a batch."""
-        return Call(self, args, kwargs, _NO_OPTIONS)
+    def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
+        """Write a call down, to be sent later, in a batch, or when another task has ended; it may lack arguments."""
+        return Signature(self, args, kwargs)
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
+        """Write a call down that takes no more arguments: what the task before it returned is left aside."""
+        return Signature(self, args, kwargs, immutable=True)
+
+    def signature(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Signature[R]:
+        """Write a call down with options of `apply_async`; `immutable=True` for one that takes no more arguments."""
+        return Signature(self, args, kwargs, **options)
+
+    subtask = signature
 
     def AsyncResult(self, task_id: str) -> AsyncResult[R]:  # noqa: N802 - Celery's name
         """Return the handle of a call of this task."""

@@ -3,12 +3,13 @@
 `decoder` reads envelopes; `Unpacker` the body of a message, which stays packed until its task runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import msgspec
 
+from celeriac import callbacks
 from celeriac.config import Settings
 from celeriac.errors import MessageError
 from celeriac.message import compression, protocol, serializers
@@ -37,7 +38,7 @@ class Unpacker:
         parts = self._read(message)
         embed = parts[2]
         if embed and any(embed.values()):
-            raise MessageError(_workflow_text(embed))
+            callbacks.check(embed)
         return parts
 
     def _read(self, message: Message) -> Parts:
@@ -56,12 +57,3 @@ class Unpacker:
             return converted
         except (ValueError, TypeError):
             raise MessageError("the body is not [args, kwargs, options]") from None
-
-
-def _workflow_text(embed: Mapping[str, Any]) -> str:
-    """Why a message with something to follow is not run: what follows would be lost in silence."""
-    parts = ", ".join(sorted(name for name, value in embed.items() if value))
-    return (
-        f"it carries {parts}, which this release of Celeriac does not send on; nothing was run. "
-        "Route workflows to queues that only Celery workers read"
-    )

@@ -228,6 +228,12 @@ class PublishesInAnyCase(MemoryBroker):
         return super().settle(consumer, [changed(each, publish=()) for each in settlements], store)
 
 
+@caught_by("test_publish_however_the_delivery_ends", action=Action.DEAD)
+class PublishesForTheLivingOnly(_Settles):
+    def change(self, settlement: Settlement) -> Settlement:
+        return changed(settlement, publish=()) if settlement.action is Action.DEAD else settlement
+
+
 @caught_by("test_record_is_not_stored_when_refused")
 class StoresInAnyCase(MemoryBroker):
     def settle(

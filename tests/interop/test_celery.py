@@ -93,6 +93,10 @@ class Fleet:
     def runs(self) -> Counter[str]:
         return Counter(self.journal.read_text().splitlines())
 
+    def wait_for_runs(self, count: int) -> None:
+        """Return when the journal has `count` lines, of which nobody has the results."""
+        wait_for(lambda: sum(self.runs().values()) >= count, lambda: f"{count} wanted: {self.runs()}")
+
 
 def wait_for(condition: Any, told: Any, seconds: float = 40) -> None:
     end = time.monotonic() + seconds

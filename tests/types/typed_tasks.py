@@ -90,7 +90,7 @@ def bad() -> None:
     add.delay(1, 2, 3)  # type: ignore[call-arg]
     add.delay(1, z=2)  # type: ignore[call-arg]
     add("1")  # type: ignore[arg-type]
-    add.s("1")  # type: ignore[arg-type]
+    add.si("1")  # type: ignore[arg-type]
     add.delay_on_commit("1")  # type: ignore[arg-type]
     plain.delay("text", flag="yes")  # type: ignore[arg-type]
     bound.delay("4711")  # type: ignore[arg-type]

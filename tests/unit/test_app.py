@@ -191,7 +191,7 @@ def test_unknown_options_name_the_nearest_one(app: Celeriac) -> None:
     with pytest.raises(UnknownOption, match="Did you mean 'max_retries'"):
         app.task(max_retires=3)(lambda: None)
     with pytest.raises(UnknownOption, match="this release"):
-        job.apply_async(link=job.s())
+        job.apply_async(chord=job.s())
     with pytest.raises(UnknownOption, match=r"send_many\(\) has no option 'que'"):
         app.send_many([(job, (), {}, {"que": "x"})])
     with pytest.raises(UnknownOption, match=r"apply\(\) has no option 'que'"):

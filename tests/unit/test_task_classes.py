@@ -372,8 +372,8 @@ def test_a_base_class_overrides_apply_async(worlds: Any) -> None:
     ours.app.send_many([task.s(1, 2), (task, (3, 4))])
     task.delay_on_commit(5, 6)
     assert [headers["tenant"] for headers, _ in ours.published] == ["t1"] * 6
-    with pytest.raises(UnknownOption, match="link"):
-        task.apply_async((1, 2), link=task.s())
+    with pytest.raises(UnknownOption, match="chord"):
+        task.apply_async((1, 2), chord=task.s())
 
 
 def test_the_id_may_come_third(worlds: Any) -> None:

@@ -91,7 +91,7 @@ class Consumer(models.Model):
 
 
 class TaskResult(models.Model):
-    """The last that is known of a task. `args` and `kwargs` are bounded reprs, `result` is JSON."""
+    """The last that is known of a task. `args` and `kwargs` are bounded reprs, `result` and `children` JSON."""
 
     id = models.BigAutoField(primary_key=True)
     task_id = models.CharField(max_length=255)
@@ -111,6 +111,7 @@ class TaskResult(models.Model):
     group_id = models.CharField(max_length=255, null=True)  # noqa: DJ001
     result = models.TextField(default="null")
     traceback = models.TextField(null=True)  # noqa: DJ001
+    children = models.TextField(null=True)  # noqa: DJ001
 
     class Meta:
         verbose_name = "task"

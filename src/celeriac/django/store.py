@@ -15,6 +15,7 @@ from celeriac.django.session import PATIENCE
 from celeriac.django.sessions import open_session
 from celeriac.django.storable import name, text
 from celeriac.errors import StoreError
+from celeriac.message.serializers import json_dumps, json_loads
 from celeriac.store import Record, ResultStore
 
 _MOST = 2**31 - 1
@@ -119,12 +120,13 @@ def _row(r: Record) -> tuple[Any, ...]:
         r.group_id and name(r.group_id),
         r.result.decode("utf-8", "replace"),
         r.traceback and text(r.traceback),
+        json_dumps(r.children).decode() if r.children else None,
     )
 
 
 def _record(task_id: str, row: tuple[Any, ...]) -> Record:
     (_, state, name, queue, worker, args, kwargs, retries, losses, enqueued, started, finished, *rest) = row
-    root_id, parent_id, group_id, result, traceback = rest
+    root_id, parent_id, group_id, result, traceback, children = rest
     return Record(
         task_id,
         state,
@@ -143,4 +145,5 @@ def _record(task_id: str, row: tuple[Any, ...]) -> Record:
         root_id,
         parent_id,
         group_id,
+        json_loads(children.encode()) if children else None,
     )

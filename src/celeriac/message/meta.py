@@ -46,6 +46,7 @@ class _Received(Struct):
     task_id: str
     result: Raw = Raw(b"null")
     traceback: str | None = None
+    children: Any = None
     date_done: str | None = None
     name: str | None = None
     args: Any = None
@@ -76,7 +77,7 @@ def encode(record: Record) -> bytes:
         Raw(record.result),
         record.id,
         record.traceback,
-        [],
+        record.children or [],
         done,
         record.name,
         record.args,
@@ -135,6 +136,7 @@ def decode(data: bytes) -> Record:
         meta.root_id,
         meta.parent_id,
         meta.group_id,
+        meta.children if isinstance(meta.children, list) and meta.children else None,
     )
 
 

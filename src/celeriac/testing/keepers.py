@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from celeriac.app import Celeriac
-from celeriac.broker import Publication
+from celeriac.broker import Publication, Settlement
 from celeriac.brokers.memory import MemoryBroker
+from celeriac.store import ResultStore
 from celeriac.stores.memory import MemoryStore
 
 #: Numbers of the memory keepers in use. A number that is free again is used again: a run may have 10,000 tests.
@@ -26,6 +27,19 @@ class NotingBroker(MemoryBroker):
     def publish(self, publications: Sequence[Publication], timeout: float) -> None:
         super().publish(publications, timeout)
         self.sent += [(publication, self._now()) for publication in publications]
+
+    def settle(
+        self, consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None
+    ) -> set[int]:
+        refused = super().settle(consumer, settlements, store)
+        published = [
+            each for settlement in settlements if settlement.tag not in refused for each in settlement.publish
+        ]
+        if published:
+            # A retry was noted when it was first sent.
+            known = {publication.id for publication, _ in self.sent}
+            self.sent += [(each, self._now()) for each in published if each.id not in known]
+        return refused
 
     def next_due(self) -> float | None:
         """Return when the next scheduled message is due, as a unix time; None without one."""

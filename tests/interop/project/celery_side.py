@@ -4,6 +4,7 @@ import os
 
 from celery import Celery, Task, signals
 from celery.utils.log import get_task_logger
+from following import define
 from journal import note
 from talking import set_up_talking, talk_of
 from told import listen
@@ -61,3 +62,6 @@ def trace(self: Task) -> object:
 @app.task(name="shop.talk")
 def talk() -> None:
     talk_of(get_task_logger("shop.tasks"))
+
+
+define(app, "celery")

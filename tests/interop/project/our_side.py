@@ -2,6 +2,7 @@
 
 import os
 
+from following import define
 from journal import note
 from talking import set_up_talking, talk_of
 from told import listen
@@ -61,3 +62,6 @@ def trace(self: Task) -> object:
 @app.task(name="shop.talk")
 def talk() -> None:
     talk_of(get_task_logger("shop.tasks"))
+
+
+define(app, "celeriac")

@@ -78,6 +78,7 @@ class Migration(migrations.Migration):
                 ("group_id", models.CharField(max_length=255, null=True)),
                 ("result", models.TextField(default="null")),
                 ("traceback", models.TextField(null=True)),
+                ("children", models.TextField(null=True)),
             ],
             options={
                 "verbose_name": "task",

@@ -140,7 +140,7 @@ SELECT id FROM celeriac_message WHERE state IN (0, 1) AND queue {in_names} LIMIT
 -- name: fetch
 -- ids
 SELECT task_id, state, name, queue, worker, args, kwargs, retries, losses,
-    enqueued_at, started_at, finished_at, root_id, parent_id, group_id, result, traceback
+    enqueued_at, started_at, finished_at, root_id, parent_id, group_id, result, traceback, children
 FROM celeriac_taskresult WHERE task_id {in_names}
 
 -- name: state_of

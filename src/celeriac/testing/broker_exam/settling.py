@@ -250,6 +250,19 @@ class SettleChecks(Fixtures):
         assert broker.depths() == {"r": QueueDepth(ready=2, scheduled=1)}
         assert payloads(consumer.drain("r")) == [b"one", b"two"]
 
+    @pytest.mark.parametrize("action", list(Action), ids=lambda action: action.name)
+    def test_publish_however_the_delivery_ends(self, broker: Broker, action: Action) -> None:
+        broker.publish(numbered(1), SOON)
+        consumer = Consumer(broker)
+        (mine,) = consumer.claim()
+        follows = message(b"follows", "r")
+        settlement = Settlement(
+            mine.tag, action, due=time.time() + 3600, reason="for a reason", publish=(follows,)
+        )
+        assert broker.settle(consumer.name, [settlement]) == set()
+        assert payloads(consumer.drain("r")) == [b"follows"]
+        assert broker.count_dead_letters() == (action is Action.DEAD)
+
     def test_a_refused_settlement_publishes_nothing(self, broker: Broker) -> None:
         broker.publish(numbered(1), SOON)
         consumer = Consumer(broker)

@@ -51,6 +51,7 @@ def full_record() -> Record:
         root_id=str(uuid.uuid4()),
         parent_id=str(uuid.uuid4()),
         group_id=str(uuid.uuid4()),
+        children=[[[str(uuid.uuid4()), None], None], [[str(uuid.uuid4()), None], None]],
     )
 
 
