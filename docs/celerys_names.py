@@ -80,8 +80,8 @@ TASK = Section(
         "AsyncResult after_return app apply autoretry_for base before_start bind compression "
         "default_retry_delay delay dont_autoretry_for exchange expires ignore_result max_retries name on_failure "
         "on_retry on_success queue request retry_backoff retry_backoff_max retry_jitter retry_kwargs routing_key run "
-        "serializer shadow_name si signature store_eager_result store_errors_even_if_ignored subtask throws track_started "
-        "update_state"
+        "serializer shadow_name si signature store_eager_result store_errors_even_if_ignored subtask throws "
+        "track_started update_state"
     ),
     differs={
         "acks_late": "unset and `True`: settled after the run; only `False` settles it before",
@@ -137,8 +137,7 @@ CALL = Section(
         "soft_time_limit time_limit": "sent along, for Celery's workers; not enforced by ours yet",
     },
     later={
-        "chain chord group_id group_index parent_id replaced_task_nesting root_id "
-        "stamped_headers": _CANVAS,
+        "chain chord group_id group_index parent_id replaced_task_nesting root_id stamped_headers": _CANVAS,
     },
     absent={
         "body content_encoding content_type expiration immediate mandatory": "the message is made from the call alone",
@@ -156,8 +155,9 @@ REQUEST = Section(
     "The running call",
     "What `self.request` has. Headers of one's own are attributes of it too, as in Celery.",
     same=(
-        "args called_directly callbacks children correlation_id delivery_info errbacks eta expires get group group_index headers hostname id "
-        "ignore_result is_eager kwargs origin parent_id reply_to retries root_id shadow timelimit"
+        "args called_directly callbacks children correlation_id delivery_info errbacks eta expires get group "
+        "group_index headers hostname id ignore_result is_eager kwargs origin parent_id reply_to retries root_id "
+        "shadow timelimit"
     ),
     differs={"chain chord": "always `None`: a message that carries one is not run"},
     later={

@@ -1,8 +1,8 @@
 """`Signature`: a call that is written down, to be sent later, in a batch, or when another task has ended.
 
-Made by `task.s(...)`, `task.si(...)`, `task.signature(...)`, and `signature(...)` for a task known by name only. It is a
-dict with the fields of Celery's signatures, so that it can travel in a message as it is. Sends through its task; knows
-nothing of brokers.
+Made by `task.s(...)`, `task.si(...)`, `task.signature(...)`, and `signature(...)` for a task known by name only. It is
+a dict with the fields of Celery's signatures, so that it can travel in a message as it is. Sends through its task;
+knows nothing of brokers.
 """
 
 import copy

@@ -18,7 +18,7 @@ from celeriac.failure import ExceptionInfo, failure_json
 from celeriac.generics import P, R
 from celeriac.message.message import Headers, Message, Properties
 from celeriac.message.serializers import json_dumps
-from celeriac.options import CallOptions, KeywordOptions
+from celeriac.options import KeywordOptions
 from celeriac.result import AsyncResult
 from celeriac.retry import backoff
 from celeriac.sensitive import Sensitive
