@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.faults.load import LEASE, begin_load, check
 from tests.scenarios.conftest import MakeProject, psql
-from tests.scenarios.harness import Project, Sent, account, until
+from tests.scenarios.harness import Project, account, until
 from tests.servers import PostgresServer
 from tests.servers import _running as running
 
@@ -95,8 +96,6 @@ def test_a_worker_that_starts_waits_for_a_locked_database(make_project: MakeProj
 
 # -- PostgreSQL
 
-LEASE = 4.0
-LONG = ["long-0", "long-1"]
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'scenario%'"
 
 
@@ -110,30 +109,6 @@ def own_postgres() -> Iterator[PostgresServer]:
 def project(own_postgres: PostgresServer, make_project: MakeProject) -> Project:
     """A project on it."""
     return make_project("postgres", server=own_postgres, worker_lease=LEASE)
-
-
-def begin_load(project: Project, seconds: float) -> None:
-    """Two tasks of `seconds` that keep two of the worker's processes, and a stream of short ones."""
-    project.client.send("work", [[key, seconds] for key in LONG])
-    for key in LONG:
-        project.journal.wait_started(key)
-    project.client.begin("work", range(100_000), 0.001, pause=0.005)
-    project.journal.wait_count(50)
-
-
-def check(project: Project, sent: Sent) -> None:
-    """Account for everything once the queues are empty."""
-    assert len(sent.accepted) > 50
-    done = project.journal.done()
-    account(project.journal, [*LONG, *sent.accepted])
-    assert not done & set(sent.refused), "refused by delay(), and yet run"
-    maybe = [key for key in sent.maybe if key in done]
-    account(project.journal, maybe)
-    assert project.client.ask("dead_letters") == []
-    print(
-        f"{len(sent.accepted)} accepted and done once, {len(sent.refused)} refused, "
-        f"{len(sent.maybe)} unsure of which {len(maybe)} ran; the longest delay() took {sent.longest:.2f} s"
-    )
 
 
 @contextmanager
@@ -240,7 +215,7 @@ def test_a_worker_waits_for_a_locked_table(
 @pytest.mark.postgres
 def test_postgres_is_killed_and_restarted_under_load(project: Project, own_postgres: PostgresServer) -> None:
     with project.working("-c", "4") as worker:
-        begin_load(project, 8.0)
+        begin_load(project, 8.0, 0.005)
         for times in (1, 2):
             own_postgres.restart(down=1.0)
             up = time.monotonic()
@@ -263,7 +238,7 @@ def test_all_connections_to_postgres_are_cut_under_load(
 ) -> None:
     cuts = 5
     with project.working("-c", "4") as worker:
-        begin_load(project, 3.0)
+        begin_load(project, 3.0, 0.005)
         for _ in range(cuts):
             count = len(project.journal.done())
             psql(own_postgres, CUT)
@@ -279,7 +254,7 @@ def test_all_connections_to_postgres_are_cut_under_load(
 @pytest.mark.postgres
 def test_postgres_is_frozen_for_longer_than_the_lease(project: Project, own_postgres: PostgresServer) -> None:
     with project.working("-c", "3") as worker, project.working("-n", "second", "-c", "1") as second:
-        begin_load(project, 10.0)
+        begin_load(project, 10.0, 0.005)
         since = time.monotonic()
         with frozen(own_postgres):
             until(lambda: time.monotonic() - since > 1.5 * LEASE, "it is frozen for longer than a lease")

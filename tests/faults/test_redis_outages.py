@@ -8,14 +8,13 @@ import time
 
 import pytest
 
+from tests.faults.load import LEASE, begin_load, check
 from tests.scenarios.conftest import MakeProject
-from tests.scenarios.harness import Project, Sent, account, until
+from tests.scenarios.harness import Project, account, until
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.redis
 
-LEASE = 4.0
-LONG = ["long-0", "long-1"]
 #: What the line of an outage ends with.
 AWAY = "The worker waits and goes on when it is back."
 
@@ -26,35 +25,11 @@ def project(make_project: MakeProject) -> Project:
     return make_project("redis", worker_lease=LEASE)
 
 
-def begin_load(project: Project, seconds: float) -> None:
-    """Two tasks of `seconds` that keep two of the worker's processes, and a stream of short ones."""
-    project.client.send("work", [[key, seconds] for key in LONG])
-    for key in LONG:
-        project.journal.wait_started(key)
-    project.client.begin("work", range(100_000), 0.001, pause=0.001)
-    project.journal.wait_count(50)
-
-
-def check(project: Project, sent: Sent, beside: int = 2) -> None:
-    """Account for everything once the queues are empty; `beside` are results beside the stream's."""
-    assert len(sent.accepted) > 50
-    done = project.journal.done()
-    account(project.journal, [*LONG, *sent.accepted])
-    assert not done & set(sent.refused), "refused by delay(), and yet run"
-    maybe = [key for key in sent.maybe if key in done]
-    account(project.journal, maybe)
-    assert project.client.ask("dead_letters") == []
-    print(
-        f"{len(sent.accepted)} accepted and done once, {len(sent.refused)} refused, "
-        f"{len(sent.maybe)} unsure of which {len(maybe)} ran; the longest delay() took {sent.longest:.2f} s"
-    )
-
-
 @pytest.mark.slow
 def test_redis_is_killed_and_restarted_under_load(project: Project, redis: RedisServer) -> None:
     # More processes than long tasks each: one that is busy asks nothing, and would notice nothing.
     with project.working("-c", "4") as worker, project.working("-n", "second", "-c", "3") as second:
-        begin_load(project, 6.0)
+        begin_load(project, 6.0, 0.001)
         for times in (1, 2, 3):
             redis.restart(down=1.0)
             up = time.monotonic()
@@ -77,7 +52,7 @@ def test_redis_is_killed_and_restarted_under_load(project: Project, redis: Redis
 @pytest.mark.slow
 def test_redis_is_frozen_for_longer_than_the_lease(project: Project, redis: RedisServer) -> None:
     with project.working("-c", "4") as worker, project.working("-n", "second", "-c", "1") as second:
-        begin_load(project, 12.0)
+        begin_load(project, 12.0, 0.001)
         redis.freeze()
         frozen = time.monotonic()
         worker.wait_said(AWAY)
@@ -104,7 +79,7 @@ def test_redis_is_frozen_for_longer_than_the_lease(project: Project, redis: Redi
 def test_all_connections_are_cut_again_and_again_under_load(project: Project, redis: RedisServer) -> None:
     cuts = 10
     with project.working("-c", "4") as worker, project.working("-n", "second", "-c", "1") as second:
-        begin_load(project, 4.0)
+        begin_load(project, 4.0, 0.001)
         for _ in range(cuts):
             count = len(project.journal.done())
             cut = redis.command("CLIENT", "KILL", "TYPE", "normal")

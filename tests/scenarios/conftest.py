@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.scenarios.harness import PATIENCE, PROJECT, Project
+from tests.scenarios.small_project import Project as SmallProject
 from tests.servers import PostgresServer, RedisServer
 from tests.servers import _running as running
 
@@ -42,6 +43,14 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template")
     migrate(Project(folder, sqlite(folder / "db.sqlite3")))
     return folder / "db.sqlite3"
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a small project with all tables, to be copied."""
+    project = SmallProject(tmp_path_factory.mktemp("migrated"))
+    project.migrate()
+    return project.folder / "db.sqlite3"
 
 
 @pytest.fixture(scope="session")

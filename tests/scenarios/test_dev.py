@@ -148,13 +148,6 @@ def all_gone(pids: set[int]) -> None:
     until(lambda: not any(map(alive, pids)), lambda: f"ended: {[pid for pid in pids if alive(pid)]}", 15.0)
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = Project(tmp_path_factory.mktemp("migrated"))
-    project.migrate()
-    return project.folder / "db.sqlite3"
-
-
 @pytest.fixture
 def project(tmp_path: Path, migrated: Path) -> Project:
     (tmp_path / "db.sqlite3").write_bytes(migrated.read_bytes())

@@ -55,14 +55,6 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with all tables, to be copied."""
-    project = Project(tmp_path_factory.mktemp("migrated"))
-    project.migrate()
-    return project.folder / "db.sqlite3"
-
-
 @pytest.fixture
 def project(tmp_path: Path, migrated: Path) -> Project:
     (tmp_path / "db.sqlite3").write_bytes(migrated.read_bytes())

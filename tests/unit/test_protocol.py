@@ -15,6 +15,7 @@ from kombu.transport.virtual import Channel
 from celeriac.errors import EncodeError, MessageError
 from celeriac.message import protocol, serializers
 from celeriac.message.protocol import Headers, Message, Properties, custom_headers, decode, encode, new_id
+from tests.unit.celerys import celery_app, channel_of
 
 BODY = b'[[1,2],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
 
@@ -36,20 +37,14 @@ def envelope(
 
 @pytest.fixture(scope="module")
 def celery() -> Iterator[Celery]:
-    app = Celery("interop", broker="memory://", backend="cache+memory://", set_as_current=False)
-
-    @app.task(name="shop.pay")
-    def pay(*args: Any, **kwargs: Any) -> None:
-        """Never run."""
-
-    yield app
-    app.close()
+    with celery_app("shop.pay") as app:
+        yield app
 
 
 @pytest.fixture
 def channel(celery: Celery) -> Iterator[Channel]:
-    with celery.connection_for_read() as connection:
-        yield connection.default_channel
+    with channel_of(celery) as opened:
+        yield opened
 
 
 class TestShape:

@@ -18,6 +18,7 @@ from celeriac.errors import ContentDisallowed, EncodeError, MessageError, TooLar
 from celeriac.message import compression, serializers
 from celeriac.message.message import Headers, Message, Properties
 from celeriac.message.protocol import custom_headers, decode, encode, encode_protocol_1
+from tests.unit.celerys import celery_app, channel_of
 
 EVERY = serializers.content_types(["json", "msgpack", "yaml", "pickle"])
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -25,22 +26,15 @@ EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 @pytest.fixture(scope="module")
 def celery() -> Iterator[Celery]:
-    app = Celery("one", broker="memory://", backend="cache+memory://", set_as_current=False)
-    app.conf.task_protocol = 1
-    app.conf.accept_content = ["json", "msgpack", "yaml", "pickle"]
-
-    @app.task(name="shop.collect")
-    def collect(*args: Any, **kwargs: Any) -> None:
-        """Never run."""
-
-    yield app
-    app.close()
+    accept = ["json", "msgpack", "yaml", "pickle"]
+    with celery_app("shop.collect", task_protocol=1, accept_content=accept) as app:
+        yield app
 
 
 @pytest.fixture
 def channel(celery: Celery) -> Iterator[Channel]:
-    with celery.connection_for_read() as connection:
-        yield connection.default_channel
+    with channel_of(celery) as opened:
+        yield opened
 
 
 def envelope(body: Any, headers: str = "{}", **properties: Any) -> bytes:

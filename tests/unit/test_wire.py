@@ -1,10 +1,7 @@
 """Serializers, compression and protocols on the whole way: settings and options, a worker, results, dead letters."""
 
 import datetime as dt
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from celeriac.worker.options import WorkerOptions
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery
 from celeriac.worker.solo import SoloWorker
+from tests.unit.running import until, working
 
 
 @pytest.fixture
@@ -45,27 +43,6 @@ def echo(app: Celeriac) -> Task:
         return [value, self.request.retries, self.request.headers]
 
     return run
-
-
-@contextmanager
-def working(app: Celeriac) -> Iterator[None]:
-    worker = SoloWorker(app, WorkerOptions().resolve(app.conf))
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        assert worker.ready.wait(10)
-        yield
-    finally:
-        worker.stop()
-        thread.join(20)
-        assert not thread.is_alive()
-
-
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
 
 
 def waiting(app: Celeriac) -> Message:

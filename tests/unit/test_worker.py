@@ -2,9 +2,7 @@
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from celeriac.store import Record, ResultStore
 from celeriac.stores.memory import MemoryStore
 from celeriac.worker.options import WorkerOptions
 from celeriac.worker.solo import SoloWorker
+from tests.unit.running import until, working
 
 
 @pytest.fixture
@@ -40,27 +39,6 @@ def app(tmp_path: Path) -> Iterator[Celeriac]:
     broker.clear()
     store.clear()
     made.close()
-
-
-@contextmanager
-def working(app: Celeriac, *queues: str) -> Iterator[SoloWorker]:
-    worker = SoloWorker(app, WorkerOptions(queues=queues).resolve(app.conf))
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        assert worker.ready.wait(10)
-        yield worker
-    finally:
-        worker.stop()
-        thread.join(20)
-        assert not thread.is_alive()
-
-
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
 
 
 def put(app: Celeriac, payload: bytes, queue: str = "celery") -> None:

@@ -44,9 +44,11 @@ class AppTrap:
 
 
 @contextmanager
-def _made_app(
-    request: pytest.FixtureRequest, config: Mapping[str, Any], parameters: Mapping[str, Any], trap: bool
-) -> Iterator[Celeriac]:
+def _made_app(request: pytest.FixtureRequest) -> Iterator[Celeriac]:
+    """Make the app that the fixtures below ask for, of which a suite may override each."""
+    config, parameters, trap = map(
+        request.getfixturevalue, ("celery_config", "celery_parameters", "use_celery_app_trap")
+    )
     mark = request.node.get_closest_marker("celery")
     settings = {**_SETTINGS, **config, **(mark.kwargs if mark is not None else {})}
     known = {name: value for name, value in parameters.items() if name != "set_as_current"}
@@ -113,28 +115,16 @@ def celery_class_tasks() -> Sequence[type[Task[..., Any]]]:
 
 
 @pytest.fixture
-def celery_app(
-    request: pytest.FixtureRequest,
-    celery_config: Mapping[str, Any],
-    celery_parameters: Mapping[str, Any],
-    celery_enable_logging: bool,
-    use_celery_app_trap: bool,
-) -> Iterator[Celeriac]:
+def celery_app(request: pytest.FixtureRequest) -> Iterator[Celeriac]:
     """An app for the test, on the memory broker, and the current one."""
-    with _made_app(request, celery_config, celery_parameters, use_celery_app_trap) as app:
+    with _made_app(request) as app:
         yield app
 
 
 @pytest.fixture(scope="session")
-def celery_session_app(
-    request: pytest.FixtureRequest,
-    celery_config: Mapping[str, Any],
-    celery_parameters: Mapping[str, Any],
-    celery_enable_logging: bool,
-    use_celery_app_trap: bool,
-) -> Iterator[Celeriac]:
+def celery_session_app(request: pytest.FixtureRequest) -> Iterator[Celeriac]:
     """An app for the whole run, on the memory broker, and the current one."""
-    with _made_app(request, celery_config, celery_parameters, use_celery_app_trap) as app:
+    with _made_app(request) as app:
         yield app
 
 

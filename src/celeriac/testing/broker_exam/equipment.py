@@ -5,7 +5,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -13,14 +12,14 @@ import pytest
 
 from celeriac.broker import Action, Broker, Delivery, Publication, Settlement
 from celeriac.store import ResultStore
+from celeriac.testing.elsewhere import LONG as LONG
+from celeriac.testing.elsewhere import SOON as SOON
+from celeriac.testing.elsewhere import elsewhere as elsewhere
+from celeriac.testing.elsewhere import start as start
 
 T = TypeVar("T")
 MakeBroker = Callable[..., Broker]
 
-#: What has to happen at once, happens within this time on a busy machine too.
-SOON = 5.0
-#: Longer than any check takes.
-LONG = 15.0
 #: A lease that no check outlives, and one that runs out.
 LEASE = 60.0
 SHORT = 0.4
@@ -107,31 +106,6 @@ def pipe() -> Iterator[tuple[int, int]]:
     finally:
         os.close(read)
         os.close(write)
-
-
-def start(make_broker: MakeBroker, work: Callable[[Broker], T]) -> "Future[T]":
-    """Run `work` in a thread with a broker of its own, as another process would."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            broker = make_broker()
-            try:
-                result = work(broker)
-            finally:
-                broker.close()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
-
-
-def elsewhere(make_broker: MakeBroker, work: Callable[[Broker], T]) -> T:
-    """`start`, and wait for the result."""
-    return start(make_broker, work).result(LONG)
 
 
 def eventually(look: Callable[[], T]) -> T:

@@ -1,25 +1,22 @@
 """What the checks work with: records, a second process, patience."""
 
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
 from celeriac import states
 from celeriac.store import Record, ResultStore
+from celeriac.testing.elsewhere import LONG as LONG
+from celeriac.testing.elsewhere import SOON as SOON
+from celeriac.testing.elsewhere import elsewhere as elsewhere
+from celeriac.testing.elsewhere import start as start
 
-T = TypeVar("T")
 MakeStore = Callable[..., ResultStore]
 
-#: What has to happen at once, happens within this time on a busy machine too.
-SOON = 5.0
-#: Longer than any check takes.
-LONG = 15.0
 
 TIMES = ("enqueued", "started", "finished")
 
@@ -61,31 +58,6 @@ def assert_same(seen: Record, meant: Record) -> None:
         assert getattr(seen, name) == pytest.approx(getattr(meant, name), abs=0.001), name
     blank = dict.fromkeys(TIMES)
     assert msgspec.structs.replace(seen, **blank) == msgspec.structs.replace(meant, **blank)
-
-
-def start(make_store: MakeStore, work: Callable[[ResultStore], T]) -> "Future[T]":
-    """Run `work` in a thread with a store of its own, as another process would."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            store = make_store()
-            try:
-                result = work(store)
-            finally:
-                store.close()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
-
-
-def elsewhere(make_store: MakeStore, work: Callable[[ResultStore], T]) -> T:
-    """`start`, and wait for the result."""
-    return start(make_store, work).result(LONG)
 
 
 class Fixtures:
