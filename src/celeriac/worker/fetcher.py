@@ -119,7 +119,8 @@ class Fetcher:
         if self.stopping:
             self._give_back()
             if not settled and not self._finished():
-                self._sleep(1, 0.5)
+                # With nothing held a thread is about to be free, and that wakes nobody.
+                self._sleep(1, 0.5 if self.held else 0.005)
             return
         if self.alone is not None and len(self.held) == 1 and not self.alone_started:
             self.alone_started = True
