@@ -19,7 +19,7 @@
       TaskError
         NotRegistered (E105)       TaskTimeout               MaxRetriesExceededError
         QueueNotFound              a KeyError as well, as NotRegistered is
-        TaskRevokedError           WorkerLostError           TimeLimitExceeded
+        TaskRevokedError           WorkerLostError (E120)    TimeLimitExceeded
         WaitInTransaction          WaitInTask (E117)         IncompleteStream
     SoftTimeLimitExceeded
 
@@ -276,6 +276,8 @@ class TaskRevokedError(TaskError):
 
 class WorkerLostError(TaskError):
     """The process that ran the task died."""
+
+    code = "E120"
 
 
 class TimeLimitExceeded(TaskError):

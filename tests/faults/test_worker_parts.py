@@ -13,7 +13,7 @@ from celeriac import Celeriac
 from celeriac.broker import Delivery, Publication, Settlement
 from celeriac.brokers.memory import MemoryBroker
 from celeriac.config import Settings
-from celeriac.errors import BrokerDown, StoreError
+from celeriac.errors import BrokerDown, StoreError, WorkerLostError
 from celeriac.execute import Executor
 from celeriac.message import protocol
 from celeriac.message.message import Headers, Message, Properties
@@ -314,6 +314,22 @@ def test_what_ran_goes_back_in_order_and_its_last_chance_is_alone(
         assert [message.headers.id for message in found] == ["id-0", "id-1", "id-2", "id-3"]
         marks = [(m.properties.celeriac_losses, m.properties.celeriac_suspect) for m in found]
         assert marks == [(losses, alone)] * 2 + [(0, False)] * 2
+
+
+@pytest.mark.parametrize(("died", "after"), [(32.25, " after 31.2 s"), (None, "")])
+def test_what_became_of_a_lost_task_is_told(
+    app: Celeriac, broker: Cut, tmp_path: Path, died: float | None, after: str
+) -> None:
+    (held,) = held_by(broker, "dead", 1)
+    recorder = record_of(tmp_path)
+    recorder.begin(0, held.tag, 1.0)
+    Recovery(app.broker, app.store, "w@h", 1).child(recorder, "signal 9 (SIGKILL)", died=died)
+    reason = f"its process died 1 times while it ran, the last time by signal 9 (SIGKILL){after}"
+    with pytest.raises(WorkerLostError) as caught:
+        app.AsyncResult("id-0").get(1)
+    assert (caught.value.code, str(caught.value)) == ("E120", f"t: {reason}. (celeriac help E120)")
+    (letter,) = broker.dead_letters()
+    assert letter.reason == reason
 
 
 def test_results_of_at_most_once_tasks_are_stored_for_the_dead(

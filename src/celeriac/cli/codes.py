@@ -276,6 +276,23 @@ def numbers():
     return [n for n in range(3)]    # not: yield n
 """,
     ),
+    "E120": Chapter(
+        "The process that ran a task died",
+        "A worker's process ended while it ran the task: by a signal, by os._exit(), or with its whole worker. The "
+        "text says how, after how long, and how often that has happened to this call. It runs again until it has "
+        "happened task_max_deliveries times; then it is a dead letter, and its state is FAILURE with WorkerLostError.",
+        "Signal 9 (SIGKILL) that nobody sent is as a rule the kernel or the container running out of memory; signal 11 "
+        "(SIGSEGV) is a fault in an extension module. Tasks that only ran beside the one at fault are not set aside: a "
+        "call that was hit twice runs alone the third time.",
+        "Look into the kernel's log (dmesg) or the container's events for the memory. Work in smaller batches, give "
+        "the worker more memory or fewer processes (-c).",
+        """
+CELERY_TASK_MAX_DELIVERIES = 3
+
+for rows in batched(queryset.iterator(), 1000):   # instead of list(queryset)
+    export_rows.delay([row.pk for row in rows])
+""",
+    ),
     "E121": Chapter(
         "A time without a time zone",
         "eta or expires is a datetime, or text, that names no time zone. It is taken in the project's: TIME_ZONE in "

@@ -97,10 +97,13 @@ class Recovery:
         self.max_losses = max_losses
         self.decode = decode
 
-    def child(self, recorder: Recorder, cause: str, *, blame: bool = True) -> Recovered:
+    def child(
+        self, recorder: Recorder, cause: str, *, blame: bool = True, died: float | None = None
+    ) -> Recovered:
         """Settle what a dead child left, by its flight record, and remove that; raises BrokerError to be tried again.
 
-        `cause` tells how it died ("signal 9 (SIGKILL)"). Without `blame` what ran goes back uncounted.
+        `cause` tells how it died ("signal 9 (SIGKILL)"), `died` when by the monotonic clock, if that is known. Without
+        `blame` what ran goes back uncounted.
         """
         counts = Recovered()
         try:
@@ -112,7 +115,9 @@ class Recovery:
             return self._end(recorder, self._give_back(self._held(recorder.consumer), recorder.consumer))
         self._store([settlement for settlement in outcomes if not settlement.tag])
         done = [settlement for settlement in outcomes if settlement.tag]
-        running = {tag for tag, _ in recorder.running()} - {settlement.tag for settlement in done}
+        running = dict(recorder.running())
+        for settlement in done:
+            running.pop(settlement.tag, None)
         if done:
             refused = self._settle(recorder.consumer, done)
             counts.settled = len(done) - len(refused)
@@ -120,7 +125,8 @@ class Recovery:
         # The last one put back is the first to be claimed.
         for delivery in reversed(self._held(recorder.consumer)):
             if delivery.tag in running and blame:
-                settlements.append(self._lost(delivery, cause, counts))
+                ran = None if died is None else died - running[delivery.tag]
+                settlements.append(self._lost(delivery, cause, counts, ran))
             else:
                 settlements.append(Settlement(delivery.tag, Action.PUT_BACK))
                 counts.returned += 1
@@ -179,8 +185,10 @@ class Recovery:
         if self.store is not None and records:
             self.store.store(records)
 
-    def _lost(self, delivery: Delivery, cause: str, counts: Recovered) -> Settlement:
-        """The process died while it ran this: count it, and set it aside after too many."""
+    def _lost(
+        self, delivery: Delivery, cause: str, counts: Recovered, ran: float | None = None
+    ) -> Settlement:
+        """The process died while it ran this, for `ran` seconds: count it, and set it aside after too many."""
         message = self._readable(delivery)
         if message is None:
             return Settlement(delivery.tag, Action.PUT_BACK)
@@ -191,17 +199,20 @@ class Recovery:
             # Its last chance it has alone: nothing that only ran beside poison three times is taken for poison.
             properties.celeriac_suspect = properties.celeriac_losses == self.max_losses - 1
             logger.warning(
-                "%s[%s]: its process died (%s) while it ran, loss %d of %d; it runs again.",
+                "%s[%s]: its process died (%s) while it ran, loss %d of %d;%s it runs again. (celeriac help E120)",
                 headers.task, headers.id, cause, properties.celeriac_losses, self.max_losses,
+                "" if ran is None else f" it had run for {ran:.1f} s, and",
             )  # fmt: skip
             return Settlement(delivery.tag, Action.PUT_BACK, payload=protocol.encode(message, delivery.queue))
         counts.dead += 1
         reason = f"its process died {properties.celeriac_losses} times while it ran, the last time by {cause}"
+        if ran is not None:
+            reason += f" after {ran:.1f} s"
         logger.error("%s[%s] is a dead letter now: %s.", headers.task, headers.id, reason)
         record = Record(
             headers.id,
             states.FAILURE,
-            failure_json(WorkerLostError(reason)),
+            failure_json(WorkerLostError(f"{headers.task}: {reason}. (celeriac help E120)")),
             name=headers.task,
             args=headers.argsrepr or "",
             kwargs=headers.kwargsrepr or "",

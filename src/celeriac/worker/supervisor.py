@@ -78,7 +78,7 @@ class Supervisor:
         self.outage = Outage()
         self.lookout = Lookout() if processes > 1 else None
         self.children: list[Child] = []
-        self.dead: list[tuple[Recorder, str, bool]] = []
+        self.dead: list[tuple[Recorder, str, bool, float]] = []
         self.waker = Waker()
         self.caught: list[int] = []
         self.stopping = False
@@ -127,7 +127,7 @@ class Supervisor:
 
     def _consumers(self) -> list[str]:
         return [child.recorder.consumer for child in self.children] + [
-            recorder.consumer for recorder, _, _ in self.dead
+            recorder.consumer for recorder, *_ in self.dead
         ]
 
     # -- children
@@ -195,7 +195,7 @@ class Supervisor:
             child.notice.close()
             cause = describe_death(status)
             clean = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
-            self.dead.append((child.recorder, cause, not self.forced))
+            self.dead.append((child.recorder, cause, not self.forced, time.monotonic()))
             if not clean and not self.forced:
                 logger.error("Child process %d died: %s. Another takes its place.", pid, cause)
             if not self.stopping:
@@ -214,9 +214,9 @@ class Supervisor:
 
     def _settle_the_dead(self) -> None:
         for entry in list(self.dead):
-            recorder, cause, blame = entry
+            recorder, cause, blame, died = entry
             try:
-                self.recovery.child(recorder, cause, blame=blame)
+                self.recovery.child(recorder, cause, blame=blame, died=died)
             except CeleriacError as error:
                 self.caretaker.met(error)
                 return
