@@ -157,6 +157,28 @@ def test_the_whole_tree_is_killed_at_random_moments_and_nothing_is_lost(
     assert project.client.ask("dead_letters") == []
 
 
+@pytest.mark.slow
+def test_what_follows_a_task_is_sent_once_whoever_dies(project: Project) -> None:
+    """By a process that dies between the task and its settlement, too: its supervisor sends it, or the next start."""
+    keys = [f"first-{n}" for n in range(600)]
+    follow = {"task": "jobs.tasks.follow", "args": [0.002], "kwargs": {}, "options": {}}
+    ids = project.client.send("work", [[key, 0.004] for key in keys], link=follow)
+    kills = []
+    for number in range(3):
+        worker = project.start()
+        for times in range(3):
+            project.journal.wait_count(number * 300 + times * 80 + 60)
+            kills.append(kill(random.choice(worker.children())))
+            worker.wait_said("Another takes its place", times=times + 1)
+        kills.append(worker.kill_tree())
+    with project.working():
+        project.client.wait_empty()
+    hit = account(project.journal, [*keys, *(f"after-{key}" for key in keys)], kills)
+    print(f"{len(hit)} of {2 * len(keys)} ran again after {len(kills)} kills")
+    assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
+    assert project.client.ask("dead_letters") == []
+
+
 LEASE = 3.0
 
 

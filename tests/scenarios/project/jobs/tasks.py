@@ -58,6 +58,13 @@ async def sleep(self: Task, key: Any, seconds: float = 0.0) -> Any:
     return key
 
 
+@shared_task(bind=True)
+def follow(self: Task, key: Any, seconds: float = 0.0) -> None:
+    """Follow a task that has returned `key`."""
+    with noted(self, f"after-{key}"):
+        time.sleep(seconds)
+
+
 @shared_task(bind=True, acks_late=False)
 def at_most_once(self: Task, key: Any, seconds: float = 0.0) -> Any:
     """The same, settled before it starts."""
