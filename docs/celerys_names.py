@@ -335,7 +335,7 @@ SETTINGS_DIFFER = {
     "result_backend": "unset: Django's database",
     "result_expires": "7 days, not 1",
     "result_extended": "without effect: name, arguments, queue and worker are always stored",
-    "result_serializer": "only json",
+    "result_compression": "of results on Redis and in a cache",
     "task_acks_late": "unset and True: settled after the run; only False settles it before",
     "task_always_eager": "the value is what would be read from the store, JSON",
     "task_annotations": "an option that there is not raises UnknownOption; what is put around `@run` leaves a "

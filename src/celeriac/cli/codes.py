@@ -250,8 +250,8 @@ total = add(1, 2)                   # a task is still a function
         "A result that cannot be stored",
         "A task ran to its end and returned something that JSON cannot hold. What it did is done; its state is "
         "FAILURE, so that nobody waits for a value that will never be there. It is not run again.",
-        "Results are kept as JSON, where any process can read them. The types that travel are those of arguments: see "
-        "celeriac help E103.",
+        "Results are kept as JSON, where any process can read them, unless result_serializer names another format. The "
+        "types that travel are those of arguments: see celeriac help E103.",
         "Return data, a key for instance, or set ignore_result=True if nobody reads the result.",
         """
 @shared_task(ignore_result=True)
@@ -305,6 +305,20 @@ from django.utils import timezone
 
 remind.apply_async((user_pk,), eta=timezone.now() + timedelta(hours=1))
 remind.apply_async((user_pk,), countdown=3600)
+""",
+    ),
+    "E122": Chapter(
+        "The code has changed since the worker started",
+        "A file that defines tasks was written after this worker had loaded it. Looked at every minute, told once, by "
+        "every pool but solo.",
+        "A worker loads the project's code when it starts, as every process does. Until it is restarted it runs what "
+        "it has: old code on new calls, and it sets tasks aside that it does not know.",
+        "Restart workers as the last step of a deployment; a warm stop finishes what runs and loses nothing. While you "
+        "develop, let them restart by themselves.",
+        """
+systemctl restart celeriac-worker   # or what starts it at your place
+celeriac worker --reload
+python manage.py celeriac dev       # reloads anyway
 """,
     ),
     "E123": Chapter(

@@ -28,6 +28,7 @@ from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
 from celeriac.worker.revival import Revival
+from celeriac.worker.stale import StaleCode
 from celeriac.worker.stuck import StuckChildren
 from celeriac.worker.telling import tell
 
@@ -75,6 +76,7 @@ class Supervisor:
         )
         self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, self.recovery.decode)
         self.stuck = StuckChildren(app.broker)
+        self.stale = StaleCode(app.tasks.values())
         self.outage = Outage()
         self.lookout = Lookout() if processes > 1 else None
         self.children: list[Child] = []
@@ -238,6 +240,7 @@ class Supervisor:
                     self.lookout.pass_on()  # perhaps one of these was just about to
             except BrokerError as error:
                 self.caretaker.met(error)
+        self.stale.look()
         self.outage.look([self.caretaker.trouble, *(child.notice.read() for child in self.children)])
         if not self.announced and not self.start_at and all(child.recorder.ready for child in self.children):
             self.announced = True
