@@ -320,8 +320,8 @@ FLOORS = {
     "Services: what runs for long": ("worker",),
     "The user's: what task code holds": (
         "app sending routing annotations eager deferred discovery sources shared naming "
-        "execute callbacks run unpacking reporting publishing decorator task canvas result result_set result_tree "
-        "stored_result waiting signals log failure unread".split()
+        "execute callbacks run hints unpacking reporting publishing decorator task canvas result result_set "
+        "result_tree stored_result waiting signals log failure unread".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (

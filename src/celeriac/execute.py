@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from celeriac import reporting, states
+from celeriac import hints, reporting, states
 from celeriac.arguments import bounded_repr
 from celeriac.broker import Action, Publication, Settlement
 from celeriac.callbacks import Callbacks
@@ -92,6 +92,7 @@ class Executor:
         self.eager = False
         self.clock = app.clock
         self.made = app.made
+        self.hint = hints.of(conf)
 
     def execute(self, run: Run) -> Outcome:
         """Run a task and return what came of it. Raises nothing, whatever the task does."""
@@ -296,7 +297,8 @@ class Executor:
                 return self._retry(run, retry)
             except BaseException as final:
                 error = final
-        return Outcome(states.FAILURE, failure_json(error), _traceback(error), error)
+        hint = self.hint(run, error)
+        return Outcome(states.FAILURE, failure_json(error), _traceback(error) + hint, error)
 
     def _retry(self, run: Run, retry: Retry) -> Outcome:
         message = run.message

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.scenarios.small_project import TASKS, Project
+from tests.servers import RedisServer
 
 CALLS = """
 import json
@@ -49,7 +50,7 @@ met("keys", lambda: send_receipt.delay({(1, 2): 3}))
 met("too few", lambda: add.delay(1))
 met("too many", lambda: add.delay(1, 2, 3))
 met("unknown option", lambda: add.apply_async((1, 2), que="emails"))
-met("option to come", lambda: add.apply_async((1, 2), link=add.s(1)))
+met("option to come", lambda: add.apply_async((1, 2), chain=[add.s(1)]))
 met("down", lambda: add.delay(1, 2))
 print(json.dumps(found))
 """
@@ -147,7 +148,7 @@ class TestCalls:
         assert found["text"].startswith(
             "apply_async() has no option 'que'. Did you mean 'queue'?  At script.py:"
         )
-        assert "does not support the option 'link' in this release" in met["option to come"]["text"]
+        assert "does not support the option 'chain' in this release" in met["option to come"]["text"]
 
     def test_e109_broker_down(self, met: dict[str, Any], free_port: int) -> None:
         found = met["down"]
@@ -264,6 +265,51 @@ class TestNobodyThere:
             r"there until one starts:  celeriac worker -Q mails\.  Queues with workers: celery\.",
             told,
         )
+
+
+FIND_ORDER = """
+from celeriac import shared_task
+
+from shop.models import Order
+
+
+@shared_task
+def find(pk):
+    Order.objects.get(pk=pk)
+"""
+FIND_TOO_EARLY = """
+from django.db import transaction
+from shop.models import Order
+from shop.tasks import find
+
+with transaction.atomic():
+    result = find.delay(Order.objects.create().pk)
+    error = result.get(timeout=30, propagate=False)
+print(type(error).__name__, result.traceback.splitlines()[-1])
+find.delay(result.id and Order.objects.get().pk).get(timeout=30)
+result = find.apply_async((4711,), countdown=5.1)
+result.get(timeout=30, propagate=False)
+print("E115" in result.traceback)
+"""
+
+
+def test_e115_a_row_that_is_not_committed_yet(project: Project, redis: RedisServer) -> None:
+    project.write("shop/tasks.py", FIND_ORDER)
+    project.set(
+        f"CELERY_BROKER_URL = CELERY_RESULT_BACKEND = {redis.url!r}\nCELERY_TASK_PUBLISH_ON_COMMIT = False\n"
+    )
+    with project.worker():
+        done = project.python(FIND_TOO_EARLY)
+    assert done.returncode == 0, done.stderr
+    early, late = done.stdout.splitlines()
+    assert re.fullmatch(
+        r"DoesNotExist E115: Order\.DoesNotExist \d{1,4} ms after the task was sent: probably the transaction that it "
+        r"was sent in was not committed yet\. task_publish_on_commit is off; turn it on, or send with "
+        r"delay_on_commit\(\)\. \(celeriac help E115\)",
+        early,
+    )
+    assert late == "False"
+    assert (project.folder / "worker.log").read_text().count("E115: Order.DoesNotExist") == 1
 
 
 def test_e116_unknown_id(project: Project) -> None:

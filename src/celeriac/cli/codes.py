@@ -216,6 +216,19 @@ def send_receipt(order_pk): ...
 shop/tasks.py, line 1: import notthere → ModuleNotFoundError: No module named 'notthere'.
 """,
     ),
+    "E115": Chapter(
+        "A row that was not there yet",
+        "A task did not find a row, seconds after it was sent. Probably it was sent inside a transaction and a worker "
+        "was quicker than the commit. The hint stands under the traceback.",
+        "With task_publish_on_commit = False a task is published where it is sent, inside atomic() too. Other "
+        "processes do not see the transaction's rows before it is committed, and never if it is rolled back.",
+        "Leave task_publish_on_commit on, or send such tasks with delay_on_commit().",
+        """
+with transaction.atomic():
+    order = Order.objects.create()
+    send_receipt.delay_on_commit(order.pk)
+""",
+    ),
     "E116": Chapter(
         "Nothing is known of this task",
         "get() has waited for the whole time that it was given, and nothing is stored under the task's id: neither a "
