@@ -125,8 +125,8 @@ CALL = Section(
     "Calls",
     "Options of `apply_async` and `send_task`.",
     same=(
-        "add_to_parent args compression countdown eta exchange expires headers ignore_result kwargs queue "
-        "routing_key serializer shadow task_id"
+        "add_to_parent args compression countdown eta exchange expires headers ignore_result kwargs parent_id queue "
+        "root_id routing_key serializer shadow task_id"
     ),
     differs={
         "delivery_mode": "without effect: messages are always kept",
@@ -137,7 +137,7 @@ CALL = Section(
         "soft_time_limit time_limit": "sent along, for Celery's workers; not enforced by ours yet",
     },
     later={
-        "chain chord group_id group_index parent_id replaced_task_nesting root_id stamped_headers": _CANVAS,
+        "chain chord group_id group_index replaced_task_nesting stamped_headers": _CANVAS,
     },
     absent={
         "body content_encoding content_type expiration immediate mandatory": "the message is made from the call alone",

@@ -82,6 +82,8 @@ CALL_HELP = {
     "exchange_type": "Accepted, without effect: queues are declared in `task_queues`.",
     "delivery_mode": "Accepted, without effect: messages are always kept.",
     "add_to_parent": "False: not one of the `children` of the task that sends it.",
+    "root_id": "Id of the first task of the workflow, for who looks at results; its own, or that of the running task.",
+    "parent_id": "Id of the task that it belongs to; that of the running task.",
     "link": "What is sent when the task has succeeded, with its value first: a signature, or several.",
     "link_error": "What is sent when the task has failed for good, with its id; see the how-to.",
 }

@@ -143,6 +143,8 @@ class KeywordOptions(TypedDict, total=False):
     exchange_type: str | None
     delivery_mode: int | str | None
     add_to_parent: bool | None
+    root_id: str | None
+    parent_id: str | None
     link: Any
     link_error: Any
 
@@ -158,7 +160,7 @@ CALL = frozenset(CallOptions.__annotations__)
 
 CALL_NOT_YET = frozenset(
     "connection producer confirm_timeout timeout "
-    "chord chain group_id group_index root_id parent_id reply_to stamped_headers".split()
+    "chord chain group_id group_index reply_to stamped_headers".split()
 )
 
 #: Options that a route may have.

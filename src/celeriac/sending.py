@@ -263,6 +263,10 @@ class Sender:
         if options.get("ignore_result") is not None:
             headers.ignore_result = bool(options["ignore_result"])
         headers.shadow = options.get("shadow")
+        if options.get("root_id") is not None:
+            headers.root_id = _check_id(options["root_id"], "root_id")
+        if options.get("parent_id") is not None:
+            headers.parent_id = _check_id(options["parent_id"], "parent_id")
         if options.get("headers"):
             message.custom = _check_headers(options["headers"])
         limits = options.get("time_limit"), options.get("soft_time_limit")
@@ -342,12 +346,12 @@ def _iso(stamp: float, option: str) -> str:
         raise WrongOption(f"{option} leads to no date that there is.{caller_place()}") from None
 
 
-def _check_id(task_id: Any) -> str:
-    if isinstance(task_id, UUID):
-        return str(task_id)
-    if not isinstance(task_id, str) or not task_id:
-        raise WrongOption(f"task_id must be text that is not empty, not {task_id!r}.{caller_place()}")
-    return task_id
+def _check_id(given: Any, option: str = "task_id") -> str:
+    if isinstance(given, UUID):
+        return str(given)
+    if not isinstance(given, str) or not given:
+        raise WrongOption(f"{option} must be text that is not empty, not {given!r}.{caller_place()}")
+    return given
 
 
 def _own(task: Task) -> dict[str, Any]:

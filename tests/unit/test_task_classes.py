@@ -13,7 +13,7 @@ import pytest
 
 import celeriac
 import celeriac.signals
-from celeriac.errors import CallError, ImproperlyConfigured, UnknownOption
+from celeriac.errors import CallError, ImproperlyConfigured, UnknownOption, WrongOption
 
 # Celery's word on attributes, which ours are not told of.
 pytestmark = [
@@ -495,6 +495,19 @@ def test_expires_in_all_forms(worlds: Any, form: Callable[[], Any], where: str) 
         return abs(datetime.fromisoformat(headers["expires"]) - soon()) < timedelta(minutes=5)
 
     assert agree(worlds(**({"task_annotations": {"a": given}} if where == "annotation" else {})), ask) is True
+
+
+def test_root_and_parent(worlds: Any) -> None:
+    def ask(world: World) -> Any:
+        task = world.task(add, name="a")
+        task.apply_async(root_id="first", parent_id="one before")
+        task.apply_async(task_id="alone")
+        return [(headers["root_id"], headers["parent_id"]) for headers, _ in world.published]
+
+    _, ours = both = worlds()
+    assert agree(both, ask) == [("first", "one before"), ("alone", None)]
+    with pytest.raises(WrongOption, match="parent_id must be text"):
+        ours.app.tasks["a"].apply_async(parent_id=7)
 
 
 def test_what_a_call_says_of_expiry_counts_more(worlds: Any) -> None:
