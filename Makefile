@@ -34,7 +34,7 @@ test: .venv/.ready-dev servers ## the whole suite, also on the newest Python and
 	@scripts/test.sh $(PYTHON) $(ARGS)
 
 fast: .venv/.ready-dev ## the tests that need no server, under 20 seconds
-	@$(PY) -m pytest -n 2 -m "not slow" tests/unit tests/budget $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n 2 -m "not slow" tests/unit tests/budget $(ARGS)
 
 cover: .venv/.ready-dev servers ## the whole suite once, and which lines and branches it reached
 	@$(PY) -m coverage erase

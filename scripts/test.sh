@@ -12,6 +12,9 @@ run_in() {
     shift
     about='import platform, django; print(f"Python {platform.python_version()}, Django {django.__version__}")'
     printf '\nThe whole suite on %s\n' "$("$folder/bin/python" -c "$about")"
+    # Once, for the hundreds of processes that the tests start: where Python is told to write no bytecode, as in many
+    # containers, each of them would compile the package anew.
+    "$folder/bin/python" -m compileall -q src
     # Three at a time: most of the tests wait for servers, leases and processes. A file stays together, and files stay in
     # their order, so that the slow ones of faults and scenarios do not come last.
     # shellcheck disable=SC2086  # no words, or several
