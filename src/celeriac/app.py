@@ -37,7 +37,10 @@ logger = logging.getLogger("celeriac")
 _batch: contextvars.ContextVar[Batch | None] = contextvars.ContextVar("celeriac_batch", default=None)
 
 #: Settings that a broker or store is made with.
-_OF_KEEPERS = frozenset({"broker_url", "broker_transport_options", "result_backend", "result_expires"})
+_OF_KEEPERS = frozenset(
+    "broker_url broker_transport_options result_backend result_expires result_serializer result_accept_content "
+    "accept_content result_compression".split()
+)
 
 
 class AlwaysEagerIgnored(UserWarning):

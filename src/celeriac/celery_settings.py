@@ -34,7 +34,6 @@ NOT_YET = _because(
         "result_backend_max_sleep_between_retries_ms": (
             "a worker keeps the results that it cannot store and tries again until it can"
         ),
-        "result_accept_content result_compression": "results are JSON",
         "result_cache_max": "results are not cached in the process that asks for them",
         "result_failure_expires": "failures are kept as long as other results, see result_expires",
         "result_chord_expires result_chord_join_timeout result_chord_ordered result_chord_retry_interval "

@@ -74,11 +74,29 @@ class Settings(Struct, kw_only=True):
     # -- messages
     task_serializer: Annotated[str, Row("Serializer of arguments.", "CELERY_TASK_SERIALIZER")] = "json"
     result_serializer: Annotated[
-        str, Row("Serializer of results; only json.", "CELERY_RESULT_SERIALIZER")
+        str,
+        Row(
+            "Serializer of results: json, msgpack, yaml, pickle, or a registered one that result_accept_content names.",
+            "CELERY_RESULT_SERIALIZER",
+        ),
     ] = "json"
     accept_content: Annotated[
         list[str], Row("Serializers or content types that workers accept.", "CELERY_ACCEPT_CONTENT")
     ] = field(default_factory=lambda: ["json"])
+    result_accept_content: Annotated[
+        list[str] | None,
+        Row(
+            "Serializers or content types that results are read in. Unset: those of accept_content.",
+            "CELERY_RESULT_ACCEPT_CONTENT",
+        ),
+    ] = None
+    result_compression: Annotated[
+        str | None,
+        Row(
+            "Compression of results on Redis and in a cache: gzip, bzip2, lzma, zstd or brotli. Unset: none.",
+            "CELERY_RESULT_COMPRESSION",
+        ),
+    ] = None
     task_compression: Annotated[
         str | None,
         Row(

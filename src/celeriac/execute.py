@@ -32,7 +32,7 @@ from celeriac.errors import (
 )
 from celeriac.failure import failure_json, format_traceback, safe_text
 from celeriac.hooks import Hooks
-from celeriac.message import compression, protocol, serializers
+from celeriac.message import compression, protocol, result_format, serializers
 from celeriac.message.message import Message
 from celeriac.message.moments import is_past, retry_time
 from celeriac.publishing import prepare
@@ -80,6 +80,7 @@ class Executor:
         self.unpack = Unpacker(conf).unpack
         self.decode = decoder(conf)
         self.encode = protocol.encode if conf.task_protocol == 2 else protocol.encode_protocol_1
+        self.dump_result = result_format.writer(conf)
         self.ignore_result = conf.task_ignore_result
         self.store_errors = conf.task_store_errors_even_if_ignored
         self.track_started = conf.task_track_started
@@ -262,7 +263,7 @@ class Executor:
         if not kept and not self.eager:
             return Outcome(states.SUCCESS)
         try:
-            return Outcome(states.SUCCESS, serializers.json_dumps(value))
+            return Outcome(states.SUCCESS, self.dump_result(value))
         except EncodeError as error:
             if not kept:
                 return Outcome(states.SUCCESS)

@@ -6,12 +6,12 @@ A worker stores records in batches, a client fetches and waits. Stores know noth
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from celeriac.states import READY_STATES
+from celeriac.states import READY_STATES, SUCCESS
 
 
 class Record(Struct, gc=False):
@@ -46,6 +46,25 @@ class Record(Struct, gc=False):
     def ready(self) -> bool:
         """Whether the state is final: SUCCESS, FAILURE or REVOKED."""
         return self.state in READY_STATES
+
+
+def beside_successes(
+    records: Sequence[Record], fetch: Callable[[Sequence[str]], Mapping[str, Record]]
+) -> list[Record]:
+    """Return what of `records` is to be kept beside what is stored already: the last of each id, but the successes.
+
+    For stores that cannot compare while they write.
+    """
+    wanted: dict[str, Record] = {}
+    for record in records:
+        earlier = wanted.get(record.id)
+        if earlier is None or earlier.state != SUCCESS or record.state == SUCCESS:
+            wanted[record.id] = record
+    others = [task_id for task_id, record in wanted.items() if record.state != SUCCESS]
+    for task_id, stored in fetch(others).items() if others else ():
+        if stored.state == SUCCESS:
+            del wanted[task_id]
+    return list(wanted.values())
 
 
 #: Seconds between two looks at a store that tells nobody of new records.

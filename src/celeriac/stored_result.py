@@ -8,7 +8,7 @@ from typing import Any
 
 from celeriac import registry, states
 from celeriac.failure import rebuild_exception
-from celeriac.message.serializers import json_loads
+from celeriac.message import result_format
 from celeriac.store import Record
 from celeriac.waiting import HasStore, ResultBase, store_of
 
@@ -77,7 +77,7 @@ class StoredResult(ResultBase):
             return None
         if record.state in states.EXCEPTION_STATES:
             return rebuild_exception(record.result, self.app.conf.result_exceptions)
-        return json_loads(record.result)
+        return result_format.read(record.result, self.app.conf)
 
     @property
     def traceback(self) -> str | None:

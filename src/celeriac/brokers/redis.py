@@ -197,7 +197,7 @@ class RedisBroker(Broker):
         return {int(tag) for tag in reply}
 
     def shares(self, store: ResultStore) -> bool:
-        return isinstance(store, KeepsOnRedis) and store.place == self._place
+        return isinstance(store, KeepsOnRedis) and store.place == self._place and store.format.plain
 
     def unregister(self, consumer: str) -> None:
         self._run("unregister", consumer)

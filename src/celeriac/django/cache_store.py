@@ -12,10 +12,10 @@ from typing import Any, ClassVar, TypeVar
 
 from django.core.cache import BaseCache, InvalidCacheBackendError, caches
 
-from celeriac import states
+from celeriac.config import Settings
 from celeriac.errors import ImproperlyConfigured, StoreError
-from celeriac.message import meta
-from celeriac.store import Record, ResultStore
+from celeriac.message.result_format import ResultFormat
+from celeriac.store import Record, ResultStore, beside_successes
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ class CacheStore(ResultStore):
     def __init__(self, url: str = "cache", settings: Any = None) -> None:
         self.alias = url.partition("://")[2].strip("/") or "default"
         self._expires: float | None = None if settings is None else settings.result_expires
+        self._format = ResultFormat(settings or Settings())
         try:
             self._cache()
         except InvalidCacheBackendError as error:
@@ -52,16 +53,8 @@ class CacheStore(ResultStore):
     def store(self, records: Sequence[Record]) -> None:
         if not records:
             return
-        wanted: dict[str, Record] = {}
-        for record in records:
-            earlier = wanted.get(_key(record.id))
-            if earlier is None or earlier.state != states.SUCCESS or record.state == states.SUCCESS:
-                wanted[_key(record.id)] = record
-        others = [key for key, record in wanted.items() if record.state != states.SUCCESS]
-        for key, old in self._read(others).items():
-            if old.state == states.SUCCESS:
-                del wanted[key]
-        entries = {key: meta.encode(record).decode() for key, record in wanted.items()}
+        kept = beside_successes(records, self.fetch)
+        entries = {_key(record.id): self._entry(record) for record in kept}
         if entries:
             failed = self._call(self._cache().set_many, entries, self._expires)
             if failed:
@@ -69,11 +62,20 @@ class CacheStore(ResultStore):
                     f"The cache {self.alias!r} did not keep {len(failed)} of {len(entries)} results."
                 )
 
+    def _entry(self, record: Record) -> str | bytes:
+        data = self._format.encode(record)
+        return data.decode() if self._format.plain else data
+
     def _read(self, keys: Sequence[str]) -> dict[str, Record]:
         if not keys:
             return {}
         found = self._call(self._cache().get_many, keys)
-        return {key: _decode(value) for key, value in found.items() if value is not None}
+        return {key: self._decode(value) for key, value in found.items() if value is not None}
+
+    def _decode(self, value: Any) -> Record:
+        if not isinstance(value, str | bytes):
+            raise StoreError(f"A cached result is {type(value).__name__}, not JSON.")
+        return self._format.decode(value.encode() if isinstance(value, str) else value)
 
     def fetch(self, ids: Sequence[str]) -> dict[str, Record]:
         keys = {_key(task_id): task_id for task_id in ids}
@@ -94,9 +96,3 @@ def _key(task_id: str) -> str:
     if _PLAIN_ID(task_id):
         return PREFIX + task_id
     return PREFIX + hashlib.sha256(task_id.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _decode(value: Any) -> Record:
-    if not isinstance(value, str | bytes):
-        raise StoreError(f"A cached result is {type(value).__name__}, not JSON.")
-    return meta.decode(value.encode() if isinstance(value, str) else value)

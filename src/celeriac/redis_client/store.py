@@ -1,6 +1,7 @@
 """What the Redis broker knows of a result store on Redis, so that it can write records with its settlements."""
 
 from celeriac.message import meta
+from celeriac.message.result_format import ResultFormat
 from celeriac.redis_client.address import Place
 from celeriac.states import SUCCESS
 from celeriac.store import Record
@@ -10,10 +11,14 @@ META_PREFIX = "celery-task-meta-"
 
 
 class KeepsOnRedis:
-    """A result store that keeps Celery's keys in a database at `place`, for `seconds` ("" for ever)."""
+    """A result store that keeps Celery's keys in a database at `place`, for `seconds` ("" for ever).
+
+    Its entries are JSON unless `format` says otherwise: then the broker leaves them to it.
+    """
 
     place: Place
     seconds: int | str
+    format: ResultFormat
 
 
 def record_arguments(record: Record) -> tuple[str, bytes, str]:

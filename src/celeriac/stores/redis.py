@@ -12,14 +12,15 @@ from typing import Any
 
 from celeriac.config import Settings
 from celeriac.errors import StoreError
-from celeriac.message import meta
+from celeriac.message.result_format import ResultFormat
 from celeriac.redis_client import address
 from celeriac.redis_client.client import Client
 from celeriac.redis_client.connection import Connection, Lost, ServerError, Unsent, pack
 from celeriac.redis_client.failures import FAILURES, Failure, explain, is_outage
 from celeriac.redis_client.scripts import Argument, load
 from celeriac.redis_client.store import META_PREFIX, KeepsOnRedis, record_arguments
-from celeriac.store import Record, ResultStore
+from celeriac.states import SUCCESS
+from celeriac.store import Record, ResultStore, beside_successes
 
 #: How long the server may take for an answer.
 _PATIENCE = 5.0
@@ -41,6 +42,7 @@ class RedisStore(KeepsOnRedis, ResultStore):
         expires = settings.result_expires
         self.safe_url = where.safe_url
         self.place = where.place
+        self.format = ResultFormat(settings)
         self.seconds = max(1, math.ceil(expires)) if expires else ""
         self._client = Client(where, settings.broker_connection_timeout)
         self._listening = Client(where, settings.broker_connection_timeout)
@@ -48,14 +50,23 @@ class RedisStore(KeepsOnRedis, ResultStore):
         self._keep = load(Path(__file__).parent, ["redis_store"], {}, shared)["redis_store"]
 
     def store(self, records: Sequence[Record]) -> None:
+        if not self.format.plain:
+            # The script knows a SUCCESS in JSON only: of two workers that store one task's record at the very same
+            # time the later one wins.
+            records = beside_successes(records, self.fetch)
         try:
             for first in range(0, len(records), _PORTION):
                 args: list[Argument] = [self.seconds]
                 for record in records[first : first + _PORTION]:
-                    args += record_arguments(record)
+                    args += self._arguments(record)
                 self._keep.run(self._client.connection(_PATIENCE), args, _PATIENCE)
         except FAILURES as failure:
             raise self._failure(failure) from None
+
+    def _arguments(self, record: Record) -> tuple[str, bytes, str]:
+        if self.format.plain:
+            return record_arguments(record)
+        return META_PREFIX + record.id, self.format.encode(record), "1" if record.state == SUCCESS else ""
 
     def fetch(self, ids: Sequence[str]) -> dict[str, Record]:
         records: dict[str, Record] = {}
@@ -64,7 +75,7 @@ class RedisStore(KeepsOnRedis, ResultStore):
             texts = self._call("MGET", *[META_PREFIX + task_id for task_id in some])
             for task_id, text in zip(some, texts, strict=True):
                 if text is not None:
-                    records[task_id] = meta.decode(text)
+                    records[task_id] = self.format.decode(text)
         return records
 
     def wait(self, task_id: str, timeout: float | None) -> Record | None:
@@ -103,7 +114,7 @@ class RedisStore(KeepsOnRedis, ResultStore):
             listen = b""
             found: dict[str, Record] = {}
             for key, text in zip(keys, texts, strict=True):
-                _add_final(found, key, text)
+                self._add_final(found, key, text)
             while not found:
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -111,11 +122,20 @@ class RedisStore(KeepsOnRedis, ResultStore):
                 push = connection.push(min(left, _CHECK))
                 if push is None:
                     break  # silence: make sure that the connection lives
-                _add_told(found, push)
+                self._add_told(found, push)
             if found:
                 while (push := connection.push(0)) is not None:
-                    _add_told(found, push)
+                    self._add_told(found, push)
                 return found
+
+    def _add_told(self, found: dict[str, Record], push: list[Any]) -> None:
+        if push[0] == b"message":
+            self._add_final(found, push[1].decode(), push[2])
+
+    def _add_final(self, found: dict[str, Record], key: str, text: bytes | None) -> None:
+        record = None if text is None else self.format.decode(text)
+        if record is not None and record.ready:
+            found[key] = record
 
     def _unsubscribe(self, connection: Connection) -> None:
         if connection.mine:
@@ -141,14 +161,3 @@ class RedisStore(KeepsOnRedis, ResultStore):
 
     def _failure(self, failure: Failure) -> StoreError:
         return StoreError(explain(failure, self.safe_url))
-
-
-def _add_final(found: dict[str, Record], key: str, text: bytes | None) -> None:
-    record = None if text is None else meta.decode(text)
-    if record is not None and record.ready:
-        found[key] = record
-
-
-def _add_told(found: dict[str, Record], push: list[Any]) -> None:
-    if push[0] == b"message":
-        _add_final(found, push[1].decode(), push[2])
