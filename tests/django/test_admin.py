@@ -227,6 +227,12 @@ class TestFilters:
         assert "found" in row
         assert len(rows_of(page(boss, f"{TASKS}?q= {wanted.id} "))) == 1
 
+    def test_an_id_of_which_nothing_is_known(self, boss: Client) -> None:
+        said = "Nothing is stored of “does-not-&lt;exist&gt;”. If it is an id: the task was never queued here, still"
+        assert said in page(boss, f"{TASKS}?q=does-not-<exist>")
+        for query in ("", "q=shop.a", "state=IGNORED", "q=send&queue=unheard-of"):
+            assert "Nothing is stored" not in page(boss, f"{TASKS}?{query}")
+
     def test_values_offered(self, boss: Client) -> None:
         html = page(boss, TASKS)
         side = html[html.index('id="changelist-filter"') :]
@@ -440,6 +446,17 @@ class TestWaiting:
             ("state=x", 0),
         ):
             assert len(rows_of(page(boss, f"{WAITING}?{query}"))) == count
+
+    def test_who_reads_what_waits(self, boss: Client, broker: DatabaseBroker, send: Any) -> None:
+        assert "No worker" not in page(boss, WAITING), "nothing waits"
+        for queue in ("now", "later", "never"):
+            send.apply_async((1,), queue=queue)
+        broker.register("celery@web-1/supervisor", 60)
+        assert "No worker is running (E101)." in page(boss, WAITING)
+        broker.register("celery@web-1/1", 60, ["now", "other"])
+        assert "No worker reads later, never (E107)." in page(boss, WAITING)
+        broker.register("celery@web-2/1", 60, ["later", "never"])
+        assert "No worker" not in page(boss, WAITING)
 
     @pytest.mark.parametrize("compression", ["", "gzip"])
     def test_the_call(self, boss: Client, broker: DatabaseBroker, send: Any, compression: str) -> None:

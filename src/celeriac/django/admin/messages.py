@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
@@ -20,6 +21,7 @@ from celeriac import registry
 from celeriac.broker import DeadLetter as Letter
 from celeriac.django.admin import looks, paging
 from celeriac.django.admin.read_only import Before, ReadOnlyAdmin, ValueFilter
+from celeriac.django.broker import DatabaseBroker
 from celeriac.django.models import Message, State
 from celeriac.errors import CeleriacError, MessageError
 from celeriac.message import compression, protocol, serializers
@@ -78,6 +80,21 @@ class MessageAdmin(ReadOnlyAdmin):
     def find_values(self, alias: str) -> dict[str, list[str]]:
         found = paging.values_of(Message, alias, (), ("queue",))
         return {"state": [str(int(state)) for state in _BADGES], **found}
+
+    def remarks(self, request: HttpRequest, rows: ChangeList) -> list[str]:
+        try:
+            broker = self.keeper()
+            readers = broker.readers() if isinstance(broker, DatabaseBroker) else None
+        except CeleriacError as error:
+            return [str(error)]
+        queues = self.values(request)["queue"]
+        if readers is None or not queues:
+            return []
+        read = {queue for each in readers.values() for queue in each}
+        if not read:
+            return ["No worker is running (E101)."]
+        unread = [queue for queue in queues if queue not in read]
+        return [f"No worker reads {', '.join(unread)} (E107)."] if unread else []
 
     @admin.display(description="state")
     def badge(self, row: Any) -> str:

@@ -58,6 +58,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         """Return the broker or store that the rows are of; None if there is none. May raise CeleriacError."""
         return None
 
+    def remarks(self, request: HttpRequest, rows: ChangeList) -> list[str]:
+        """Return sentences to stand above the list."""
+        return []
+
     # -- for the admin
 
     def wanted(self, request: HttpRequest, *names: str) -> dict[str, str]:
@@ -104,6 +108,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
             notes = [getattr(request, "_celeriac_note", "")]
             if getattr(request, "_celeriac_partly", False):
                 notes.append(f"For these filters together, only the newest {paging.WINDOW:,} were looked at.")
+            notes += self.remarks(request, context["cl"])
             context["title"] = capfirst(self.opts.verbose_name_plural)
             context["notes"] = [note for note in notes if note]
             context["older"] = _older(context["cl"])

@@ -6,6 +6,7 @@ Registered by `celeriac.django.admin`. Reads the table alone: no broker is asked
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.db.models.functions import Substr
 from django.http import HttpRequest
@@ -90,6 +91,16 @@ class TaskResultAdmin(ReadOnlyAdmin):
         if not names:
             return queryset.filter(task_id=term), False
         return paging.newest_of_names(queryset, names[: paging.CHOICES // 4]), False
+
+    def remarks(self, request: HttpRequest, rows: ChangeList) -> list[str]:
+        elsewhere = getattr(request, "_celeriac_note", "")
+        if rows.result_count or not rows.query or elsewhere or self.wanted(request, *INDEXED, *RECENT):
+            return []
+        text = (
+            f"Nothing is stored of “{rows.query}”. If it is an id: the task was never queued here, still waits (see "
+            "Waiting tasks), or its result was deleted or is not kept. No task has it in its name either."
+        )
+        return [text]
 
     # -- columns
 
