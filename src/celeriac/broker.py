@@ -12,7 +12,7 @@ A message is in exactly one place at any time: ready, scheduled, in flight at a 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import ClassVar
 
@@ -218,6 +218,10 @@ class Broker(ABC):
         What is no dead letter any more is passed over, its publication with it; both change places at once. Returns
         how many there were.
         """
+
+    @abstractmethod
+    def discard(self, keys: Collection[str]) -> int:
+        """Drop the dead letters that stand under `keys`; return how many of them there were."""
 
     @abstractmethod
     def purge(self, queues: Iterable[str]) -> int:

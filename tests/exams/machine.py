@@ -310,6 +310,15 @@ class BrokerMachine(RuleBasedStateMachine):
         for letter in chosen:
             self.dead.remove(letter.payload)
 
+    @precondition(lambda self: self.dead)
+    @rule(pick=st.integers(0, 10))
+    def discard(self, pick: int) -> None:
+        letters = self.broker.dead_letters(1000)
+        chosen = letters[pick % len(letters) :][:2]
+        assert self.broker.discard([*(letter.key for letter in chosen), "unknown"]) == len(chosen)
+        for letter in chosen:
+            self.dead.remove(letter.payload)
+
     @rule()
     def maintain(self) -> None:
         self.broker.maintain()

@@ -397,6 +397,21 @@ class DropsLettersInstead(MemoryBroker):
         return before - len(self._shelf.dead)
 
 
+@caught_by("test_discarded_letters_are_gone")
+class DiscardsNothing(MemoryBroker):
+    def discard(self, keys: Collection[str]) -> int:
+        return len({letter.key for letter in self._shelf.dead} & set(keys))
+
+
+@caught_by("test_discarded_letters_are_gone")
+class DiscardsTheLiving(MemoryBroker):
+    def discard(self, keys: Collection[str]) -> int:
+        for state in self._shelf.consumers.values():
+            for tag in [tag for tag in state.held if str(tag) in keys]:
+                del state.held[tag]
+        return super().discard(keys)
+
+
 @caught_by("test_what_is_no_dead_letter_is_not_revived")
 class RevivesTheLiving(MemoryBroker):
     def revive(self, publications: Mapping[str, Publication]) -> int:

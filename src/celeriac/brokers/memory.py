@@ -10,7 +10,7 @@ import math
 import select
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from celeriac.broker import Action, Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
@@ -277,6 +277,13 @@ class MemoryBroker(Broker):
                     self._put(publication)
             self._poke()
         return len(found)
+
+    def discard(self, keys: Collection[str]) -> int:
+        shelf = self._shelf
+        with shelf.lock:
+            before = len(shelf.dead)
+            shelf.dead[:] = [letter for letter in shelf.dead if letter.key not in keys]
+            return before - len(shelf.dead)
 
     def purge(self, queues: Iterable[str]) -> int:
         shelf = self._shelf

@@ -8,7 +8,7 @@ a message, except what Celery's own workers left behind (`redis_sweep`).
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from celeriac.broker import Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
@@ -261,6 +261,9 @@ class RedisBroker(Broker):
         queues = [publication.queue for publication in publications.values()]
         args = values.revival_arguments(publications, self._layout)
         return int(self._run_declared("revive", args, queues)) if publications else 0
+
+    def discard(self, keys: Collection[str]) -> int:
+        return int(self._run("discard", *keys)) if keys else 0
 
     def purge(self, queues: Iterable[str]) -> int:
         return int(self._run("purge", *queues))

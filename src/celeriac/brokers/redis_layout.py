@@ -16,8 +16,8 @@ from celeriac.redis_client.scripts import Script, load
 _FOLDER = Path(__file__).with_name("redis_lua")
 _RECORD = Path(__file__).parent.with_name("redis_client") / "record.lua"
 _SCRIPTS = (
-    "adopt claim depths due expired finish held promote publish purge readers register renew restore revive settle "
-    "unlock unregister"
+    "adopt claim depths discard due expired finish held promote publish purge readers register renew restore revive "
+    "settle unlock unregister"
 ).split()
 _MANY = 10_000
 

@@ -6,7 +6,7 @@ call.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -301,6 +301,16 @@ class MessageTables(Broker):
                 session.count(raw, "delete_messages", session.these(sorted(dead)))
                 session.count(raw, "delete_bodies", session.these(sorted(dead)))
                 self._insert(raw, [publication for tag, publication in by_id.items() if tag in dead])
+        return len(dead)
+
+    def discard(self, keys: Collection[str]) -> int:
+        session = self._session
+        ids = [int(key) for key in keys if key.isdecimal()]
+        with self._writing() as raw:
+            dead = [row[0] for row in session.rows(raw, "revivable", session.these(ids))]
+            if dead:
+                session.count(raw, "delete_messages", session.these(dead))
+                session.count(raw, "delete_bodies", session.these(dead))
         return len(dead)
 
     def purge(self, queues: Iterable[str]) -> int:

@@ -109,6 +109,21 @@ class LookChecks(Fixtures):
         assert broker.revive({}) == 0
         assert payloads(consumer.drain()) == [b"high", b"waits", b"m1", b"changed"]
 
+    def test_discarded_letters_are_gone(self, broker: Broker) -> None:
+        broker.publish(numbered(5), SOON)
+        consumer = Consumer(broker)
+        consumer.settle(*consumer.claim(limit=3), action=Action.DEAD, reason="why")
+        (held,) = consumer.claim(limit=1)
+        newest, middle, oldest = broker.dead_letters()
+        assert broker.discard([]) == 0
+        assert broker.discard([oldest.key, newest.key, "unknown", "987654321987", str(held.tag)]) == 2
+        assert broker.dead_letters() == [middle]
+        assert broker.count_dead_letters() == 1
+        assert broker.discard([oldest.key]) == 0
+        assert broker.revive({newest.key: message(b"never")}) == 0
+        assert broker.depths() == {"q": QueueDepth(ready=1, in_flight=1)}
+        assert consumer.settle(held) == set()
+
     def test_what_is_no_dead_letter_is_not_revived(self, broker: Broker) -> None:
         broker.publish([*numbered(3), message(b"s", due=time.time() + 3600)], SOON)
         consumer = Consumer(broker)
