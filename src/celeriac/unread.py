@@ -55,7 +55,11 @@ class Unread:
             self._looked.clear()
         self._looked[queue] = self._clock()
         # Not a daemon: a script that sends a task and ends is to hear of it.
-        threading.Thread(target=self._tell, args=(queue, subject), name="celeriac-unread").start()
+        look = threading.Thread(target=self._tell, args=(queue, subject), name="celeriac-unread")
+        try:
+            look.start()
+        except RuntimeError as error:  # the interpreter is ending, or there are too many threads
+            logger.debug("Could not look who reads the queues: %s", error)
 
     def _tell(self, queue: str | None, subject: str) -> None:
         try:

@@ -274,14 +274,19 @@ from shop.models import Order
 
 
 @shared_task
+def ready(): ...
+
+
+@shared_task
 def find(pk):
     Order.objects.get(pk=pk)
 """
 FIND_TOO_EARLY = """
 from django.db import transaction
 from shop.models import Order
-from shop.tasks import find
+from shop.tasks import find, ready
 
+ready.delay().get(timeout=30)
 with transaction.atomic():
     result = find.delay(Order.objects.create().pk)
     error = result.get(timeout=30, propagate=False)

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -184,6 +186,17 @@ class TestApp:
             "Task does-not-exist has not ended within 0.01 s. Nothing is stored of it: it was never queued here, still "
             "waits or runs, or its result was deleted (results are kept for 7 days). (celeriac help E116)"
         )
+
+    def test_who_sends_while_the_interpreter_ends_is_not_disturbed(self) -> None:
+        script = (
+            "import atexit\nfrom celeriac.broker import Publication\nfrom celeriac.brokers.memory import MemoryBroker\n"
+            "from celeriac.unread import Unread\nunread = Unread(MemoryBroker(), None)\n"
+            "atexit.register(lambda: (unread.sent([Publication('1', 't', 'q', b'')]), print('sent')))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.stdout, done.returncode) == ("sent\n", 0), done.stderr
 
     def test_results_without_a_broker(self, told: Told) -> None:
         app = Celeriac("reader", backend=URL)
