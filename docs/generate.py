@@ -55,6 +55,11 @@ TASK_HELP = {
     "serializer": "How its arguments are written: `json`, or another that `accept_content` names.",
     "compression": 'How its arguments are compressed: `gzip`, `bzip2`, `lzma`, `zstd`, `brotli`; `""`: not at all.',
     "store_eager_result": "Store the result of an eager run too.",
+    "pydantic": "Validate arguments that are annotated as pydantic's models before the function, and dump models that "
+    "are passed or returned.",
+    "pydantic_strict": "Validate in pydantic's strict mode.",
+    "pydantic_context": "What validators get as `info.context`, besides `celery_app` and `celery_task_name`.",
+    "pydantic_dump_kwargs": 'Options of `model_dump`, besides `mode="json"`.',
     "sensitive": "Arguments that are not shown in results, logs and the admin: names, True for all, [] for none. "
     "By default those whose names say that they are secrets.",
     "trail": "Whether the tasks that a run sends are kept as `children` of its result, up to 1,000.",
@@ -322,8 +327,8 @@ FLOORS = {
     "Services: what runs for long": ("worker",),
     "The user's: what task code holds": (
         "app sending routing annotations eager deferred discovery sources shared naming "
-        "execute callbacks run hints unpacking reporting publishing decorator task canvas result result_set "
-        "result_tree stored_result waiting signals log failure unread".split()
+        "dead_letters execute callbacks run hints unpacking reporting publishing decorator task canvas result result_set "
+        "pydantic_models result_tree stored_result waiting signals log failure unread".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (

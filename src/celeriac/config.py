@@ -205,6 +205,9 @@ class Settings(Struct, kw_only=True):
     task_max_deliveries: Annotated[
         _Count, Row("How many processes may die while they run a task before it becomes a dead letter.")
     ] = 3
+    task_dead_letter_expires: Annotated[
+        _TimeOr0 | None, Row("How long dead letters are kept; None or 0: for ever.")
+    ] = 30 * 86400.0
     task_always_eager: Annotated[
         bool, Row("Run tasks in delay(), in this process, for tests.", "CELERY_ALWAYS_EAGER")
     ] = False
@@ -433,8 +436,8 @@ def _unknown(written: str, name: str, namespace: str | None) -> tuple[str, bool]
 
 def _made(values: dict[str, Any], sources: dict[str, str]) -> Settings:
     settings = Settings(**{name: _convert(name, value, sources[name]) for name, value in values.items()})
-    if not settings.result_expires:
-        settings.result_expires = None
+    settings.result_expires = settings.result_expires or None
+    settings.task_dead_letter_expires = settings.task_dead_letter_expires or None
     return settings
 
 

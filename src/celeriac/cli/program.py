@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dev": ("celeriac.cli.dev:dev", "Web server and worker in one terminal, reloading on change (Django)."),
     "worker": ("celeriac.cli.worker:worker", "Run tasks."),
     "help": ("celeriac.cli.explain:explain", "Explain an error by its number: celeriac help E109."),
+    "deadletter": ("celeriac.cli.deadletter:deadletter", "Look at what was set aside, put it back, drop it."),
     "settings": ("celeriac.cli.settings:settings", "Show the settings in force and where each comes from."),
     "report": ("celeriac.cli.settings:report", "Show versions and settings, to paste into a bug report."),
 }

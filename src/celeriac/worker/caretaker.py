@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from celeriac import dead_letters
 from celeriac.broker import Broker
 from celeriac.errors import BrokerError, CeleriacError
 from celeriac.store import ResultStore
@@ -55,6 +56,8 @@ class Caretaker:
         self._reap_from = clock() + lease / 2
         self._expired_at = clock()
         self._adopting = False
+        #: How long dead letters are kept, in seconds; None for ever.
+        self.keep_letters: float | None = None
         #: What is left to do of a look through the dead letters.
         self.revival: Revival | None = None
         #: Why broker or store could not be reached the last time; "" if they could.
@@ -119,14 +122,23 @@ class Caretaker:
         return lost
 
     def _expire(self, now: float) -> None:
-        """Delete old results in small batches, for a moment at a time, until none are left."""
-        if self.store is None or now - self._expired_at < _EXPIRE_EVERY:
+        """Delete old results and dead letters in small batches, for a moment at a time, until none are left."""
+        if now - self._expired_at < _EXPIRE_EVERY:
             return
         while self._clock() - now < _EXPIRE_FOR:
-            if self.store.expire(_EXPIRE_BATCH) < _EXPIRE_BATCH:
+            results = 0 if self.store is None else self.store.expire(_EXPIRE_BATCH)
+            if results < _EXPIRE_BATCH and not self._expire_letters():
                 self._expired_at = now
                 return
         self.next = self._clock() + _EXPIRE_PAUSE
+
+    def _expire_letters(self) -> int:
+        if self.keep_letters is None:
+            return 0
+        count = dead_letters.expire(self.broker, time.time() - self.keep_letters)
+        if count:
+            logger.info("%d dead letters older than %g days are dropped.", count, self.keep_letters / 86400)
+        return count
 
     def _revive(self) -> None:
         if self.revival is not None:

@@ -8,9 +8,8 @@ import logging
 import time
 from collections.abc import Callable, Collection
 
-import msgspec
-
 from celeriac.broker import Broker, DeadLetter, Publication
+from celeriac.dead_letters import fresh
 from celeriac.execute import unknown_task
 from celeriac.message import protocol
 from celeriac.message.message import Message
@@ -72,15 +71,10 @@ class Revival:
             message = self.decode(letter.payload)
         except Exception:  # whatever it is, it is no reason for a worker not to start
             return None
-        headers, properties = message.headers, message.properties
-        if headers.task not in self.tasks or letter.reason != unknown_task(headers.task):
+        task = message.headers.task
+        if task not in self.tasks or letter.reason != unknown_task(task):
             return None
-        fresh = msgspec.structs.replace(
-            message,
-            properties=msgspec.structs.replace(properties, celeriac_losses=0, celeriac_suspect=False),
-        )
-        payload = protocol.encode(fresh, letter.queue)
-        return Publication(headers.id, headers.task, letter.queue, payload, properties.priority or 0)
+        return fresh(letter, message, message.headers.retries)
 
     def _tell(self, over: bool) -> None:
         if self._revived:

@@ -55,6 +55,7 @@ class SoloWorker:
             conf.worker_lease,
             lambda: [consumer],
         )
+        self.caretaker.keep_letters = app.conf.task_dead_letter_expires
         self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, self.recovery.decode)
         self.notice = Notice()
         self.alarm = Waker()

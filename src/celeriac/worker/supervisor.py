@@ -74,6 +74,7 @@ class Supervisor:
         self.caretaker = Caretaker(
             app.broker, app.store, self.recovery, records, self.own, self.lease, self._consumers
         )
+        self.caretaker.keep_letters = app.conf.task_dead_letter_expires
         self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, self.recovery.decode)
         self.stuck = StuckChildren(app.broker)
         self.stale = StaleCode(app.tasks.values())
