@@ -79,7 +79,8 @@ TASK = Section(
     same=(
         "AsyncResult after_return app apply autoretry_for base before_start bind compression "
         "default_retry_delay delay dont_autoretry_for exchange expires ignore_result max_retries name on_failure "
-        "on_retry on_success queue request retry_backoff retry_backoff_max retry_jitter retry_kwargs routing_key run "
+        "on_retry on_success pydantic_context pydantic_dump_kwargs pydantic_strict "
+        "queue request retry_backoff retry_backoff_max retry_jitter retry_kwargs routing_key run "
         "serializer shadow_name si signature store_eager_result store_errors_even_if_ignored subtask throws "
         "track_started update_state"
     ),
@@ -89,6 +90,8 @@ TASK = Section(
         "apply_async_on_commit delay_on_commit": "return the handle, not `None`",
         "on_bound": "is called once for each app",
         "priority": "9 is first on Redis too, unless `mixed_fleet`",
+        "pydantic": "arguments are checked against the function at the call too, `*args` and `**kwargs` are "
+        "validated one by one, coroutine functions and `base` classes may have it",
         "reject_on_worker_lost": "without effect: a task whose process died runs again, `task_max_deliveries` times",
         "retry": "takes `queue` and `priority` besides its own parameters, and keeps the call's other options",
         "s": "a signature, which cannot be part of a chain, group or chord yet",
@@ -99,7 +102,6 @@ TASK = Section(
         "acks_on_failure acks_on_failure_or_timeout acks_on_timeout": "a task that failed is done; raise `Reject`",
         "add_to_chord chunks map on_replace replace signature_from_request starmap "
         "subtask_from_request": _CANVAS,
-        "pydantic pydantic_context pydantic_dump_kwargs pydantic_strict": "pydantic's models are not looked at yet",
         "rate_limit": "rate limits come later",
         "retry_on_worker_lost": "a task whose process died runs again, `task_max_deliveries` times",
         "send_event send_events": _EVENTS,

@@ -145,6 +145,10 @@ def _work_out(task: Task) -> None:
         task.covers = _covers(task, task.arity)
     if not task.typing:
         task.arity = None
+    if task.pydantic:
+        from celeriac.pydantic_models import validate  # noqa: PLC0415 - for the few tasks that ask for it
+
+        validate(task)
     # What a class does around each run, in a `__call__` of its own, it does in a worker as well.
     task.call = task.run if type(task).__call__ in _PLAIN_CALLS else task.__call__
     task.is_async = task.is_async or inspect.iscoroutinefunction(task.call)

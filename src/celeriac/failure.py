@@ -48,6 +48,8 @@ _decode_failure = msgspec.json.Decoder(_Failure).decode
 def failure_json(error: BaseException) -> bytes:
     """Return an exception as Celery's stores keep it."""
     arguments: list[Any] = list(error.args)
+    if not arguments and (text := safe_text(error)):
+        arguments = [text]  # what it is made of stands elsewhere, as in pydantic's errors
     try:
         told = serializers.json_dumps(arguments)
     except EncodeError:
@@ -75,7 +77,16 @@ def rebuild_exception(stored: bytes, allowed: Iterable[str] = ()) -> BaseExcepti
     try:
         return cls(*arguments)
     except Exception:
-        return TaskError(f"{failure.exc_type}: {failure.exc_message}")
+        return _told_by_itself(cls, arguments) or TaskError(f"{failure.exc_type}: {failure.exc_message}")
+
+
+def _told_by_itself(cls: type[BaseException], arguments: list[Any]) -> BaseException | None:
+    """Return an exception that is made of nothing and says what was stored; None if it is not one of these."""
+    try:
+        made = cls()
+        return made if [str(made)] == arguments else None
+    except Exception:
+        return None
 
 
 def _find(name: str, module: str | None, allowed: Iterable[str]) -> type[BaseException]:

@@ -42,6 +42,10 @@ TASK: dict[str, Any] = {
     "serializer": None,
     "compression": None,
     "store_eager_result": None,
+    "pydantic": False,
+    "pydantic_strict": False,
+    "pydantic_context": None,
+    "pydantic_dump_kwargs": None,
     "sensitive": None,
     "trail": True,
 }
@@ -52,8 +56,7 @@ METHODS = frozenset("before_start on_success on_retry on_failure after_return sh
 TASK_NOT_YET = frozenset(
     "rate_limit time_limit soft_time_limit acks_on_failure_or_timeout acks_on_failure "
     "acks_on_timeout retry_on_worker_lost exchange_type delivery_mode send_events "
-    "resultrepr_maxsize pydantic pydantic_strict pydantic_context pydantic_dump_kwargs "
-    "shared lazy".split()
+    "resultrepr_maxsize shared lazy".split()
 )
 
 
@@ -101,6 +104,10 @@ class TaskOptions(TypedDict, total=False):
     shadow_name: Callable[..., str | None]
     sensitive: bool | Collection[str] | None
     trail: bool
+    pydantic: bool
+    pydantic_strict: bool
+    pydantic_context: Mapping[str, Any] | None
+    pydantic_dump_kwargs: Mapping[str, Any] | None
     # Known, and told where they have no effect yet.
     rate_limit: Any
     time_limit: float | None
@@ -113,10 +120,6 @@ class TaskOptions(TypedDict, total=False):
     delivery_mode: Any
     send_events: bool
     resultrepr_maxsize: int
-    pydantic: bool
-    pydantic_strict: bool
-    pydantic_context: Any
-    pydantic_dump_kwargs: Any
     shared: bool
     lazy: bool
 

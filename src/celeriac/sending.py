@@ -107,6 +107,8 @@ class Sender:
 
         Tells `before_task_publish`, unless `told` is False.
         """
+        if task.dump_arguments is not None and self._serializer(task, options) != "pickle":
+            args, kwargs = task.dump_arguments(args, kwargs)
         queue, priority, more = self._routes.get(task) or self._route(task, args, kwargs, options)
         if more:
             options = {**more, **{name: value for name, value in options.items() if value is not None}}
@@ -188,6 +190,10 @@ class Sender:
                 task.name, task.arity, task.covers, args, kwargs, serializer, error
             ) from None
         return body, serializer.content_type, serializer.content_encoding
+
+    def _serializer(self, task: Task, options: Mapping[str, Any]) -> str:
+        name: str = options.get("serializer") or task.serializer or self.conf.task_serializer
+        return name
 
     def _compress(self, task: Task, message: Message, options: Mapping[str, Any]) -> None:
         """Compress the body if the call, else the task, else the settings say so; "" is a plain no."""

@@ -84,8 +84,14 @@ class Task(Generic[P, R]):
     sensitive: bool | Collection[str] | None = None
     trail: bool = True
 
+    pydantic: bool = False
+    pydantic_strict: bool = False
+    pydantic_context: Mapping[str, Any] | None = None
+    pydantic_dump_kwargs: Mapping[str, Any] | None = None
+
     # Worked out when the task is bound to its function.
     arity: Arity | None = None
+    dump_arguments: Callable[..., tuple[Sequence[Any], Mapping[str, Any]]] | None = None
     is_async: bool = False
     call: Callable[..., Any]
     ignored_options: tuple[str, ...] = ()
