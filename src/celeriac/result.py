@@ -82,7 +82,7 @@ class AsyncResult(StoredResult, Generic[R]):
         record = self._fetch()
         if record is None:
             return None
-        return [result_from_tuple(child, self.app) for child in getattr(record, "children", None) or ()]
+        return [result_from_tuple(child, self.app) for child in record.children or ()]
 
     @overload
     def get(
