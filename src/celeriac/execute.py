@@ -215,7 +215,8 @@ class Executor:
         error = NotRegistered(
             f"Task {name!r} is not known to this worker, which has run since {since:%Y-%m-%d %H:%M:%S} UTC. The "
             "message is kept as a dead letter, and a worker that knows the name puts it back when it starts. If the "
-            "code is newer than this worker, restart it. (celeriac help E106)"
+            f"code is newer than this worker, restart it. To drop it: celeriac deadletter discard {message.headers.id} "
+            "(celeriac help E106)"
         )
         reporting.unknown(message, error)
         return Outcome(states.FAILURE, failure_json(error), error=error, dead=unknown_task(name))

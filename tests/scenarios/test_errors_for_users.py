@@ -206,7 +206,7 @@ def test_e105_and_e106_unknown_name(project: Project) -> None:
     assert re.fullmatch(
         r"E105 Task 'shop\.tasks\.ad' is not known to this worker, which has run since 20\S+ \S+ UTC\. The message is "
         r"kept as a dead letter, and a worker that knows the name puts it back when it starts\. If the code is newer "
-        r"than this worker, restart it\. \(celeriac help E106\)",
+        r"than this worker, restart it\. To drop it: celeriac deadletter discard [0-9a-f-]{36} \(celeriac help E106\)",
         error,
     )
     log = (project.folder / "worker.log").read_text()

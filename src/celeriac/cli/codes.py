@@ -106,8 +106,11 @@ send_receipt.delay(7)                                     # a name that Python c
         "uses the same queue.",
         "Start the worker again: one that knows the name puts such dead letters of its queues back when it starts, and "
         "they run as if nothing had happened. Let a renamed task keep its old name, name=, or keep the old function "
-        "until no call waits any more. The Django admin lists the dead letters.",
+        "until no call waits any more. `celeriac deadletter` and the Django admin list what was set aside.",
         """
+celeriac deadletter list --reason "unknown task"
+celeriac deadletter discard --task shop.tasks.gone
+
 @shared_task(name="shop.tasks.send_bill")     # as it was called when the calls were sent
 def send_invoice(order_pk): ...
 """,
@@ -298,7 +301,7 @@ def numbers():
         "(SIGSEGV) is a fault in an extension module. Tasks that only ran beside the one at fault are not set aside: a "
         "call that was hit twice runs alone the third time.",
         "Look into the kernel's log (dmesg) or the container's events for the memory. Work in smaller batches, give "
-        "the worker more memory or fewer processes (-c).",
+        "the worker more memory or fewer processes (-c). `celeriac deadletter retry` runs a dead letter again.",
         """
 CELERY_TASK_MAX_DELIVERIES = 3
 
