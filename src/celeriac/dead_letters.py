@@ -5,7 +5,7 @@ what is too old. Reads messages and never runs them.
 """
 
 import fnmatch
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct, structs
 
@@ -86,24 +86,28 @@ def retry(broker: Broker, wanted: Wanted, decode: Decode = protocol.decode) -> i
 
     Those that cannot be read stay where they are. Raises BrokerError.
     """
-
-    def revive(letters: list[Found]) -> int:
-        again = {
-            each.letter.key: fresh(each.letter, each.message) for each in letters if each.message is not None
-        }
-        return broker.revive(again) if again else 0
-
-    return _sweep(broker, wanted, decode, revive)
+    return _sweep(broker, wanted, decode, put_back)
 
 
 def discard(broker: Broker, wanted: Wanted, decode: Decode = protocol.decode) -> int:
     """Drop dead letters for good; return how many. Raises BrokerError."""
-    return _sweep(
-        broker, wanted, decode, lambda letters: broker.discard([each.letter.key for each in letters])
-    )
+    return _sweep(broker, wanted, decode, drop)
 
 
-def _sweep(broker: Broker, wanted: Wanted, decode: Decode, act: Callable[[list[Found]], int]) -> int:
+def put_back(broker: Broker, letters: Sequence[Found]) -> int:
+    """`retry` for letters that were found, which go back in this order."""
+    again = {
+        each.letter.key: fresh(each.letter, each.message) for each in letters if each.message is not None
+    }
+    return broker.revive(again) if again else 0
+
+
+def drop(broker: Broker, letters: Sequence[Found]) -> int:
+    """`discard` for letters that were found."""
+    return broker.discard([each.letter.key for each in letters])
+
+
+def _sweep(broker: Broker, wanted: Wanted, decode: Decode, act: Callable[[Broker, list[Found]], int]) -> int:
     """Call `act` with batches of the dead letters that are wanted, the oldest first; return the sum of what it returns.
 
     `act` returns how many of them it took away. Letters that come meanwhile, such as those that it has just put back
@@ -116,7 +120,7 @@ def _sweep(broker: Broker, wanted: Wanted, decode: Decode, act: Callable[[list[F
         page = broker.dead_letters(size, left - size)
         found = [read(letter, decode) for letter in reversed(page) if letter.died <= newest[0].died]
         chosen = [each for each in found if wanted.fits(each)]
-        taken = act(chosen) if chosen else 0
+        taken = act(broker, chosen) if chosen else 0
         done += taken
         passed += len(page) - taken
         if not found or done == (None if wanted.ids is None else len(wanted.ids)):

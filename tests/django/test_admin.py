@@ -21,6 +21,7 @@ from celeriac.django.admin import looks, paging, results
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.models import TaskResult
 from celeriac.django.store import DatabaseStore
+from celeriac.message import protocol
 from celeriac.message.message import new_id
 from celeriac.store import Record
 from tests.django import databases
@@ -358,7 +359,8 @@ class TestPermissions:
         names = Permission.objects.filter(content_type__app_label="celeriac").values_list(
             "codename", flat=True
         )
-        assert set(names) == {"view_taskresult", "view_message", "view_deadletter"}
+        letters = {"view_deadletter", "change_deadletter", "delete_deadletter"}
+        assert set(names) == {"view_taskresult", "view_message", *letters}
 
 
 @pytest.mark.parametrize("evil", XSS)
@@ -499,6 +501,64 @@ class TestDeadLetters:
         assert "reason 1" in text
         assert "garbage \\x00\\xff" in text
         assert "2 dead letters" in text
+
+    @pytest.fixture
+    def letters(self, broker: DatabaseBroker, app: Celeriac) -> list[Any]:
+        """Three dead letters of a task, and one that cannot be read; the newest first."""
+        app.send_many((app.signature("shop.pay", (number,), queue="q")) for number in range(3))
+        broker.register("me", 60)
+        for delivery in broker.claim("me", ["q"], 10, 1):
+            broker.settle("me", [Settlement(delivery.tag, Action.DEAD, reason="why")])
+        self.fill(broker, 2)
+        assert broker.count_dead_letters() == 4
+        return broker.dead_letters()
+
+    def act(self, client: Client, action: str, keys: list[str], status: int = 200, **more: str) -> str:
+        response = client.post(LETTERS, {"action": action, "key": keys, **more}, follow=status == 200)
+        assert response.status_code == status
+        return text_of(response.content.decode())
+
+    def test_some_are_put_back(self, boss: Client, broker: DatabaseBroker, letters: list[Any]) -> None:
+        assert "Put back" in page(boss, LETTERS)
+        readable = [letter for letter in letters if letter.reason == "why"]
+        assert "2 dead letters put back." in self.act(boss, "retry", [each.key for each in readable[:2]])
+        assert broker.count_dead_letters() == 2
+        runs = [protocol.decode(each.payload).headers for each in broker.claim("me", ["q"], 10, 3)]
+        assert [each.argsrepr for each in runs] == ["(1,)", "(2,)"]
+        (garbage,) = (letter for letter in letters if letter.reason != "why")
+        text = self.act(boss, "retry", [garbage.key, readable[0].key, "unknown"])
+        assert "0 dead letters put back. 3 could not be" in text
+        assert "Nothing was chosen." in self.act(boss, "retry", [])
+
+    def test_some_are_dropped_after_a_question(
+        self, boss: Client, broker: DatabaseBroker, letters: list[Any]
+    ) -> None:
+        keys = [letter.key for letter in letters[:3]]
+        question = self.act(boss, "discard", keys)
+        assert "Drop 3 dead letters for good?" in question
+        assert broker.count_dead_letters() == 4
+        assert "3 dead letters dropped." in self.act(boss, "discard", keys, sure="yes")
+        assert [letter.key for letter in broker.dead_letters()] == [letters[3].key]
+        self.act(boss, "explode", keys, 400)
+
+    def test_who_may_only_look_can_do_neither(
+        self, clerk: tuple[Client, User], broker: DatabaseBroker, letters: list[Any]
+    ) -> None:
+        client, user = clerk
+        user.user_permissions.add(Permission.objects.get(codename="view_deadletter"))
+        html = page(client, LETTERS)
+        assert "checkbox" not in html
+        assert "<button" not in html.split('id="content-main"')[1]
+        keys = [letter.key for letter in letters]
+        self.act(client, "retry", keys, 403)
+        self.act(client, "discard", keys, 403, sure="yes")
+        assert broker.count_dead_letters() == 4
+        user.user_permissions.add(Permission.objects.get(codename="change_deadletter"))
+        assert "3 dead letters put back. 1 could not be" in self.act(client, "retry", keys)
+        self.act(client, "discard", keys, 403, sure="yes")
+        assert Client().post(LETTERS, {"action": "retry", "key": keys}).status_code == 302
+        assert Client(enforce_csrf_checks=True).post(LETTERS).status_code == 403
+        assert broker.count_dead_letters() == 1
 
     def test_on_another_broker(self, boss: Client) -> None:
         with override_settings(CELERY_BROKER_URL="memory://letters"):

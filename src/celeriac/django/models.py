@@ -145,7 +145,7 @@ class DeadLetter(models.Model):
     class Meta:
         managed = False
         verbose_name = "dead letter"
-        default_permissions = ("view",)
+        default_permissions = ("view", "change", "delete")
 
     def __str__(self) -> str:
         return str(self.pk)

@@ -5,7 +5,8 @@ Imported by `django.contrib.admin` when it looks for admin modules; a project wi
 
 from django.contrib import admin
 
-from celeriac.django.admin.messages import DeadLetterAdmin, MessageAdmin
+from celeriac.django.admin.dead_letters import DeadLetterAdmin
+from celeriac.django.admin.messages import MessageAdmin
 from celeriac.django.admin.results import TaskResultAdmin
 from celeriac.django.models import DeadLetter, Message, TaskResult
 

@@ -1,24 +1,19 @@
-"""Messages in the admin: what waits in the database, and what any broker has set aside.
+"""What waits in the database, in the admin, and how messages are shown there.
 
 Registered by `celeriac.django.admin`. Messages are decoded to be shown, never run; one that cannot be read is shown as
 it came.
 """
 
-import datetime as dt
 from typing import Any
 
 import msgspec
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.utils.html import format_html
 
 from celeriac import registry
-from celeriac.broker import DeadLetter as Letter
 from celeriac.django.admin import looks, paging
 from celeriac.django.admin.read_only import Before, ReadOnlyAdmin, ValueFilter
 from celeriac.django.broker import DatabaseBroker
@@ -28,7 +23,6 @@ from celeriac.message import compression, protocol, serializers
 
 #: How much of a message that cannot be read is shown.
 UNREADABLE = 2048
-LETTERS_PER_PAGE = 50
 
 _BADGES = {
     State.READY: ("waiting", "…", "Waiting"),
@@ -122,86 +116,14 @@ class MessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description="call")
     def call(self, row: Any) -> str:
-        return looks.box(_call_of(bytes(row.body.payload)))
+        return looks.box(call_of(bytes(row.body.payload)))
 
     @admin.display(description="headers")
     def headers(self, row: Any) -> str:
         return looks.box(_headers_of(bytes(row.body.payload)))
 
 
-class DeadLetterAdmin(ReadOnlyAdmin):
-    """What was set aside, on whatever broker the project has: the list asks the broker, not a table."""
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        page, problem = _letters(request.GET.get("p", "1"))
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Dead letters",
-            "opts": self.opts,
-            "media": self.media,
-            "page": page,
-            "letters": [_row(letter) for letter in page.object_list] if page is not None else [],
-            "problem": problem,
-            **(extra_context or {}),
-        }
-        return TemplateResponse(request, "admin/celeriac/dead_letters.html", context)
-
-
-class _Letters:
-    """The broker's dead letters, for a paginator: it asks for a page, not for all."""
-
-    ordered = True
-
-    def __init__(self, broker: Any) -> None:
-        self._broker = broker
-
-    def count(self) -> int:
-        number: int = self._broker.count_dead_letters()
-        return number
-
-    def __len__(self) -> int:
-        return self.count()
-
-    def __getitem__(self, part: slice) -> list[Letter]:
-        letters: list[Letter] = self._broker.dead_letters(part.stop - part.start, part.start)
-        return letters
-
-
-def _letters(page: str) -> tuple[Any, str]:
-    try:
-        letters: Any = _Letters(registry.current_app().broker)
-        return Paginator(letters, LETTERS_PER_PAGE).get_page(page), ""
-    except CeleriacError as error:
-        return None, str(error)
-
-
-def _row(letter: Letter) -> dict[str, Any]:
-    """Return what the template shows of a dead letter."""
-    row: dict[str, Any] = {
-        "reason": letter.reason or "no reason given",
-        "died": looks.moment(dt.datetime.fromtimestamp(letter.died, dt.UTC)),
-        "queue": letter.queue,
-        "size": f"{len(letter.payload):,}",
-        "task": "",
-        "task_id": "",
-    }
-    try:
-        message = protocol.decode(letter.payload)
-    except MessageError:
-        row["text"] = looks.raw_text(letter.payload, UNREADABLE)
-        row["cut"] = len(letter.payload) > UNREADABLE
-    else:
-        row |= {"task": message.headers.task, "task_id": message.headers.id}
-        row["text"] = looks.cut(_call_of(letter.payload), looks.PAGE_TEXT)
-        row["cut"] = len(row["text"]) >= looks.PAGE_TEXT
-    return row
-
-
-def _call_of(payload: bytes) -> str:
+def call_of(payload: bytes) -> str:
     """Return the arguments in a message as text."""
     try:
         message = protocol.decode(payload)

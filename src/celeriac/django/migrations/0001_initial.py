@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "dead letter",
                 "managed": False,
-                "default_permissions": ("view",),
+                "default_permissions": ("view", "change", "delete"),
             },
         ),
         migrations.CreateModel(
