@@ -326,7 +326,7 @@ FLOORS = {
     "Faces: what people and frameworks touch": ("__main__", "cli", "testing", "django"),
     "Services: what runs for long": ("worker",),
     "The user's: what task code holds": (
-        "app sending routing annotations eager deferred discovery sources shared naming "
+        "app connected configured sending routing annotations eager deferred discovery sources shared naming "
         "dead_letters execute callbacks run hints unpacking reporting publishing decorator task canvas result "
         "result_set pydantic_models result_tree stored_result waiting signals log failure unread".split()
     ),

@@ -1,7 +1,7 @@
-"""`Celeriac`, the app: settings, tasks, and the way from a call to the broker.
+"""`Celeriac`, the app: its tasks, and the way from a call to the broker.
 
-What the user makes in `celery.py`, or `celeriac.django` makes for a project that does not. Opens its broker and store
-when they are first needed.
+What the user makes in `celery.py`, or `celeriac.django` makes for a project that does not. Its settings are
+`configured`'s, its broker and store `connected`'s part.
 """
 
 import contextvars
@@ -12,23 +12,23 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from typing import Any
 
-from celeriac import brokers, config, discovery, naming, registry, sensitive, signals, sources, stores
+from celeriac import discovery, naming, registry, sensitive, signals
 from celeriac.arguments import Arity
-from celeriac.broker import Broker, Publication
+from celeriac.broker import Publication
 from celeriac.canvas import Signature, signature
+from celeriac.connected import Connected
 from celeriac.context import current
 from celeriac.decorator import MakesTasks, annotate, bind, make_task
 from celeriac.deferred import AfterCommit
 from celeriac.eager import run_eagerly
-from celeriac.errors import CeleriacError, ImproperlyConfigured
+from celeriac.errors import CeleriacError
 from celeriac.execute import Executor
-from celeriac.hooks import Framework, Hooks
+from celeriac.hooks import Hooks
 from celeriac.options import APPLY
 from celeriac.publishing import published
 from celeriac.result import AsyncResult, EagerResult
 from celeriac.schemes import imported
 from celeriac.sending import Batch, Sender, origin
-from celeriac.store import ResultStore
 from celeriac.task import Task as BaseTask
 from celeriac.task import check_call
 
@@ -36,18 +36,12 @@ logger = logging.getLogger("celeriac")
 
 _batch: contextvars.ContextVar[Batch | None] = contextvars.ContextVar("celeriac_batch", default=None)
 
-#: Settings that a broker or store is made with.
-_OF_KEEPERS = frozenset(
-    "broker_url broker_transport_options result_backend result_expires result_serializer result_accept_content "
-    "accept_content result_compression".split()
-)
-
 
 class AlwaysEagerIgnored(UserWarning):
     """A task was sent by its name while `task_always_eager` is on: it goes to the broker, as in Celery."""
 
 
-class Celeriac:
+class Celeriac(Connected):
     """A Celeriac app. `main` is its name, and the module name of tasks defined in `__main__`.
 
     `broker` and `backend` are short for the settings `broker_url` and `result_backend`; any other setting may be given
@@ -68,15 +62,13 @@ class Celeriac:
         task_cls: type[BaseTask] | str | None = None,
         **settings: Any,
     ) -> None:
+        if broker is not None:
+            settings["broker_url"] = broker
+        if backend is not None:
+            settings["result_backend"] = backend
+        super().__init__(settings)
         self.main = main
         self.hooks = Hooks()
-        self._given: dict[str, Any] = dict(settings)
-        if broker is not None:
-            self._given["broker_url"] = broker
-        if backend is not None:
-            self._given["result_backend"] = backend
-        self._sources: list[tuple[Any, str | None]] = []
-        self._resolved: config.Resolved | None = None
         if task_cls is not None:
             self.Task = imported(task_cls, "task_cls") if isinstance(task_cls, str) else task_cls
         self._tasks: dict[str, BaseTask] = {}
@@ -85,66 +77,14 @@ class Celeriac:
         self._elsewhere: dict[str, BaseTask] = {}
         self._discover: list[tuple[Iterable[str] | Callable[[], Iterable[str]] | None, str | None]] = []
         self._sender: Sender | None = None
-        self._broker: Broker | None = None
-        self._store: tuple[ResultStore | None] | None = None
-        # celeriac.unread's; `_watched` where it is to look at all that is sent.
-        self._unread: Any = None
-        self._watched: Any = None
-        self._lent = False  # broker and store are a test's, which closes them itself
         #: When this process made it, in unix seconds: its code is as old as that.
         self.made = time.time()
-        #: What tells the time, in unix seconds, where something is due or expires.
-        self.clock: Callable[[], float] = time.time
         if set_as_current:
             registry.set_current(self)
 
-    # -- settings
-
-    def config_from_object(
-        self, source: Any, silent: bool = False, force: bool = False, namespace: str | None = None
-    ) -> None:
-        """Read settings from an object, a mapping or a dotted name such as "django.conf:settings".
-
-        With `namespace="CELERY"` a setting is written `CELERY_<NAME>`. Read when first needed, at once with `force`.
-        """
-        self._sources.append((source, namespace))
-        self._resolved = None
+    def settings_changed(self, names: Collection[str]) -> None:
+        super().settings_changed(names)
         self._sender = None
-        if force:
-            self.resolved  # noqa: B018 - reads them
-
-    @property
-    def resolved(self) -> config.Resolved:
-        """The settings with where they come from, and what is wrong with their names."""
-        if self._resolved is None:
-            self._resolved = self.read_settings()
-        return self._resolved
-
-    def read_settings(self) -> config.Resolved:
-        """Read the settings anew from where they come from, without putting them into force."""
-        return sources.read([*self._sources, (self._given, None)], self.framework)
-
-    def reread_settings(self, names: Collection[str]) -> None:
-        """Take the settings `names` anew from where they came, as tests change them there; the others stay."""
-        if self._resolved is None:
-            return
-        settings, fresh = self._resolved.settings, self.read_settings()
-        for name in names:
-            setattr(settings, name, getattr(fresh.settings, name))
-        self._resolved = config.Resolved(settings, fresh.sources, fresh.warnings, fresh.errors)
-        self._sender = None
-        if not _OF_KEEPERS.isdisjoint(names):
-            self._close_keepers()
-
-    @property
-    def conf(self) -> config.Settings:
-        """The settings in force."""
-        return self.resolved.settings
-
-    @property
-    def framework(self) -> Framework | None:
-        """The web framework's part, None where there is none."""
-        return registry.framework()
 
     # -- tasks
 
@@ -439,65 +379,10 @@ class Celeriac:
         """Return the handle of the task with this id."""
         return AsyncResult(task_id, self)
 
-    # -- keepers
-
-    @property
-    def broker(self) -> Broker:
-        """The broker that `broker_url` names; raises ImproperlyConfigured."""
-        if self._broker is None:
-            url = self.conf.broker_url
-            if url is None:
-                raise ImproperlyConfigured(
-                    "broker_url is not set, and there is no Django database to take its place. Set it: "
-                    "Celeriac(broker='redis://localhost:6379/0'), or CELERY_BROKER_URL in the environment."
-                )
-            self._broker = brokers.KEEPERS.open(url, self.conf)
-            from celeriac.unread import Unread  # noqa: PLC0415 - who only defines tasks does without
-
-            framework = self.framework
-            self._unread = Unread(self._broker, framework)
-            self._watched = self._unread if framework is not None and framework.is_debugging() else None
-        return self._broker
-
-    @property
-    def store(self) -> ResultStore | None:
-        """The result store that `result_backend` names, None if it is not set; raises ImproperlyConfigured."""
-        if self._store is None:
-            url = self.conf.result_backend
-            disabled = url is None or url in ("disabled", "disabled://")
-            self._store = (None if disabled else stores.KEEPERS.open(url or "", self.conf),)
-        return self._store[0]
-
-    @contextmanager
-    def lent(self, broker: Broker, store: ResultStore | None, clock: Callable[[], float]) -> Iterator[None]:
-        """Use these inside the block, and send even where `task_always_eager` is on: for `celeriac.testing`."""
-        before = self._broker, self._store, self._lent, self.clock
-        settings = self.conf.task_always_eager, self.conf.broker_url
-        self._broker, self._store, self._lent, self.clock = broker, (store,), True, clock
-        unread, self._unread, self._watched = (self._unread, self._watched), None, None
-        self.conf.task_always_eager, self.conf.broker_url = False, broker.safe_url
-        self._sender = None
-        try:
-            yield
-        finally:
-            self._broker, self._store, self._lent, self.clock = before
-            self._unread, self._watched = unread
-            self.conf.task_always_eager, self.conf.broker_url = settings
-            self._sender = None
-
     def close(self) -> None:
         """Close connections and stop being the current app."""
-        self._close_keepers()
+        self.close_keepers()
         registry.forget_app(self)
-
-    def _close_keepers(self) -> None:
-        if self._lent:
-            return
-        if self._broker is not None:
-            self._broker.close()
-        if self._store is not None and self._store[0] is not None:
-            self._store[0].close()
-        self._broker = self._store = self._unread = self._watched = None
 
     def __repr__(self) -> str:
         return f"<Celeriac {self.main or ''}>"

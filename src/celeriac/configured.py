@@ -1,0 +1,66 @@
+"""Where an app's settings come from: the part of an app that reads them, late and once.
+
+A base class of `celeriac.app.Celeriac`, by way of `celeriac.connected`. Opens nothing.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from celeriac import config, registry, sources
+from celeriac.hooks import Framework
+
+
+class Configured:
+    """Has settings, from sources that are read when the first is asked for. `given` counts more than they do."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._given = dict(given)
+        self._sources: list[tuple[Any, str | None]] = []
+        self._resolved: config.Resolved | None = None
+
+    def config_from_object(
+        self, source: Any, silent: bool = False, force: bool = False, namespace: str | None = None
+    ) -> None:
+        """Read settings from an object, a mapping or a dotted name such as "django.conf:settings".
+
+        With `namespace="CELERY"` a setting is written `CELERY_<NAME>`. Read when first needed, at once with `force`.
+        """
+        self._sources.append((source, namespace))
+        self._resolved = None
+        self.settings_changed(())
+        if force:
+            self.resolved  # noqa: B018 - reads them
+
+    @property
+    def resolved(self) -> config.Resolved:
+        """The settings with where they come from, and what is wrong with their names."""
+        if self._resolved is None:
+            self._resolved = self.read_settings()
+        return self._resolved
+
+    def read_settings(self) -> config.Resolved:
+        """Read the settings anew from where they come from, without putting them into force."""
+        return sources.read([*self._sources, (self._given, None)], self.framework)
+
+    def reread_settings(self, names: Collection[str]) -> None:
+        """Take the settings `names` anew from where they came, as tests change them there; the others stay."""
+        if self._resolved is None:
+            return
+        settings, fresh = self._resolved.settings, self.read_settings()
+        for name in names:
+            setattr(settings, name, getattr(fresh.settings, name))
+        self._resolved = config.Resolved(settings, fresh.sources, fresh.warnings, fresh.errors)
+        self.settings_changed(names)
+
+    def settings_changed(self, names: Collection[str]) -> None:
+        """Forget what was made of the settings `names`, if anything; called when they have changed."""
+
+    @property
+    def conf(self) -> config.Settings:
+        """The settings in force."""
+        return self.resolved.settings
+
+    @property
+    def framework(self) -> Framework | None:
+        """The web framework's part, None where there is none."""
+        return registry.framework()
