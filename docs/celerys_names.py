@@ -356,8 +356,8 @@ SETTINGS_DIFFER = {
 
 #: Settings that Celery does not have.
 OWN_SETTINGS = frozenset(
-    "result_exceptions task_max_deliveries task_publish_on_commit task_publish_timeout worker_async_concurrency "
-    "worker_lease worker_max_message_bytes worker_state_dir".split()
+    "result_exceptions task_dead_letter_expires task_max_deliveries task_publish_on_commit task_publish_timeout "
+    "worker_async_concurrency worker_lease worker_max_message_bytes worker_state_dir".split()
 )
 
 FLAGS_SAME = (
