@@ -77,12 +77,12 @@ TASK = Section(
     "Tasks",
     "Options of `@app.task` and `@shared_task`, which are attributes of a `base` class as well, and methods of tasks.",
     same=(
-        "AsyncResult after_return app apply autoretry_for base before_start bind compression "
-        "default_retry_delay delay dont_autoretry_for exchange expires ignore_result max_retries name on_failure "
-        "on_retry on_success pydantic_context pydantic_dump_kwargs pydantic_strict "
-        "queue request retry_backoff retry_backoff_max retry_jitter retry_kwargs routing_key run "
-        "serializer shadow_name si signature store_eager_result store_errors_even_if_ignored subtask throws "
-        "track_started update_state"
+        "AsyncResult acks_on_failure_or_timeout after_return app apply autoretry_for base before_start bind "
+        "compression default_retry_delay delay dont_autoretry_for exchange expires ignore_result max_retries name "
+        "on_failure on_retry on_success pydantic_context pydantic_dump_kwargs pydantic_strict "
+        "queue request retry_backoff retry_backoff_max retry_jitter retry_kwargs "
+        "retry_on_worker_lost routing_key run serializer shadow_name si signature soft_time_limit store_eager_result "
+        "store_errors_even_if_ignored subtask throws time_limit track_started update_state"
     ),
     differs={
         "acks_late": "unset and `True`: settled after the run; only `False` settles it before",
@@ -92,20 +92,19 @@ TASK = Section(
         "priority": "9 is first on Redis too, unless `mixed_fleet`",
         "pydantic": "arguments are checked against the function at the call too, `*args` and `**kwargs` are "
         "validated one by one, coroutine functions and `base` classes may have it",
-        "reject_on_worker_lost": "without effect: a task whose process died runs again, `task_max_deliveries` times",
+        "acks_on_failure": "`False`: the message becomes a dead letter",
+        "acks_on_timeout": "`False`: it goes back to its queue, `task_max_deliveries` times at most",
+        "reject_on_worker_lost": "unset is `True`, `task_max_deliveries` times at most; only `False` makes it fail",
         "retry": "takes `queue` and `priority` besides its own parameters, and keeps the call's other options",
         "s": "a signature, which cannot be part of a chain, group or chord yet",
         "trail": "of the children of a task the first 1,000 are noted",
         "typing": "what is raised, `CallError`, is a `TypeError` that says more",
     },
     later={
-        "acks_on_failure acks_on_failure_or_timeout acks_on_timeout": "a task that failed is done; raise `Reject`",
         "add_to_chord chunks map on_replace replace signature_from_request starmap "
         "subtask_from_request": _CANVAS,
         "rate_limit": "rate limits come later",
-        "retry_on_worker_lost": "a task whose process died runs again, `task_max_deliveries` times",
         "send_event send_events": _EVENTS,
-        "soft_time_limit time_limit": "time limits come later",
     },
     absent={
         "MaxRetriesExceededError OperationalError": "import it from `celeriac.errors`; the latter is `BrokerDown`",
@@ -136,7 +135,7 @@ CALL = Section(
         "link link_error": "what is sent is published with the settlement of the run; no chain, group or chord yet",
         "priority": "9 is first on Redis too, unless `mixed_fleet`",
         "retry retry_policy": "without effect: how long sending is tried is said by `task_publish_timeout`",
-        "soft_time_limit time_limit": "sent along, for Celery's workers; not enforced by ours yet",
+        "soft_time_limit time_limit": "a soft one above the hard one raises `WrongLimits`, a `ValueError`",
     },
     later={
         "chain chord group_id group_index replaced_task_nesting stamped_headers": _CANVAS,
@@ -159,12 +158,11 @@ REQUEST = Section(
     same=(
         "args called_directly callbacks children correlation_id delivery_info errbacks eta expires get group "
         "group_index headers hostname id ignore_result is_eager kwargs origin parent_id reply_to retries root_id "
-        "shadow timelimit"
+        "shadow soft_time_limit time_limit timelimit"
     ),
     differs={"chain chord": "always `None`: a message that carries one is not run"},
     later={
         "replaced_task_nesting stamped_headers stamps taskset": _CANVAS,
-        "soft_time_limit time_limit": "time limits come later; what the call says is `timelimit`",
     },
     absent={
         "as_execution_options clear update": _INTERNAL,
@@ -344,7 +342,9 @@ SETTINGS_DIFFER = {
     "decorator of the project's own where it is",
     "task_default_priority": "a route's priority counts more",
     "task_eager_propagates": "a task that retries runs to its end, whose error is raised",
-    "task_reject_on_worker_lost": "without effect: a task whose process died runs again, task_max_deliveries times",
+    "task_acks_on_failure": "False: the message becomes a dead letter",
+    "task_acks_on_timeout": "False: the task runs again, task_max_deliveries times at most",
+    "task_reject_on_worker_lost": "unset is True, task_max_deliveries times at most; only False makes the task fail",
     "worker_hijack_root_logger": "off unless asked for",
     "worker_log_format": "a format of our own unless one is given",
     "worker_pool": "prefork, threads or solo",
@@ -363,7 +363,7 @@ OWN_SETTINGS = frozenset(
 FLAGS_SAME = (
     "-A/--app -b/--broker --result-backend --workdir -C/--no-color -q/--quiet --version -n/--hostname -l/--loglevel "
     "--prefetch-multiplier -c/--concurrency --purge/--discard -Q/--queues -X/--exclude-queues -I/--include "
-    "-f/--logfile"
+    "-f/--logfile --soft-time-limit --time-limit"
 )
 FLAGS_DIFFER = {
     "-P/--pool": "prefork, threads or solo",

@@ -46,7 +46,15 @@ TASK_HELP = {
     "store_errors_even_if_ignored": "Store failures all the same.",
     "track_started": "Store the state STARTED when it begins.",
     "acks_late": "`False`: at most once. See [Guarantees](../guarantees.md#at-most-once).",
-    "reject_on_worker_lost": "Accepted; a task whose process died always runs again.",
+    "reject_on_worker_lost": "`False`: a task whose process died has failed. Else it runs again, `task_max_deliveries` "
+    "times at most.",
+    "retry_on_worker_lost": "Retry it when its process has died: after `default_retry_delay`, `max_retries` times.",
+    "acks_on_failure": "`False`: when it fails, its message becomes a dead letter.",
+    "acks_on_timeout": "`False`: over its hard time limit it goes back to its queue, `task_max_deliveries` "
+    "times at most.",
+    "acks_on_failure_or_timeout": "What holds for these two where they are unset.",
+    "time_limit": "Seconds until its process is ended. See [Limit how long a task may run](../how-to/time-limits.md).",
+    "soft_time_limit": "Seconds until `SoftTimeLimitExceeded` is raised in it.",
     "expires": "Do not start it later than so many seconds after it was sent, or than a time.",
     "priority": "0 to 9, higher runs first.",
     "queue": "The queue that it is sent to: its name, or an object with a `name`, such as `kombu.Queue`.",
@@ -80,8 +88,8 @@ CALL_HELP = {
     "serializer": "How the arguments are written.",
     "compression": 'How the arguments are compressed; `""`: not at all.',
     "shadow": "A name to show in logs instead of the task's.",
-    "time_limit": "Sent along, for Celery's workers; not enforced by ours yet.",
-    "soft_time_limit": "Sent along, for Celery's workers; not enforced by ours yet.",
+    "time_limit": "Seconds until the process that runs it is ended.",
+    "soft_time_limit": "Seconds until `SoftTimeLimitExceeded` is raised in it.",
     "retry": "Accepted, without effect: how long sending is tried is said by `task_publish_timeout`.",
     "retry_policy": "Accepted, without effect, as `retry`.",
     "exchange_type": "Accepted, without effect: queues are declared in `task_queues`.",
@@ -327,8 +335,8 @@ FLOORS = {
     "Services: what runs for long": ("worker",),
     "The user's: what task code holds": (
         "app connected configured sending routing annotations eager deferred discovery sources shared naming "
-        "dead_letters execute callbacks run hints unpacking reporting publishing decorator task canvas result "
-        "result_set pydantic_models result_tree stored_result waiting signals log failure unread".split()
+        "dead_letters execute acks limits overtime callbacks run hints unpacking reporting publishing decorator task "
+        "canvas result result_set pydantic_models result_tree stored_result waiting signals log failure unread".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (

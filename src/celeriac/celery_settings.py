@@ -38,15 +38,8 @@ NOT_YET = _because(
         "result_failure_expires": "failures are kept as long as other results, see result_expires",
         "result_chord_expires result_chord_join_timeout result_chord_ordered result_chord_retry_interval "
         "task_allow_error_cb_on_chord_header": "chains, groups and chords come later",
-        "task_acks_on_failure task_acks_on_failure_or_timeout task_acks_on_timeout": (
-            "a task that failed is done; raise Reject to set its message aside"
-        ),
-        "task_retry_on_worker_lost": (
-            "a task whose process died runs again, at most task_max_deliveries times"
-        ),
         "task_cls": "pass a class to the app, Celeriac(task_cls=...), or set app.Task",
         "task_default_rate_limit worker_disable_rate_limits": "rate limits come later",
-        "task_soft_time_limit task_time_limit": "time limits come later, and no task is ended by one",
         "task_publish_retry task_publish_retry_policy": (
             "how long delay() tries is said by task_publish_timeout, in seconds"
         ),

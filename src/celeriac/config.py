@@ -200,7 +200,43 @@ class Settings(Struct, kw_only=True):
         ),
     ] = None
     task_reject_on_worker_lost: Annotated[
-        bool | None, Row("Accepted: a task whose process died always runs again, task_max_deliveries times.")
+        bool | None,
+        Row(
+            "None or True: a task whose process died runs again, task_max_deliveries times at most. False: it has "
+            "failed.",
+            "CELERY_TASK_REJECT_ON_WORKER_LOST",
+        ),
+    ] = None
+    task_retry_on_worker_lost: Annotated[
+        bool, Row("Retry a task whose process died: after default_retry_delay, max_retries times at most.")
+    ] = False
+    task_acks_on_failure: Annotated[
+        bool | None, Row("False: the message of a task that failed becomes a dead letter.")
+    ] = None
+    task_acks_on_timeout: Annotated[
+        bool | None,
+        Row("False: a task over its hard time limit runs again, task_max_deliveries times at most."),
+    ] = None
+    task_acks_on_failure_or_timeout: Annotated[
+        bool,
+        Row(
+            "What holds for both where they are None.",
+            "CELERY_ACKS_ON_FAILURE_OR_TIMEOUT",
+        ),
+    ] = True
+    task_time_limit: Annotated[
+        _TimeOr0 | None,
+        Row(
+            "How long a task may run before its process is ended; None or 0: without limit.",
+            "CELERYD_TASK_TIME_LIMIT",
+        ),
+    ] = None
+    task_soft_time_limit: Annotated[
+        _TimeOr0 | None,
+        Row(
+            "How long a task may run before SoftTimeLimitExceeded is raised in it; None or 0: without limit.",
+            "CELERYD_TASK_SOFT_TIME_LIMIT",
+        ),
     ] = None
     task_max_deliveries: Annotated[
         _Count, Row("How many processes may die while they run a task before it becomes a dead letter.")

@@ -113,8 +113,18 @@ class Request(Struct):
 
     @property
     def timelimit(self) -> tuple[float | None, float | None]:
-        """Hard and soft limit of this call, in seconds."""
+        """Hard and soft limit of this call, in seconds; those that only the settings say are not there."""
         return self.message.headers.timelimit or (None, None)
+
+    @property
+    def time_limit(self) -> float | None:
+        """Hard limit of this call."""
+        return self.timelimit[0]
+
+    @property
+    def soft_time_limit(self) -> float | None:
+        """Soft limit of this call."""
+        return self.timelimit[1]
 
     @property
     def origin(self) -> str | None:

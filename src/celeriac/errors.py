@@ -14,6 +14,7 @@
         ModelArgument (E102)       UnstorableResult (E118)
       CallError (E104)             UnknownOption (E108)      these are TypeErrors as well
         WrongOption (E125)
+          WrongLimits              a ValueError as well
       TaskPredicate
         Ignore  Reject  Retry
       TaskError
@@ -68,6 +69,7 @@ __all__ = [
     "WaitInTask",
     "WaitInTransaction",
     "WorkerLostError",
+    "WrongLimits",
     "WrongOption",
 ]
 
@@ -193,6 +195,10 @@ class WrongOption(CallError):
     code = "E125"
 
 
+class WrongLimits(WrongOption, ValueError):
+    """A soft time limit above the hard one."""
+
+
 class UnknownOption(CeleriacError, TypeError):
     """An option that `apply_async` or `@task` does not have."""
 
@@ -281,7 +287,12 @@ class WorkerLostError(TaskError):
 
 
 class TimeLimitExceeded(TaskError):
-    """The hard time limit ended the task."""
+    """The hard time limit ended the task. Its argument is the limit in seconds."""
+
+    def __str__(self) -> str:
+        return (
+            f"the hard time limit of {self.args[0]} s is over" if self.args else "the hard time limit is over"
+        )
 
 
 class IncompleteStream(TaskError):
@@ -300,3 +311,8 @@ class WaitInTask(TaskError, RuntimeError):
 
 class SoftTimeLimitExceeded(Exception):
     """Raised in the task when its soft time limit is over. Not a CeleriacError, as tasks catch it by name."""
+
+    def __str__(self) -> str:
+        return (
+            f"the soft time limit of {self.args[0]} s is over" if self.args else "the soft time limit is over"
+        )

@@ -9,11 +9,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from celeriac import hints, reporting, states
+from celeriac.acks import Acks
 from celeriac.arguments import bounded_repr
 from celeriac.broker import Action, Publication, Settlement
 from celeriac.callbacks import Callbacks
@@ -28,10 +30,12 @@ from celeriac.errors import (
     Reject,
     Retry,
     TaskRevokedError,
+    TimeLimitExceeded,
     UnstorableResult,
 )
 from celeriac.failure import failure_json, format_traceback, safe_text
 from celeriac.hooks import Hooks
+from celeriac.limits import Pair, Watchdog
 from celeriac.message import compression, protocol, result_format, serializers
 from celeriac.message.message import Message
 from celeriac.message.moments import is_past, retry_time
@@ -43,6 +47,12 @@ from celeriac.task import Task
 from celeriac.unpacking import Unpacker, decoder
 
 logger = logging.getLogger("celeriac")
+#: Files through which the user's function is called.
+_OWN_FRAMES = (
+    __file__,
+    str(Path(__file__).with_name("limits.py")),
+    str(Path(__file__).with_name("overtime.py")),
+)
 
 
 class Runs(SendsCallbacks, Protocol):
@@ -73,7 +83,7 @@ class Executor:
     """Runs deliveries of one app in this process. `hostname` is the worker's name."""
 
     def __init__(self, app: Runs, hostname: str) -> None:
-        conf = app.conf
+        self.conf = conf = app.conf
         self.hostname = hostname
         self.tasks = app.tasks
         self.app = app
@@ -84,9 +94,13 @@ class Executor:
         self.ignore_result = conf.task_ignore_result
         self.store_errors = conf.task_store_errors_even_if_ignored
         self.track_started = conf.task_track_started
+        self.acks = Acks(conf)
         self.acks_early = conf.task_acks_late is False
         self.before = app.hooks.before_task
         self.after = app.hooks.after_task
+        #: Set by a worker: the limits of tasks that have some, and what enforces soft ones.
+        self.limits: Mapping[str, Pair] = {}
+        self.watchdog: Watchdog | None = None
         #: Set by a worker: has a record stored that is not the last of its task.
         self.note: Callable[[Record], None] | None = None
         #: Set where a call runs inside the code that made it, which was not to wait for a later time or be too late.
@@ -109,7 +123,10 @@ class Executor:
                     hook(request)
                 if watched:
                     reporting.begins(task, request)
-                value = task.call(*request.args, **request.kwargs)
+                if run.soft is None or self.watchdog is None:
+                    value = task.call(*request.args, **request.kwargs)
+                else:
+                    value = self.watchdog.call(run.soft, task.call, request.args, request.kwargs)
             except BaseException as error:
                 value = error
                 outcome = self.conclude(run, None, error)
@@ -136,7 +153,12 @@ class Executor:
             try:
                 if watched:
                     await self._beside(request, reporting.begins, task, request)
-                value = await task.call(*request.args, **request.kwargs)
+                if run.soft is None and run.hard is None:
+                    value = await task.call(*request.args, **request.kwargs)
+                else:
+                    from celeriac.overtime import limited  # noqa: PLC0415 - see below
+
+                    value = await limited(task.call, run.soft, run.hard, request.args, request.kwargs)
             except BaseException as error:
                 value = error
                 outcome = self.conclude(run, None, error)
@@ -291,6 +313,7 @@ class Executor:
         if (
             task.autoretry_for
             and isinstance(error, task.autoretry_for)
+            and not isinstance(error, TimeLimitExceeded)
             and not isinstance(error, task.dont_autoretry_for)
         ):
             try:
@@ -299,8 +322,8 @@ class Executor:
                 return self._retry(run, retry)
             except BaseException as final:
                 error = final
-        hint = self.hint(run, error)
-        return Outcome(states.FAILURE, failure_json(error), _traceback(error) + hint, error)
+        text = _traceback(error) + self.hint(run, error)
+        return self.acks.judge(run, Outcome(states.FAILURE, failure_json(error), text, error))
 
     def _retry(self, run: Run, retry: Retry) -> Outcome:
         message = run.message
@@ -390,7 +413,8 @@ class Executor:
                 run.tag, Action.DEAD, reason=outcome.dead, publish=outcome.publish, record=record
             )
         if outcome.requeue:
-            return Settlement(run.tag, Action.PUT_BACK)
+            payload = protocol.encode(run.message, run.queue) if outcome.counted else None
+            return Settlement(run.tag, Action.PUT_BACK, payload=payload)
         publish = outcome.publish if outcome.retry is None else (outcome.retry,)
         return Settlement(run.tag, publish=publish, record=record)
 
@@ -429,4 +453,4 @@ def unknown_task(name: str) -> str:
 
 def _traceback(error: BaseException) -> str:
     """The traceback from the user's function on."""
-    return format_traceback(error, __file__)
+    return format_traceback(error, _OWN_FRAMES)

@@ -6,7 +6,7 @@ Used by `celeriac.execute`, which writes, and `celeriac.result`, which reads.
 import builtins
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any
@@ -105,11 +105,11 @@ def _find(name: str, module: str | None, allowed: Iterable[str]) -> type[BaseExc
     )
 
 
-def format_traceback(error: BaseException, leave_out: str = "") -> str:
-    """Return the traceback of `error` as text, without its first frames if they are of the file `leave_out`."""
+def format_traceback(error: BaseException, leave_out: Collection[str] = ()) -> str:
+    """Return the traceback of `error` as text, without its first frames if they are of the files `leave_out`."""
     try:
         frames = error.__traceback__
-        while frames is not None and frames.tb_frame.f_code.co_filename == leave_out:
+        while frames is not None and frames.tb_frame.f_code.co_filename in leave_out:
             frames = frames.tb_next
         return _encodable("".join(traceback.format_exception(type(error), error, frames)))
     except Exception:

@@ -34,6 +34,12 @@ TASK: dict[str, Any] = {
     "track_started": None,
     "acks_late": None,
     "reject_on_worker_lost": None,
+    "retry_on_worker_lost": None,
+    "acks_on_failure": None,
+    "acks_on_timeout": None,
+    "acks_on_failure_or_timeout": None,
+    "time_limit": None,
+    "soft_time_limit": None,
     "expires": None,
     "priority": None,
     "queue": None,
@@ -54,9 +60,7 @@ TASK: dict[str, Any] = {
 METHODS = frozenset("before_start on_success on_retry on_failure after_return shadow_name".split())
 
 TASK_NOT_YET = frozenset(
-    "rate_limit time_limit soft_time_limit acks_on_failure_or_timeout acks_on_failure "
-    "acks_on_timeout retry_on_worker_lost exchange_type delivery_mode send_events "
-    "resultrepr_maxsize shared lazy".split()
+    "rate_limit exchange_type delivery_mode send_events resultrepr_maxsize shared lazy".split()
 )
 
 
@@ -88,6 +92,12 @@ class TaskOptions(TypedDict, total=False):
     track_started: bool | None
     acks_late: bool | None
     reject_on_worker_lost: bool | None
+    retry_on_worker_lost: bool | None
+    acks_on_failure: bool | None
+    acks_on_timeout: bool | None
+    acks_on_failure_or_timeout: bool | None
+    time_limit: float | None
+    soft_time_limit: float | None
     expires: float | datetime | str | None
     priority: int | None
     queue: str | Named | None
@@ -110,12 +120,6 @@ class TaskOptions(TypedDict, total=False):
     pydantic_dump_kwargs: Mapping[str, Any] | None
     # Known, and told where they have no effect yet.
     rate_limit: Any
-    time_limit: float | None
-    soft_time_limit: float | None
-    acks_on_failure_or_timeout: bool | None
-    acks_on_failure: bool | None
-    acks_on_timeout: bool | None
-    retry_on_worker_lost: bool | None
     exchange_type: Any
     delivery_mode: Any
     send_events: bool

@@ -21,6 +21,9 @@ class Run(Struct):
     request: Request | None = None
     started: float = 0.0
     void: bool = False
+    #: Time limits in seconds, where a worker is to enforce some.
+    hard: float | None = None
+    soft: float | None = None
 
 
 class Outcome(Struct):
@@ -28,7 +31,8 @@ class Outcome(Struct):
 
     `state` is one of `celeriac.states` (IGNORED: nothing is stored). `result` is encoded as in `Record`. `retry` is
     the message to publish for the next run, `publish` what follows the task. `dead` is the reason to set the message
-    aside, `requeue` asks for it to go back. `error` is the exception itself, for this process only.
+    aside, `requeue` asks for it to go back, `counted` that this counts as a loss. `error` is the exception itself, for
+    this process only.
     """
 
     state: str
@@ -39,4 +43,5 @@ class Outcome(Struct):
     publish: tuple[Publication, ...] = ()
     dead: str | None = None
     requeue: bool = False
+    counted: bool = False
     finished: float = 0.0

@@ -19,7 +19,8 @@ from celeriac.arguments import bounded_repr, caller_place, explain_unencodable
 from celeriac.broker import Publication
 from celeriac.config import Settings
 from celeriac.context import current
-from celeriac.errors import EncodeError, QueueNotFound, WrongOption
+from celeriac.errors import EncodeError, QueueNotFound, WrongLimits, WrongOption
+from celeriac.limits import Pair, of_task
 from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Headers, Message, Properties, new_id
 from celeriac.publishing import is_json, prepare
@@ -34,6 +35,7 @@ Route = tuple[str, int, Mapping[str, Any]]
 #: Options that a task may have of its own, and those of them that say more than where it goes.
 _OWN = ("queue", "exchange", "routing_key", "priority", "serializer", "compression")
 _MORE = ("serializer", "compression", "headers")
+_LIMITS = ("time_limit", "soft_time_limit")
 
 logger = logging.getLogger("celeriac")
 
@@ -223,6 +225,7 @@ class Sender:
         if self._finish is not None:
             self._finish(task)
         conf, router = self.conf, self._fresh_router()
+        _refuse_contradiction(*of_task(task, conf))
         own = _own(task)
         found, static = router.lookup(task, args, kwargs, {**own, **options})
         try:
@@ -237,6 +240,7 @@ class Sender:
         if priority is None:
             priority = conf.task_default_priority
         more = {name: found[name] for name in _MORE if found.get(name) is not None and name not in own}
+        more |= {name: value for name in _LIMITS if (value := getattr(task, name))}
         route = queue, _check_priority(priority), more
         if static:
             self._routes[task] = route
@@ -277,7 +281,7 @@ class Sender:
             message.custom = _check_headers(options["headers"])
         limits = options.get("time_limit"), options.get("soft_time_limit")
         if limits != _NO_LIMITS:
-            headers.timelimit = limits
+            headers.timelimit = _check_limits(task, *limits)
         due = self._due(options.get("countdown"), options.get("eta"))
         if due is not None:
             headers.eta = _iso(due, "eta" if options.get("countdown") is None else "countdown")
@@ -350,6 +354,27 @@ def _iso(stamp: float, option: str) -> str:
         return datetime.fromtimestamp(stamp, UTC).isoformat()
     except (ValueError, OverflowError, OSError):
         raise WrongOption(f"{option} leads to no date that there is.{caller_place()}") from None
+
+
+def _check_limits(task: Task, hard: Any, soft: Any) -> Pair:
+    """Return the limits of a call; raises WrongOption for what is none, WrongLimits for a call that contradicts itself.
+
+    Not for one that sets its hard limit below the task's soft one: then there is no soft one, as in Celery.
+    """
+    for name, value in (("time_limit", hard), ("soft_time_limit", soft)):
+        if value is not None and not 0 <= _number(value, name) <= 1e9:
+            raise WrongOption(f"{name} must be a number of seconds from 0, not {value!r}.{caller_place()}")
+    if hard != task.time_limit and soft != task.soft_time_limit:
+        _refuse_contradiction(hard, soft)
+    return hard, soft
+
+
+def _refuse_contradiction(hard: float | None, soft: float | None) -> None:
+    if hard and soft and soft > hard:
+        raise WrongLimits(
+            f"soft_time_limit must be less than or equal to time_limit: it is {soft:g}, and that {hard:g}."
+            f"{caller_place()}"
+        )
 
 
 def _check_id(given: Any, option: str = "task_id") -> str:

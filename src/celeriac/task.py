@@ -73,6 +73,12 @@ class Task(Generic[P, R]):
     track_started: bool | None = None
     acks_late: bool | None = None
     reject_on_worker_lost: bool | None = None
+    retry_on_worker_lost: bool | None = None
+    acks_on_failure: bool | None = None
+    acks_on_timeout: bool | None = None
+    acks_on_failure_or_timeout: bool | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
     expires: float | datetime | str | None = None
     priority: int | None = None
     queue: str | option_table.Named | None = None

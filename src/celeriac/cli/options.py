@@ -19,8 +19,6 @@ IGNORED: dict[tuple[str, ...], tuple[bool, str]] = {
     ("--without-heartbeat",): (False, "leases are renewed by the supervisor"),
     ("--heartbeat-interval",): (True, "leases are renewed by the supervisor"),
     ("--autoscale",): (True, "the number of processes is fixed; set it with -c"),
-    ("--time-limit",): (True, "time limits are not enforced in this release"),
-    ("--soft-time-limit",): (True, "time limits are not enforced in this release"),
     ("--max-tasks-per-child",): (True, "processes are not replaced in this release"),
     ("--max-memory-per-child",): (True, "processes are not replaced in this release"),
     ("--disable-prefetch",): (False, "use --prefetch-multiplier 1"),
@@ -52,6 +50,8 @@ class Arguments(Struct):
     options: WorkerOptions
     include: tuple[str, ...] = ()
     prefetch_multiplier: int | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
     reload: bool = False
     purge: bool = False
     log_format: str = "text"
@@ -74,6 +74,8 @@ class Arguments(Struct):
             ("-X", ",".join(options.exclude)),
             ("-I", ",".join(self.include)),
             ("--prefetch-multiplier", self.prefetch_multiplier),
+            ("--time-limit", self.time_limit),
+            ("--soft-time-limit", self.soft_time_limit),
             ("--log-format", self.log_format),
             ("--logfile", self.logfile),
             ("--tag", self.tag),
@@ -188,6 +190,18 @@ def own_options() -> list[click.Option]:
             type=click.IntRange(0),
             metavar="N",
             help="Messages held at most for each slot.",
+        ),
+        option(
+            "--time-limit",
+            type=click.FloatRange(0),
+            metavar="SECONDS",
+            help="End tasks that run longer, with their process.",
+        ),
+        option(
+            "--soft-time-limit",
+            type=click.FloatRange(0),
+            metavar="SECONDS",
+            help="Raise SoftTimeLimitExceeded in tasks that run longer.",
         ),
         option("--purge", "--discard", is_flag=True, help="First drop what waits in the queues."),
         option(

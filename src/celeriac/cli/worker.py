@@ -99,6 +99,10 @@ def _apply(app: Celeriac, arguments: Arguments) -> None:
         app.conf.update(include=[*app.conf.include, *arguments.include])
     if arguments.prefetch_multiplier is not None:
         app.conf.update(worker_prefetch_multiplier=arguments.prefetch_multiplier or None)
+    if arguments.time_limit is not None:
+        app.conf.update(task_time_limit=arguments.time_limit)
+    if arguments.soft_time_limit is not None:
+        app.conf.update(task_soft_time_limit=arguments.soft_time_limit)
 
 
 def _introduce(session: Session, arguments: Arguments, facts: banner.Facts, warnings: list[str]) -> None:

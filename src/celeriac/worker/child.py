@@ -19,6 +19,7 @@ from msgspec import Struct
 from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.execute import Executor
+from celeriac.limits import of_tasks
 from celeriac.waker import Waker
 from celeriac.worker.fetcher import Fetcher
 from celeriac.worker.lookout import Lookout
@@ -79,7 +80,9 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
     if app.framework is not None:
         app.framework.install_hooks(app.hooks)
     executor = Executor(app, options.hostname)
+    executor.limits = of_tasks(executor.tasks, conf)
     pool = Pool(executor, setup.recorder, setup.waker, setup.threads, conf.worker_async_concurrency)
+    pool.overseer = setup.parent_waker
     fetcher = Fetcher(
         app.broker,
         app.store,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from celeriac.broker import Action, Broker, Delivery, Settlement
 from celeriac.errors import BrokerError, LeaseLost, MessageError, StoreError
 from celeriac.execute import Executor
+from celeriac.limits import NO_LIMITS, of_call
 from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.message.moments import parse_time
@@ -215,7 +216,10 @@ class Fetcher:
             return
         if message.headers.eta is not None and self._schedule(delivery, message):
             return
-        run = Run(delivery.tag, delivery.queue, message, self.executor.tasks.get(message.headers.task))
+        headers, limits = message.headers, self.executor.limits
+        run = Run(delivery.tag, delivery.queue, message, self.executor.tasks.get(headers.task))
+        if headers.timelimit != NO_LIMITS or headers.task in limits:
+            run.hard, run.soft = of_call(headers.timelimit, limits.get(headers.task, NO_LIMITS))
         self.held[delivery.tag] = run
         if self.alone is not None:
             self._unheld(Settlement(delivery.tag, Action.PUT_BACK))

@@ -19,10 +19,12 @@ from msgspec import Struct
 from celeriac import states
 from celeriac.broker import Action, Settlement
 from celeriac.execute import Executor
+from celeriac.limits import Watchdog
 from celeriac.message.serializers import json_dumps
 from celeriac.run import Outcome, Run
 from celeriac.store import Record
 from celeriac.waker import Waker
+from celeriac.worker.overtime import LOOK
 from celeriac.worker.recorder import THAWED, Recorder
 from celeriac.worker.report import report, task_logger
 
@@ -71,7 +73,10 @@ class Pool:
         self._coroutines: set[asyncio.Task[None]] = set()
         self._talks = task_logger.isEnabledFor(logging.INFO)
         self._at_most_once = executor.acks_early
+        #: Poked for what has a hard limit that whoever enforces it might see too late.
+        self.overseer: Waker | None = None
         executor.note = self._note
+        executor.watchdog = Watchdog()
 
     # -- sync tasks
 
@@ -100,6 +105,8 @@ class Pool:
                 return
         if run.task is not None and (run.task.track_started or self.executor.track_started):
             self._note_started(run)
+        if run.hard is not None:
+            self._limit(number, run.hard)
         outcome = self.executor.execute(run)
         accepted = self.finish(run, outcome, number)
         if accepted is not None:
@@ -115,6 +122,8 @@ class Pool:
         and the slot is to be kept until the event is set (`_keep_slot`).
         """
         settlement = self.executor.settlement(run, outcome)
+        if run.hard is not None:
+            self.recorder.unlimit(slot)
         with self._lock:
             try:
                 position = self.recorder.finish(slot, settlement)
@@ -157,6 +166,12 @@ class Pool:
         with self._thaw:
             self.recorder.freeze = THAWED
             self._thaw.notify_all()
+
+    def _limit(self, slot: int, seconds: float) -> None:
+        """Have what is in `slot` ended after that many seconds."""
+        self.recorder.limit(slot, time.monotonic(), seconds)
+        if seconds < LOOK and self.overseer is not None:
+            self.overseer.poke()
 
     # -- at most once, and STARTED
 
@@ -255,6 +270,8 @@ class Pool:
         self._start_coroutines()
 
     async def _conclude_coroutine(self, run: Run, slot: int) -> None:
+        if run.hard is not None:
+            self._limit(slot, run.hard)
         outcome = await self.executor.aexecute(run)
         accepted = self.finish(run, outcome, slot)
         if accepted is not None:

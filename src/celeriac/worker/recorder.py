@@ -49,8 +49,9 @@ _HEAD_WORD, _TAIL_WORD, _FREEZE_WORD = _HEAD_POS // 8, _TAIL_POS // 8, _FREEZE /
 
 _word = struct.Struct("<q")
 _length = struct.Struct("<I")
-_slot = struct.Struct("<qdd")
+_slot = struct.Struct("<qdd8x")
 _time = struct.Struct("<d")
+_span = struct.Struct("<dd")
 
 RUN, STOP = 0, 1
 #: Nothing in the way; the supervisor looks what has not started and gives it back; it has done so.
@@ -154,6 +155,14 @@ class Recorder:
         _word.pack_into(self._memory, _HEAD + slot * _SLOT, 0)
         return head
 
+    def limit(self, slot: int, now: float, seconds: float) -> None:
+        """Note that what is in `slot` is called now, and has so many seconds."""
+        _span.pack_into(self._memory, _HEAD + slot * _SLOT + 8, now, now + seconds)
+
+    def unlimit(self, slot: int) -> None:
+        """Take that back: it has come to its end."""
+        _time.pack_into(self._memory, _HEAD + slot * _SLOT + 16, 0.0)
+
     def clear(self, slot: int) -> None:
         """Free `slot` without an outcome."""
         _word.pack_into(self._memory, _HEAD + slot * _SLOT, 0)
@@ -250,6 +259,18 @@ class Recorder:
         """Return (tag, start on the monotonic clock) of what is in the slots."""
         slots = (_slot.unpack_from(self._memory, _HEAD + number * _SLOT) for number in range(self.slots))
         return [(tag, start) for tag, start, _ in slots if tag]
+
+    def deadlines(self) -> list[tuple[int, int, float, float]]:
+        """Return (slot, tag, start, deadline on the monotonic clock) of what has a hard time limit.
+
+        While the child lives one that it is just writing may be wrong.
+        """
+        slots = _slot.iter_unpack(self._memory[_HEAD : self._ring])
+        return [
+            (slot, tag, start, deadline)
+            for slot, (tag, start, deadline) in enumerate(slots)
+            if tag and deadline > start
+        ]
 
     def close(self) -> None:
         """Let go of the file; it stays."""

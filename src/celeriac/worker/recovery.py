@@ -10,19 +10,18 @@ import hashlib
 import logging
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
-from celeriac import states
 from celeriac.broker import Action, Broker, Delivery, Settlement
-from celeriac.errors import ImproperlyConfigured, LeaseLost, MessageError, WorkerLostError
-from celeriac.failure import failure_json
+from celeriac.errors import ImproperlyConfigured, LeaseLost, MessageError
+from celeriac.execute import Executor
 from celeriac.message import protocol
 from celeriac.message.message import Message
-from celeriac.store import Record, ResultStore
+from celeriac.store import ResultStore
+from celeriac.worker.losses import Losses
 from celeriac.worker.recorder import Recorder
 
 logger = logging.getLogger("celeriac.worker")
@@ -38,6 +37,7 @@ class Recovered(Struct):
     rerun: int = 0
     dead: int = 0
     returned: int = 0
+    ended: int = 0
 
 
 def state_dir(configured: str | None) -> Path:
@@ -80,7 +80,10 @@ def stale_records(directory: Path, broker: str) -> Iterator[Recorder]:
 
 
 class Recovery:
-    """Settles for the dead. `hostname` is the worker's name, for the records of lost tasks; `decode` reads messages."""
+    """Settles for the dead. `hostname` is the worker's name, for the records of lost tasks; `decode` reads messages.
+
+    `executor` is one of the app, whose tasks have options about losses.
+    """
 
     def __init__(
         self,
@@ -89,21 +92,28 @@ class Recovery:
         hostname: str,
         max_losses: int,
         decode: Callable[[bytes], Message] = protocol.decode,
+        executor: Executor | None = None,
     ) -> None:
         self.broker = broker
         self.store = store
         self.shared_store = store if store is not None and broker.shares(store) else None
-        self.hostname = hostname
-        self.max_losses = max_losses
         self.decode = decode
+        self.losses = Losses(hostname, max_losses, executor)
 
     def child(
-        self, recorder: Recorder, cause: str, *, blame: bool = True, died: float | None = None
+        self,
+        recorder: Recorder,
+        cause: str,
+        *,
+        blame: bool = True,
+        died: float | None = None,
+        over: Mapping[int, float] | None = None,
     ) -> Recovered:
         """Settle what a dead child left, by its flight record, and remove that; raises BrokerError to be tried again.
 
         `cause` tells how it died ("signal 9 (SIGKILL)"), `died` when by the monotonic clock, if that is known. Without
-        `blame` what ran goes back uncounted.
+        `blame` what ran goes back uncounted. `over` are the limits, by tag, of the tasks for which it was ended: then
+        what ran beside them is not to blame either.
         """
         counts = Recovered()
         try:
@@ -124,7 +134,12 @@ class Recovery:
         settlements = []
         # The last one put back is the first to be claimed.
         for delivery in reversed(self._held(recorder.consumer)):
-            if delivery.tag in running and blame:
+            if over and delivery.tag in running:
+                limit = over.get(delivery.tag)
+                settlements.append(
+                    self._timed_out(delivery, limit, counts) if limit else self._beside(delivery, counts)
+                )
+            elif delivery.tag in running and blame:
                 ran = None if died is None else died - running[delivery.tag]
                 settlements.append(self._lost(delivery, cause, counts, ran))
             else:
@@ -188,44 +203,37 @@ class Recovery:
     def _lost(
         self, delivery: Delivery, cause: str, counts: Recovered, ran: float | None = None
     ) -> Settlement:
-        """The process died while it ran this, for `ran` seconds: count it, and set it aside after too many."""
+        """The process died while it ran this, for `ran` seconds."""
         message = self._readable(delivery)
         if message is None:
             return Settlement(delivery.tag, Action.PUT_BACK)
-        headers, properties = message.headers, message.properties
-        properties.celeriac_losses += 1
-        if properties.celeriac_losses < self.max_losses:
+        return self._count(self.losses.lost(delivery, message, cause, ran), counts)
+
+    def _timed_out(self, delivery: Delivery, limit: float, counts: Recovered) -> Settlement:
+        message = self._readable(delivery)
+        if message is None:
+            return Settlement(delivery.tag, Action.PUT_BACK)
+        return self._count(self.losses.timed_out(delivery, message, limit), counts)
+
+    @staticmethod
+    def _count(settlement: Settlement, counts: Recovered) -> Settlement:
+        if settlement.action == Action.DEAD:
+            counts.dead += 1
+        elif settlement.action == Action.PUT_BACK or settlement.publish:
             counts.rerun += 1
-            # Its last chance it has alone: nothing that only ran beside poison three times is taken for poison.
-            properties.celeriac_suspect = properties.celeriac_losses == self.max_losses - 1
-            logger.warning(
-                "%s[%s]: its process died (%s) while it ran, loss %d of %d;%s it runs again. (celeriac help E120)",
-                headers.task, headers.id, cause, properties.celeriac_losses, self.max_losses,
-                "" if ran is None else f" it had run for {ran:.1f} s, and",
-            )  # fmt: skip
-            return Settlement(delivery.tag, Action.PUT_BACK, payload=protocol.encode(message, delivery.queue))
-        counts.dead += 1
-        reason = f"its process died {properties.celeriac_losses} times while it ran, the last time by {cause}"
-        if ran is not None:
-            reason += f" after {ran:.1f} s"
-        logger.error("%s[%s] is a dead letter now: %s.", headers.task, headers.id, reason)
-        record = Record(
-            headers.id,
-            states.FAILURE,
-            failure_json(WorkerLostError(f"{headers.task}: {reason}. (celeriac help E120)")),
-            name=headers.task,
-            args=headers.argsrepr or "",
-            kwargs=headers.kwargsrepr or "",
-            queue=delivery.queue,
-            worker=self.hostname,
-            retries=headers.retries or 0,
-            losses=properties.celeriac_losses,
-            enqueued=properties.timestamp,
-            finished=time.time(),
-            root_id=headers.root_id,
-            parent_id=headers.parent_id,
-        )
-        return Settlement(delivery.tag, Action.DEAD, reason=reason, record=record)
+        else:
+            counts.ended += 1
+        return settlement
+
+    def _beside(self, delivery: Delivery, counts: Recovered) -> Settlement:
+        """It ran beside one that was ended, which it may have kept from coming to its end: it is to run alone."""
+        counts.returned += 1
+        message = self._readable(delivery)
+        if message is None:
+            return Settlement(delivery.tag, Action.PUT_BACK)
+        message.properties.celeriac_suspect = True
+        payload = protocol.encode(message, delivery.queue)
+        return Settlement(delivery.tag, Action.PUT_BACK, payload=payload)
 
     def _readable(self, delivery: Delivery) -> Message | None:
         if delivery.size > len(delivery.payload):

@@ -14,6 +14,8 @@ from types import FrameType
 from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.errors import BrokerError, CeleriacError
+from celeriac.execute import Executor
+from celeriac.limits import of_tasks
 from celeriac.unpacking import decoder
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
@@ -26,6 +28,8 @@ from celeriac.worker.revival import Revival
 from celeriac.worker.telling import tell
 
 logger = logging.getLogger("celeriac.worker")
+
+_NAMED = 3  # tasks to name where there are many
 
 
 class SoloWorker:
@@ -43,7 +47,12 @@ class SoloWorker:
             directory / f"{uuid.uuid4().hex}.flight", consumer, broker, 1 + conf.worker_async_concurrency
         )
         self.recovery = Recovery(
-            app.broker, app.store, options.hostname, conf.task_max_deliveries, decoder(conf)
+            app.broker,
+            app.store,
+            options.hostname,
+            conf.task_max_deliveries,
+            decoder(conf),
+            Executor(app, options.hostname),
         )
         self.own = f"{options.hostname}/caretaker-{uuid.uuid4().hex[:12]}"
         self.caretaker = Caretaker(
@@ -81,6 +90,7 @@ class SoloWorker:
         tell(signals.worker_ready, self)
         self.ready.set()
         logger.info("%s ready.", self.options.hostname)
+        self._tell_of_limits()
         try:
             serve(self.app, ChildSetup(self.options, self.recorder, self.waker, self.alarm, self.notice, 1))
         finally:
@@ -91,6 +101,16 @@ class SoloWorker:
             broker.unregister(self.own)
         except BrokerError as error:
             logger.debug("Could not say good-bye to the broker: %s", error)
+
+    def _tell_of_limits(self) -> None:
+        app = self.app
+        limited = [name for name, (hard, _) in of_tasks(app.tasks, app.conf).items() if hard]
+        if limited:
+            shown = f"{', '.join(limited[:_NAMED])}{', ...' if len(limited) > _NAMED else ''}"
+            logger.warning(
+                "The solo pool has no process to end: the hard time limits of %s hold for coroutines alone.",
+                shown,
+            )
 
     def _keep_waiting(self, seconds: float) -> bool:
         self.waker.wait(seconds)

@@ -15,9 +15,12 @@ import uuid
 from pathlib import Path
 from types import FrameType
 
+from msgspec import Struct
+
 from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.errors import BrokerError, CeleriacError
+from celeriac.execute import Executor
 from celeriac.unpacking import decoder
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
@@ -25,6 +28,7 @@ from celeriac.worker.child import ChildSetup, run_child
 from celeriac.worker.lookout import Lookout
 from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
+from celeriac.worker.overtime import HardLimits
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
 from celeriac.worker.revival import Revival
@@ -42,7 +46,7 @@ _LONGEST_PAUSE = 30.0
 class Child:
     """A child as its supervisor sees it. `pid` is 0 once it is dead."""
 
-    __slots__ = ("born", "notice", "number", "pid", "recorder", "waker")
+    __slots__ = ("born", "notice", "number", "over", "pid", "recorder", "waker")
 
     def __init__(self, number: int, pid: int, setup: ChildSetup) -> None:
         self.number = number
@@ -51,6 +55,18 @@ class Child:
         self.waker = setup.waker
         self.notice = setup.notice
         self.born = time.monotonic()
+        #: Limits, by tag, of the tasks for which it is killed.
+        self.over: dict[int, float] = {}
+
+
+class Dead(Struct):
+    """What a dead child has left. `blame` is false where it was not its tasks' fault."""
+
+    recorder: Recorder
+    cause: str
+    blame: bool
+    died: float
+    over: dict[int, float]
 
 
 class Supervisor:
@@ -67,7 +83,12 @@ class Supervisor:
         self.broker = app.broker
         self.broker_id = broker_id(app.conf.broker_url or "")
         self.recovery = Recovery(
-            app.broker, app.store, options.hostname, app.conf.task_max_deliveries, decoder(app.conf)
+            app.broker,
+            app.store,
+            options.hostname,
+            app.conf.task_max_deliveries,
+            decoder(app.conf),
+            Executor(app, options.hostname),
         )
         self.own = f"{options.hostname}/supervisor-{uuid.uuid4().hex[:12]}"
         records = self.directory, self.broker_id
@@ -78,10 +99,11 @@ class Supervisor:
         self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, self.recovery.decode)
         self.stuck = StuckChildren(app.broker)
         self.stale = StaleCode(app.tasks.values())
+        self.limits = HardLimits(threads)
         self.outage = Outage()
         self.lookout = Lookout() if processes > 1 else None
         self.children: list[Child] = []
-        self.dead: list[tuple[Recorder, str, bool, float]] = []
+        self.dead: list[Dead] = []
         self.waker = Waker()
         self.caught: list[int] = []
         self.stopping = False
@@ -130,7 +152,7 @@ class Supervisor:
 
     def _consumers(self) -> list[str]:
         return [child.recorder.consumer for child in self.children] + [
-            recorder.consumer for recorder, *_ in self.dead
+            dead.recorder.consumer for dead in self.dead
         ]
 
     # -- children
@@ -198,8 +220,10 @@ class Supervisor:
             child.notice.close()
             cause = describe_death(status)
             clean = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
-            self.dead.append((child.recorder, cause, not self.forced, time.monotonic()))
-            if not clean and not self.forced:
+            self.dead.append(Dead(child.recorder, cause, not self.forced, time.monotonic(), child.over))
+            if child.over:
+                logger.info("Child process %d was ended, and another takes its place.", pid)
+            elif not clean and not self.forced:
                 logger.error("Child process %d died: %s. Another takes its place.", pid, cause)
             if not self.stopping:
                 self._plan_successor(child, clean)
@@ -216,14 +240,15 @@ class Supervisor:
         self.start_at[child.number] = now + pause
 
     def _settle_the_dead(self) -> None:
-        for entry in list(self.dead):
-            recorder, cause, blame, died = entry
+        for dead in list(self.dead):
             try:
-                self.recovery.child(recorder, cause, blame=blame, died=died)
+                self.recovery.child(
+                    dead.recorder, dead.cause, blame=dead.blame, died=dead.died, over=dead.over
+                )
             except CeleriacError as error:
                 self.caretaker.met(error)
                 return
-            self.dead.remove(entry)
+            self.dead.remove(dead)
 
     # -- times and signals
 
@@ -234,6 +259,7 @@ class Supervisor:
             for child in self.children:
                 if child.recorder.consumer in lost:
                     child.waker.poke()
+        self.limits.look(self.children)
         if now >= self.stuck.next and not self.caretaker.trouble:
             try:
                 self.stuck.look(self.children)
@@ -252,8 +278,10 @@ class Supervisor:
 
     def _sleep(self) -> None:
         times = [self.caretaker.next, *self.start_at.values()]
-        if self.children and not self.caretaker.trouble:
-            times.append(self.stuck.next)
+        if self.children:
+            times.append(self.limits.next)
+            if not self.caretaker.trouble:
+                times.append(self.stuck.next)
         times += [moment for moment in (self.kill_at, self.outage.next) if moment is not None]
         if self.dead:
             times.append(time.monotonic() + 0.5)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from celeriac import Task, shared_task
+from celeriac import SoftTimeLimitExceeded, Task, shared_task
 
 _journal = os.open(os.environ["SCENARIO_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
@@ -87,6 +87,77 @@ def hold(self: Task, key: Any, seconds: float) -> Any:
         # PyDLL, unlike CDLL, keeps the lock.
         ctypes.PyDLL(None).usleep(int(seconds * 1e6))
     return key
+
+
+@shared_task(bind=True)
+def spin(self: Task, key: Any) -> None:
+    """Never end, in Python."""
+    with noted(self, key):
+        while True:
+            pass
+
+
+@shared_task(bind=True)
+def deaf(self: Task, key: Any) -> None:
+    """Never end, and hear no signal that can be blocked."""
+    with noted(self, key):
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        time.sleep(3600)
+
+
+@shared_task(bind=True)
+def tidy(self: Task, key: Any, seconds: float, how: str = "sleep") -> str:
+    """Take `seconds`, unless the soft limit comes first; then tidy up."""
+    try:
+        with noted(self, key):
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                time.sleep(seconds if how == "sleep" else 0)
+    except SoftTimeLimitExceeded:
+        return "tidied up"
+    return "done"
+
+
+@shared_task(bind=True)
+async def atidy(self: Task, key: Any, seconds: float) -> str:
+    """The same as a coroutine."""
+    try:
+        with noted(self, key):
+            await asyncio.sleep(seconds)
+    except SoftTimeLimitExceeded:
+        await asyncio.sleep(0.01)
+        return "tidied up"
+    return "done"
+
+
+@shared_task(bind=True)
+async def stubborn(self: Task, key: Any) -> None:
+    """A coroutine that wants to go on whatever is raised in it."""
+    with noted(self, key):
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except Exception:
+                continue
+
+
+@shared_task(bind=True)
+async def block(self: Task, key: Any) -> None:
+    """A coroutine that lets its event loop do nothing else."""
+    with noted(self, key):
+        time.sleep(3600)
+
+
+@shared_task(bind=True, time_limit=1.5, soft_time_limit=0.5)
+def has_limits(self: Task, key: Any, soft: bool) -> None:
+    """Sleep, for ever if the soft limit is not to end it."""
+    with noted(self, key):
+        while True:
+            try:
+                time.sleep(3600)
+            except SoftTimeLimitExceeded:
+                if soft:
+                    raise
 
 
 @shared_task(bind=True, max_retries=5)

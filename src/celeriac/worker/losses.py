@@ -1,0 +1,133 @@
+"""What becomes of a task whose run was ended with its process: by its death, or by the supervisor at the hard limit.
+
+`recovery` finds out which tasks these are, and settles what is returned here. An app's executor knows the tasks and
+makes the records; without one every task has the options that are defaults.
+"""
+
+import logging
+import time
+
+from celeriac import states
+from celeriac.acks import Acks, count_loss
+from celeriac.broker import Action, Delivery, Settlement
+from celeriac.errors import Retry, TaskError, TimeLimitExceeded, WorkerLostError
+from celeriac.execute import Executor
+from celeriac.failure import failure_json
+from celeriac.message import protocol
+from celeriac.message.message import Message
+from celeriac.run import Outcome, Run
+from celeriac.store import Record
+
+logger = logging.getLogger("celeriac.worker")
+
+
+class Losses:
+    """Decides for one worker. `hostname` is its name, for records; `most` how many losses make a dead letter."""
+
+    def __init__(self, hostname: str, most: int, executor: Executor | None = None) -> None:
+        self.hostname = hostname
+        self.most = most
+        self.executor = executor
+        self.acks = None if executor is None else Acks(executor.conf)
+
+    def lost(self, delivery: Delivery, message: Message, cause: str, ran: float | None = None) -> Settlement:
+        """Return how the delivery of a task ends whose process died of `cause` while it ran, for `ran` seconds."""
+        headers = message.headers
+        run = self._run(delivery, message)
+        if run is not None and self.acks is not None and run.task is not None:
+            after = "" if ran is None else f" after {ran:.1f} s"
+            error = WorkerLostError(
+                f"{headers.task}: its process died while it ran, by {cause}{after}. (celeriac help E120)"
+            )
+            if self.acks.retries_lost(run.task):
+                return self._retried(run, error)
+            if self.acks.fails_lost(run.task):
+                return self._failed(run, error)
+        if count_loss(message, self.most):
+            logger.warning(
+                "%s[%s]: its process died (%s) while it ran, loss %d of %d;%s it runs again. (celeriac help E120)",
+                headers.task, headers.id, cause, message.properties.celeriac_losses, self.most,
+                "" if ran is None else f" it had run for {ran:.1f} s, and",
+            )  # fmt: skip
+            return Settlement(delivery.tag, Action.PUT_BACK, payload=protocol.encode(message, delivery.queue))
+        losses = message.properties.celeriac_losses
+        reason = f"its process died {losses} times while it ran, the last time by {cause}"
+        if ran is not None:
+            reason += f" after {ran:.1f} s"
+        return self._dead(delivery, message, reason)
+
+    def timed_out(self, delivery: Delivery, message: Message, limit: float) -> Settlement:
+        """Return how the delivery of a task ends that was ended after `limit` seconds."""
+        run = self._run(delivery, message)
+        headers = message.headers
+        if (
+            run is not None
+            and self.acks is not None
+            and run.task is not None
+            and not self.acks.on_timeout(run.task)
+        ):
+            if count_loss(message, self.most):
+                logger.error(
+                    "%s[%s] was ended at its hard time limit of %g s, loss %d of %d; it runs again.",
+                    headers.task, headers.id, limit, message.properties.celeriac_losses, self.most,
+                )  # fmt: skip
+                payload = protocol.encode(message, delivery.queue)
+                return Settlement(delivery.tag, Action.PUT_BACK, payload=payload)
+            return self._dead(
+                delivery, message, f"it was {self.most} times over its hard time limit of {limit:g} s or lost"
+            )
+        logger.error("%s[%s] was ended at its hard time limit of %g s.", headers.task, headers.id, limit)
+        error = TimeLimitExceeded(limit)
+        if run is None or self.executor is None:
+            return Settlement(delivery.tag, record=self._record(delivery, message, error))
+        run.started = time.time() - limit
+        outcome = Outcome(states.FAILURE, failure_json(error), error=error, finished=time.time())
+        return self.executor.settlement(run, outcome)
+
+    def _run(self, delivery: Delivery, message: Message) -> Run | None:
+        if self.executor is None:
+            return None
+        return Run(delivery.tag, delivery.queue, message, self.executor.tasks.get(message.headers.task))
+
+    def _retried(self, run: Run, error: WorkerLostError) -> Settlement:
+        task, headers, executor = run.task, run.message.headers, self.executor
+        assert task is not None and executor is not None  # for mypy: `lost` has looked
+        if task.max_retries is not None and (headers.retries or 0) >= task.max_retries:
+            return self._failed(run, error)
+        outcome = executor.failed(run, Retry(exc=error, when=task.default_retry_delay))
+        outcome.finished = time.time()
+        logger.warning(
+            "%s[%s]: %s; it is retried in %g s.", headers.task, headers.id, error, task.default_retry_delay
+        )
+        return executor.settlement(run, outcome)
+
+    def _failed(self, run: Run, error: WorkerLostError) -> Settlement:
+        assert self.executor is not None  # for mypy
+        logger.error("%s[%s] has failed: %s.", run.message.headers.task, run.message.headers.id, error)
+        return self.executor.settlement(run, self.executor.failed(run, error))
+
+    def _dead(self, delivery: Delivery, message: Message, reason: str) -> Settlement:
+        logger.error("%s[%s] is a dead letter now: %s.", message.headers.task, message.headers.id, reason)
+        record = self._record(
+            delivery, message, WorkerLostError(f"{message.headers.task}: {reason}. (celeriac help E120)")
+        )
+        return Settlement(delivery.tag, Action.DEAD, reason=reason, record=record)
+
+    def _record(self, delivery: Delivery, message: Message, error: TaskError) -> Record:
+        headers, properties = message.headers, message.properties
+        return Record(
+            headers.id,
+            states.FAILURE,
+            failure_json(error),
+            name=headers.task,
+            args=headers.argsrepr or "",
+            kwargs=headers.kwargsrepr or "",
+            queue=delivery.queue,
+            worker=self.hostname,
+            retries=headers.retries or 0,
+            losses=properties.celeriac_losses,
+            enqueued=properties.timestamp,
+            finished=time.time(),
+            root_id=headers.root_id,
+            parent_id=headers.parent_id,
+        )

@@ -1,0 +1,167 @@
+"""Time limits on real workers: what a task gets, what becomes of it, of its neighbours and of its process."""
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.scenarios.conftest import MakeProject
+from tests.scenarios.harness import Project, account, until
+
+PLACES = ["sqlite", "redis"]
+POOLS = ["prefork", "threads"]
+#: A hard limit is kept within so many seconds; and what a busy machine and the result's way to the test may add.
+WITHIN, SLACK = 1.0, 1.0
+
+
+@pytest.fixture(params=PLACES)
+def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
+    """A project on SQLite and on Redis."""
+    return make_project(request.param)
+
+
+def outcome(project: Project, task_id: str, seconds: float = 60) -> dict[str, Any]:
+    """Return what is stored of a task as soon as it has ended."""
+
+    def ended() -> Any:
+        (record,) = project.client.ask("records", ids=[task_id])
+        return record if record is not None and record["state"] in ("SUCCESS", "FAILURE") else None
+
+    return dict(until(ended, f"{task_id} ends", seconds))
+
+
+def failed_by(record: dict[str, Any]) -> str:
+    """Return the name of the exception of a task that failed."""
+    assert record["state"] == "FAILURE", record
+    return str(record["result"].split('"exc_type":"')[1].split('"')[0])
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("task", ["spin", "hold", "work", "deaf"])
+def test_a_hard_limit_ends_whatever_the_task_does(project: Project, task: str, pool: str) -> None:
+    """In Python, in C with the interpreter's lock held, in a system call, with all signals blocked."""
+    args = {"spin": [], "hold": [3600], "work": [3600], "deaf": []}[task]
+    with project.working("-P", pool, "-c", "1") as worker:
+        (task_id,) = project.client.send(task, [["long", *args]], time_limit=1.2)
+        run = project.journal.wait_started("long")
+        after = project.client.send("work", [["after"]])
+        record = outcome(project, task_id)
+        late = time.monotonic() - run.start - 1.2
+        print(f"ended {late:.2f} s after its limit")
+        project.client.wait_empty()
+        assert worker.said("was ended at its hard time limit of 1.2 s")
+    assert failed_by(record) == "TimeLimitExceeded"
+    assert record["losses"] == 0
+    assert late < WITHIN + SLACK
+    assert len(project.journal.of("long")) == 1
+    assert outcome(project, after[0])["state"] == "SUCCESS"
+    account(project.journal, ["after"])
+
+
+def test_a_short_limit_is_kept_as_well(project: Project) -> None:
+    """The supervisor looks at its records once a second; it is told of limits that are shorter."""
+    with project.working():
+        ids = project.client.send("work", [[f"long-{n}", 3600] for n in range(6)], time_limit=0.2)
+        begun = time.monotonic()
+        records = [outcome(project, task_id) for task_id in ids]
+        print(f"six limits of 0.2 s on two processes took {time.monotonic() - begun:.2f} s")
+    assert {failed_by(record) for record in records} == {"TimeLimitExceeded"}
+    assert {len(runs) for runs in project.journal.by_key().values()} == {1}
+
+
+def test_limits_of_the_task_of_the_call_and_of_the_settings(project: Project) -> None:
+    with project.working("--time-limit", "2.5", "--soft-time-limit", "1"):
+        send = project.client.send
+        begun = time.monotonic()
+        own_soft, own_hard = send("has_limits", [["own soft", True], ["own hard", False]])
+        (of_call,) = send("has_limits", [["of the call", True]], soft_time_limit=0.1)
+        (of_setting,) = send("tidy", [["of the setting", 3600]])
+        assert failed_by(outcome(project, of_call)) == "SoftTimeLimitExceeded"
+        assert failed_by(outcome(project, own_soft)) == "SoftTimeLimitExceeded"
+        assert failed_by(outcome(project, own_hard)) == "TimeLimitExceeded"
+        assert '"exc_message":[1.5]' in outcome(project, own_hard)["result"]
+        assert outcome(project, of_setting)["result"] == '"tidied up"'
+        (hard_of_setting,) = send("spin", [["hard of the setting"]], soft_time_limit=2.4)
+        assert failed_by(outcome(project, hard_of_setting)) == "SoftTimeLimitExceeded"
+        print(f"took {time.monotonic() - begun:.1f} s")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_soft_limits_of_every_kind_of_task(project: Project, pool: str) -> None:
+    """A function that sleeps on the main thread, one that computes on any, a coroutine."""
+    with project.working("-P", pool, "-c", "2"):
+        ids = (
+            project.client.send("tidy", [["sleeps", 3600]], soft_time_limit=0.3) if pool != "threads" else []
+        )
+        ids += project.client.send(
+            "tidy", [[f"spins-{n}", 3600, "spin"] for n in range(4)], soft_time_limit=0.3
+        )
+        ids += project.client.send("atidy", [[f"awaits-{n}", 3600] for n in range(4)], soft_time_limit=0.3)
+        in_time = project.client.send("tidy", [["in time", 0.1]], soft_time_limit=20)
+        begun = time.monotonic()
+        assert {outcome(project, task_id)["result"] for task_id in ids} == {'"tidied up"'}
+        assert outcome(project, in_time[0])["result"] == '"done"'
+        assert time.monotonic() - begun < 10
+        project.client.wait_empty()
+
+
+def test_a_coroutine_that_will_not_end_is_closed_and_its_process_lives_on(project: Project) -> None:
+    with project.working("-c", "1"):
+        beside = project.client.send("sleep", [["beside", 4]])
+        (task_id,) = project.client.send("stubborn", [["stubborn"]], soft_time_limit=0.3, time_limit=1)
+        run = project.journal.wait_started("stubborn")
+        assert failed_by(outcome(project, task_id)) == "TimeLimitExceeded"
+        assert time.monotonic() - run.start < 1 + WITHIN + SLACK
+        assert outcome(project, beside[0])["state"] == "SUCCESS"
+    assert [run.pid] == [each.pid for each in project.journal.of("beside")]
+
+
+def test_a_coroutine_that_blocks_its_loop_is_ended_with_its_process(project: Project) -> None:
+    with project.working("-c", "1"):
+        beside = project.client.send("sleep", [[f"beside-{n}", 2] for n in range(3)])
+        project.journal.wait_started("beside-2")
+        (task_id,) = project.client.send("block", [["blocks"]], time_limit=1)
+        run = project.journal.wait_started("blocks")
+        assert failed_by(outcome(project, task_id)) == "TimeLimitExceeded"
+        assert time.monotonic() - run.start < 1 + WITHIN + SLACK
+        records = [outcome(project, each) for each in beside]
+        project.client.wait_empty()
+    assert {(record["state"], record["losses"]) for record in records} == {("SUCCESS", 0)}
+    assert len(project.journal.of("blocks")) == 1
+
+
+def test_neighbours_on_other_threads_run_again_uncounted(project: Project) -> None:
+    with project.working("-P", "threads", "-c", "3"):
+        beside = project.client.send("work", [["beside-1", 2], ["beside-2", 2]])
+        project.journal.wait_started("beside-2")
+        (task_id,) = project.client.send("work", [["long", 3600]], time_limit=1)
+        assert failed_by(outcome(project, task_id)) == "TimeLimitExceeded"
+        records = [outcome(project, each) for each in beside]
+        project.client.wait_empty()
+    assert {(record["state"], record["losses"]) for record in records} == {("SUCCESS", 0)}
+    assert len(project.journal.of("long")) == 1
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_tasks_that_end_right_at_their_limits_end_once(project: Project, pool: str) -> None:
+    """Whichever comes first, there is one outcome, nothing is lost, and no other task is hit."""
+    count = 60
+    with project.working("-P", pool, "-c", "2"):
+        ids = []
+        for n in range(count):
+            options = {"soft_time_limit": 0.1} if n % 3 else {"time_limit": 0.1}
+            ids += project.client.send("work", [[f"at-{n}", 0.09 + n % 21 * 0.001]], **options)
+            ids += project.client.send("work", [[f"other-{n}", 0.002]])
+        records = [outcome(project, task_id) for task_id in ids]
+        project.client.wait_empty()
+    for n, (at, other) in enumerate(zip(records[::2], records[1::2], strict=True)):
+        assert (other["state"], other["losses"]) == ("SUCCESS", 0), n
+        (run,) = project.journal.of(f"at-{n}") if pool == "prefork" else project.journal.of(f"at-{n}")[-1:]
+        if at["state"] == "SUCCESS":
+            assert run.end is not None
+        else:
+            assert failed_by(at) == ("SoftTimeLimitExceeded" if n % 3 else "TimeLimitExceeded")
+            assert n % 3 == 0 or run.end is None or run.end - run.start >= 0.1
+    print(
+        {state: sum(record["state"] == state for record in records[::2]) for state in ("SUCCESS", "FAILURE")}
+    )
