@@ -2,7 +2,7 @@
 
 from tests.scenarios.harness import Project, Sent, account
 
-LEASE = 4.0
+LEASE = 3.0
 LONG = ["long-0", "long-1"]
 
 

@@ -52,7 +52,7 @@ def test_redis_is_killed_and_restarted_under_load(project: Project, redis: Redis
 @pytest.mark.slow
 def test_redis_is_frozen_for_longer_than_the_lease(project: Project, redis: RedisServer) -> None:
     with project.working("-c", "4") as worker, project.working("-n", "second", "-c", "1") as second:
-        begin_load(project, 12.0, 0.001)
+        begin_load(project, 9.0, 0.001)
         redis.freeze()
         frozen = time.monotonic()
         worker.wait_said(AWAY)
