@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from .procs import Failed, cpu_seconds, memory, wait_until
 from .roster import environment
 from .stage import ROOT, Client, Stage, Workers
+from .tally import Tally
 
 Metrics = dict[str, float]
 SCHEDULED = 100_000
@@ -51,15 +52,24 @@ def bulk(stage: Stage, entry: Entry) -> Metrics:
 
 def drain(stage: Stage, entry: Entry) -> Metrics:
     """Rate at which a full queue is worked off, from the first task body to the last."""
-    return _drain(stage, entry, results=False)
+    return _rate(_drain(stage, entry, results=False))
 
 
 def drain_with_results(stage: Stage, entry: Entry) -> Metrics:
     """The same with every result stored."""
-    return _drain(stage, entry, results=True)
+    return _rate(_drain(stage, entry, results=True))
 
 
-def _drain(stage: Stage, entry: Entry, *, results: bool) -> Metrics:
+def coroutines(stage: Stage, entry: Entry) -> Metrics:
+    """Seconds from the first coroutine's first line to the last one's last."""
+    return {"seconds": _drain(stage, entry, results=False).seconds}
+
+
+def _rate(done: Tally) -> Metrics:
+    return {"rate": done.count / done.seconds, "processes": done.processes}
+
+
+def _drain(stage: Stage, entry: Entry, *, results: bool) -> Tally:
     count = entry.count
     with stage.producer() as producer:
         producer.ask("fill", count=count, seconds=180)
@@ -75,7 +85,7 @@ def _drain(stage: Stage, entry: Entry, *, results: bool) -> Metrics:
         raise Failed(
             f"{count} tasks were sent, {done.count} executions counted (sum of arguments {done.total})"
         )
-    return {"rate": count / done.seconds, "processes": done.processes}
+    return done
 
 
 def idle_latency(stage: Stage, entry: Entry) -> Metrics:

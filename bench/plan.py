@@ -125,6 +125,24 @@ ROWS = (
         ),
     ),
     Row(
+        "redis-coroutines",
+        "Redis: 10,000 coroutine tasks that wait for a second, one process",
+        measure.coroutines,
+        (Entry("celeriac-coroutines", 10_000),),
+        (
+            Goal(
+                "seconds",
+                "10,000 coroutine tasks that wait for a second: all done",
+                "s",
+                3,
+                "less",
+                ours="celeriac-coroutines",
+            ),
+        ),
+        remark="From the first line of the first to the last line of the last, with a full queue and a cold worker. "
+        "No peer is measured: what they can do here is set by how much they take at a time.",
+    ),
+    Row(
         "sqlite-delay",
         "SQLite: `delay()` one by one, its own transaction",
         measure.one_by_one,

@@ -52,6 +52,18 @@ _ALL = (
         workers=((_CELERIAC, "-A", "bench.contenders.celeriac_redis", *_CELERIAC_OPTIONS),),
     ),
     Contender(
+        "celeriac-coroutines",
+        "celeriac (coroutines, Redis)",
+        "celeriac_coroutines",
+        "redis",
+        "ours",
+        needs=("celeriac", "hiredis"),
+        workers=(
+            (_CELERIAC, "-A", "bench.contenders.celeriac_coroutines", "worker", "-c", "1", "-l", "warning"),
+        ),
+        remark="one process, `worker_async_concurrency=10_000`",
+    ),
+    Contender(
         "celeriac-sqlite",
         "celeriac (Django, SQLite)",
         "celeriac_django",

@@ -37,6 +37,12 @@ def tick(number: int) -> None:
         _pack(file, 0, _count, _total, _first, _now(), _noted)
 
 
+def begin() -> None:
+    """Have the time of this process begin here, in tasks that take some: it ends with the last `tick`."""
+    with _lock:
+        _file or _open()
+
+
 def note(moment: int) -> None:
     """Keep how long after ``moment`` (``time.time_ns()``) the body was reached."""
     global _noted

@@ -21,16 +21,14 @@ from celeriac.run import Run
 from celeriac.signals import after_task_publish
 from celeriac.store import ResultStore
 from celeriac.waker import Waker
+from celeriac.worker.appetite import LONG, MOST, Appetite
 from celeriac.worker.lookout import Lookout
 from celeriac.worker.pool import Finished, Pool
 from celeriac.worker.recorder import FREEZING, STOP, Recorder
 
 logger = logging.getLogger("celeriac.worker")
 
-_AT_HAND = 0.05  # seconds of work to hold
-_MOST = 1000  # messages to hold at most
 _LINGER = 0.003  # seconds to let outcomes gather under load
-_LONG = 0.1  # a task that runs longer makes its neighbours go back
 _IDLE = 10.0  # seconds to wait for messages at a time
 _OWN_LOOK = 5.0  # seconds until a child looks for itself although another is on lookout
 _LONGEST_PAUSE = 2.0  # seconds between attempts to reach the broker
@@ -62,7 +60,7 @@ class Fetcher:
         self.waker = waker
         self.queues = queues
         self.consumer = recorder.consumer
-        self.prefetch = prefetch
+        self.appetite = Appetite(pool, prefetch)
         self.publish_timeout = publish_timeout
         #: Takes what to say of an outage, "" when it is over.
         self.tell = tell
@@ -73,9 +71,6 @@ class Fetcher:
         self.held: dict[int, Run | None] = {}
         #: Outcomes taken from the pool that the broker or the store has not accepted yet.
         self.unsettled: list[Finished] = []
-        self.average = 0.0
-        self.counted = 0
-        self.busy_before = 0.0
         #: A suspect: it starts when nothing else is held, and nothing is claimed until it is settled.
         self.alone: Run | None = None
         self.alone_started = False
@@ -126,28 +121,28 @@ class Fetcher:
         if self.alone is not None and len(self.held) == 1 and not self.alone_started:
             self.alone_started = True
             self.pool.submit(self.alone)
-        wanted = self._wanted()
+        wanted = self.appetite.wanted() if self.alone is None else 0
         claimed = self._claim(wanted) if wanted > 0 else 0
         if not claimed:
             self._wait(settled, wanted > 0)
 
     def _wait(self, settled: int, hungry: bool) -> None:
         pool = self.pool
-        if self._running_long() and not pool.inbox.empty():
+        if self.appetite.running_long() and not pool.inbox.empty():
             self._give_back()
         if settled > 8:
             self._sleep(2, _LINGER)
         elif hungry:
             pool.fetcher_sleeps = 1
             if not pool.outbox:
-                seconds = _LONG
+                seconds = LONG
                 if pool.at_rest:
                     seconds = _IDLE
                     self.recorder.turned(0.0)
                 self._wait_at_broker(seconds)
             pool.fetcher_sleeps = 0
         else:
-            self._sleep(1, _LONG)
+            self._sleep(1, LONG)
 
     def _wait_at_broker(self, seconds: float) -> None:
         lookout = self.lookout
@@ -162,31 +157,6 @@ class Fetcher:
 
     # -- claiming
 
-    def _wanted(self) -> int:
-        """How many messages to ask for now."""
-        pool = self.pool
-        if self.alone is not None or pool.coroutines_wait:
-            return 0
-        free = sum(1 for since in pool.since if not since)
-        waiting = pool.inbox.qsize()
-        if self._running_long() and not free:
-            return 0
-        if self.prefetch:
-            target = self.prefetch * pool.threads
-        elif not self.average:
-            target = pool.threads
-        else:
-            target = min(_MOST, max(1, int(_AT_HAND / self.average)) * pool.threads)
-        if waiting > target // 2:
-            return 0
-        if target == pool.threads:
-            return free - waiting
-        return target - waiting
-
-    def _running_long(self) -> bool:
-        oldest = min((since for since in self.pool.since if since), default=0.0)
-        return bool(oldest) and time.monotonic() - oldest > _LONG
-
     def _claim(self, wanted: int) -> int:
         self.seq += 1
         deliveries = self.broker.claim(self.consumer, self.queues, wanted, self.seq)
@@ -197,6 +167,7 @@ class Fetcher:
             self._pass_lookout()
         for delivery in deliveries:
             self._take(delivery)
+        self.appetite.had(wanted, [self.held.get(delivery.tag) for delivery in deliveries])
         if len(deliveries) == 1:
             self._pass_lookout()  # it has time until this one runs: two that wake at once hinder each other
         return len(deliveries)
@@ -257,12 +228,12 @@ class Fetcher:
     def _settle(self) -> int:
         """Settle all outcomes at hand; return how many. What fails is kept for the next time."""
         outbox = self.pool.outbox
-        while outbox and len(self.unsettled) < _MOST:
+        while outbox and len(self.unsettled) < MOST:
             self.unsettled.append(outbox.popleft())
         batch = self.unsettled
         if not batch:
             return 0
-        self._measure()
+        self.appetite.measure()
         extras = [finished for finished in batch if not finished.settlement.tag]
         if extras:
             self._store_only([finished.settlement for finished in extras])
@@ -314,14 +285,6 @@ class Fetcher:
                 finished.accepted.set()
         self.recorder.settled(position, len(batch))
         self.unsettled = []
-
-    def _measure(self) -> None:
-        pool = self.pool
-        count, busy = pool.count, pool.busy
-        if count > self.counted:
-            latest = max((busy - self.busy_before) / (count - self.counted), 1e-6)
-            self.average = latest if not self.average else 0.7 * self.average + 0.3 * latest
-            self.counted, self.busy_before = count, busy
 
     def _give_back(self) -> None:
         """Put back what has not started."""

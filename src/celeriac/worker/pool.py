@@ -12,7 +12,9 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -36,12 +38,28 @@ _THAW_LOOK = 1.0  # seconds between two pokes of the fetcher while it has not th
 class Finished(Struct):
     """A settlement on its way to the broker. `position` is the flight record's after it; 0: it did not fit.
 
-    `accepted` is set once the broker has it, where somebody waits for that.
+    `accepted` is set once the broker has it, where somebody waits for that: a thread, or a coroutine.
     """
 
     settlement: Settlement
     position: int = 0
-    accepted: threading.Event | None = None
+    accepted: "threading.Event | LoopEvent | None" = None
+
+
+class LoopEvent:
+    """An event that one coroutine waits for, and any thread may set. (Thousands may wait, without a thread each.)"""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+        self.wait = self._event.wait
+
+    def set(self) -> None:
+        """Let the coroutine go on."""
+        self._loop.call_soon_threadsafe(self._event.set)
+
+
+E = TypeVar("E", threading.Event, LoopEvent)
 
 
 class Pool:
@@ -70,6 +88,7 @@ class Pool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._free_slots = deque(range(threads, threads + coroutines))
         self._waiting: deque[Run] = deque()
+        self._starting = False
         self._coroutines: set[asyncio.Task[None]] = set()
         self._talks = task_logger.isEnabledFor(logging.INFO)
         self._at_most_once = executor.acks_early
@@ -108,18 +127,19 @@ class Pool:
         if run.hard is not None:
             self._limit(number, run.hard)
         outcome = self.executor.execute(run)
-        accepted = self.finish(run, outcome, number)
+        accepted = self.finish(run, outcome, number, threading.Event)
         if accepted is not None:
-            self._keep_slot(number, accepted)
+            accepted.wait()
+            self.recorder.clear(number)
         self.since[number] = 0.0
         if self._talks or outcome.state != states.SUCCESS:
             report(run, outcome)
 
-    def finish(self, run: Run, outcome: Outcome, slot: int) -> threading.Event | None:
+    def finish(self, run: Run, outcome: Outcome, slot: int, make_event: Callable[[], E]) -> E | None:
         """Note the outcome in the flight record and hand it to the fetcher.
 
         An event is returned where the record could not take it: then it counts as done only once the broker has it,
-        and the slot is to be kept until the event is set (`_keep_slot`).
+        and the slot is to be kept until the event is set.
         """
         settlement = self.executor.settlement(run, outcome)
         if run.hard is not None:
@@ -131,19 +151,15 @@ class Pool:
                 logger.exception("The outcome of %s cannot be kept.", run.message.headers.id)
                 settlement = Settlement(run.tag, Action.DEAD, reason=f"its outcome cannot be kept: {error!r}")
                 position = self.recorder.finish(slot, settlement)
-            accepted = None if position else threading.Event()
+            accepted = None if position else make_event()
             self.outbox.append(Finished(settlement, position, accepted))
-            self.count += 1
-            self.busy += outcome.finished - run.started
+            if slot < self.threads:
+                self.count += 1
+                self.busy += outcome.finished - run.started
         sleeps = self.fetcher_sleeps
-        if sleeps == 1 or (sleeps and (len(self.outbox) >= self.POKE_AT or self.inbox.empty())):
+        if accepted or sleeps == 1 or (sleeps and (len(self.outbox) >= self.POKE_AT or self.inbox.empty())):
             self.waker.poke()
         return accepted
-
-    def _keep_slot(self, slot: int, accepted: threading.Event) -> None:
-        self.waker.poke()
-        accepted.wait()
-        self.recorder.clear(slot)
 
     # -- frozen by the supervisor: see worker.stuck
 
@@ -178,10 +194,13 @@ class Pool:
     def _settle_early(self, run: Run) -> None:
         """At most once: the delivery ends before the function is called; void if it was not ours any more."""
         accepted = threading.Event()
-        self.outbox.append(Finished(Settlement(run.tag), 0, accepted))
-        self.waker.poke()
+        self._end_early(run, accepted)
         accepted.wait()
         run.tag = 0
+
+    def _end_early(self, run: Run, accepted: threading.Event | LoopEvent) -> None:
+        self.outbox.append(Finished(Settlement(run.tag), 0, accepted))
+        self.waker.poke()
 
     def _note_started(self, run: Run) -> None:
         run.started = time.time()
@@ -203,7 +222,9 @@ class Pool:
         if run.task is not None and run.task.is_async:
             self._waiting.append(run)
             loop = self._loop or self._start_loop()
-            loop.call_soon_threadsafe(self._start_coroutines)
+            if not self._starting:
+                self._starting = True
+                loop.call_soon_threadsafe(self._start_waiting)
         else:
             self.inbox.put(run)
 
@@ -211,6 +232,11 @@ class Pool:
     def at_rest(self) -> bool:
         """Whether nothing is at hand that has not started."""
         return self.inbox.empty() and not self._waiting
+
+    @property
+    def free_slots(self) -> int:
+        """How many coroutine tasks could start beside those at hand."""
+        return len(self._free_slots) - len(self._waiting)
 
     @property
     def coroutines_wait(self) -> bool:
@@ -240,6 +266,10 @@ class Pool:
         threading.Thread(target=loop.run_forever, name="celeriac-event-loop", daemon=True).start()
         return loop
 
+    def _start_waiting(self) -> None:
+        self._starting = False  # first: what is submitted from here on has this called again
+        self._start_coroutines()
+
     def _start_coroutines(self) -> None:
         while self._waiting and self._free_slots:
             try:
@@ -261,7 +291,10 @@ class Pool:
             self._start_coroutines()
             return
         if self._at_most_once or (run.task is not None and run.task.acks_late is False):
-            await asyncio.to_thread(self._settle_early, run)
+            accepted = LoopEvent()
+            self._end_early(run, accepted)
+            await accepted.wait()
+            run.tag = 0
         if run.void:
             self.recorder.clear(slot)
         else:
@@ -273,8 +306,9 @@ class Pool:
         if run.hard is not None:
             self._limit(slot, run.hard)
         outcome = await self.executor.aexecute(run)
-        accepted = self.finish(run, outcome, slot)
+        accepted = self.finish(run, outcome, slot, LoopEvent)
         if accepted is not None:
-            await asyncio.to_thread(self._keep_slot, slot, accepted)
+            await accepted.wait()
+            self.recorder.clear(slot)
         if self._talks or outcome.state != states.SUCCESS:
             report(run, outcome)
