@@ -49,6 +49,6 @@ def test_redis(redis_server: RedisServer) -> None:
 def test_it_finds_saboteurs(keeper: type[MemoryBroker]) -> None:
     clock = machine.Clock()
     # The same search each time, and no shorter example after the first that is found.
-    search = {"max_examples": 500, "stateful_step_count": 40, "derandomize": True, "phases": [Phase.generate]}
+    search = {"max_examples": 500, "stateful_step_count": 60, "derandomize": True, "phases": [Phase.generate]}
     with pytest.raises(AssertionError):
         machine.run(in_memory(keeper, clock), clock, **search)

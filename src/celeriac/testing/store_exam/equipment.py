@@ -65,6 +65,8 @@ class Fixtures:
 
     #: Whether other processes can reach the records.
     shared: ClassVar[bool] = True
+    #: How many records make a large batch. Fewer for a keeper that looks at all that it has at each.
+    many: ClassVar[int] = 2500
 
     @pytest.fixture
     def make_store(self) -> MakeStore:

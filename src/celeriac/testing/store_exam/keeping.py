@@ -106,7 +106,7 @@ class KeepChecks(Fixtures):
         store.store([])
 
     def test_many_in_one_batch(self, store: ResultStore) -> None:
-        meant = {r.id: r for r in (record(result=b"%d" % n) for n in range(2500))}
+        meant = {r.id: r for r in (record(result=b"%d" % n) for n in range(self.many))}
         store.store(list(meant.values()))
         assert store.fetch(list(meant)) == meant
 
