@@ -176,17 +176,17 @@ APP = Section(
     "The app",
     "Methods and attributes of `Celery`, and the parameters of its class.",
     same=(
-        "AsyncResult autodiscover_tasks close conf config_from_object main register_task set_as_current signature task "
-        "tasks"
+        "AsyncResult ResultSet autodiscover_tasks close conf config_from_object main register_task set_as_current "
+        "signature task tasks"
     ),
     differs={
         "Task task_cls": "is the class of tasks that are defined afterwards",
+        "GroupResult": "is a method; `restore` comes with chains, groups and chords",
         "backend broker include": "as parameters; a setting under any of its names may be a parameter too",
         "clock": "is what tells the time; there is no logical clock",
         "send_task": "checks the arguments of a task that is registered; tells of a name that looks misspelt",
     },
     later={
-        "GroupResult ResultSet": _CANVAS,
         "add_periodic_task Beat": _BEAT,
         "control control_cls": _CONTROL,
         "events events_cls": _EVENTS,

@@ -315,6 +315,7 @@ _INTERNAL = frozenset(
         "see",
         "seen",
         "tell",
+        "worry",
     }
 )
 

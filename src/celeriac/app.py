@@ -26,7 +26,7 @@ from celeriac.execute import Executor
 from celeriac.hooks import Hooks
 from celeriac.options import APPLY
 from celeriac.publishing import published
-from celeriac.result import AsyncResult, EagerResult
+from celeriac.result import AsyncResult, EagerResult, GroupResult, ResultSet
 from celeriac.schemes import imported
 from celeriac.sending import Batch, Sender, origin
 from celeriac.task import Task as BaseTask
@@ -378,6 +378,16 @@ class Celeriac(Connected):
     def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802 - Celery's name
         """Return the handle of the task with this id."""
         return AsyncResult(task_id, self)
+
+    def ResultSet(self, results: Iterable[Any]) -> ResultSet:  # noqa: N802
+        """Return several results as one."""
+        return ResultSet(results, self)
+
+    def GroupResult(  # noqa: N802
+        self, id: str | None = None, results: Iterable[Any] = (), parent: Any = None
+    ) -> GroupResult:
+        """Return several results as one with an id."""
+        return GroupResult(id, results, parent, app=self)
 
     def close(self) -> None:
         """Close connections and stop being the current app."""

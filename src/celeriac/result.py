@@ -67,6 +67,10 @@ class AsyncResult(StoredResult, Generic[R]):
         """Return itself if its end was not seen, and will come."""
         return [] if self.ignored or self.ended() else [self]
 
+    def worry(self) -> None:
+        """Have it told if nobody is there to run the task, which is waited for and does not end at once."""
+        self.app.awaited(self.id, self._sent_to)
+
     def see(self, record: Record | None) -> None:
         """Take note of what is stored now, and carry out what `then` has asked for."""
         super().see(record)
@@ -166,7 +170,7 @@ class AsyncResult(StoredResult, Generic[R]):
             if deadline is not None and time.monotonic() >= deadline:
                 raise await asyncio.to_thread(self._late, timeout)
             if not told:
-                self.app.awaited(self.id, self._sent_to)
+                self.worry()
                 told = True
 
     def refuse_endless_wait(self, *, inside_task: bool = False) -> None:
@@ -217,7 +221,7 @@ class AsyncResult(StoredResult, Generic[R]):
                 return False
             looks.during()
             if not told:
-                self.app.awaited(self.id, self._sent_to)
+                self.worry()
                 told = True
 
     def tell(self, propagate: bool = True, callback: Callback | None = None) -> Any:

@@ -5,7 +5,7 @@ results but what `Leaf` and `Member` say; `celeriac.result` makes them.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from celeriac import registry, states
@@ -32,6 +32,9 @@ class Leaf(Protocol):
 
     def refuse_endless_wait(self, *, inside_task: bool) -> None:
         """Raise if waiting for it here would never end."""
+
+    def worry(self) -> None:
+        """Take note that it is waited for and does not end at once."""
 
     def lineage(self) -> Iterable["Leaf"]:
         """Return it and those that came before it."""
@@ -252,7 +255,7 @@ class ResultSet(ResultBase):
             if not leaves:
                 done.append(member)
         yield from done
-        for found in self._ends(awaited.keys(), timeout, interval, on_interval):
+        for found in self._ends(awaited, timeout, interval, on_interval):
             for task_id in [task_id for task_id in awaited if task_id in found]:
                 for leaf, member in awaited.pop(task_id):
                     leaf.see(found[task_id])
@@ -261,22 +264,32 @@ class ResultSet(ResultBase):
                         yield member
 
     def _ends(
-        self, ids: Collection[str], timeout: float | None, interval: float, on_interval: Callback | None
+        self,
+        awaited: Mapping[str, Sequence[tuple[Leaf, Any]]],
+        timeout: float | None,
+        interval: float,
+        on_interval: Callback | None,
     ) -> Iterator[dict[str, Record]]:
-        """Yield final records of `ids`, from which the caller removes what it was given, until there are none left."""
+        """Yield final records of what is awaited, from which the caller removes what it was given, until all are."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while ids:
-            wait = interval if on_interval is not None else None
+        worried = False
+        while awaited:
+            # What ends soon is nobody's worry.
+            wait = interval if on_interval is not None else None if worried else SLICE
             if deadline is not None:
                 left = max(0.0, deadline - time.monotonic())
                 wait = left if wait is None else min(wait, left)
-            found = store_of(self.app).wait_any(list(ids), wait)
+            found = store_of(self.app).wait_any(awaited, wait)
             if found:
                 yield found
-            elif deadline is not None and time.monotonic() >= deadline:
+                continue
+            if deadline is not None and time.monotonic() >= deadline:
                 raise self._too_late(timeout)
-            elif on_interval is not None:
+            if on_interval is not None:
                 on_interval()
+            if not worried:
+                worried = True
+                next(iter(awaited.values()))[0][0].worry()
 
     def _too_late(self, timeout: float | None) -> TaskTimeout:
         awaited = self.awaited()

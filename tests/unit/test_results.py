@@ -394,6 +394,17 @@ def test_groups(worlds: tuple[World, World]) -> None:
     agree(worlds, ask)
 
 
+def test_made_by_the_app(worlds: tuple[World, World]) -> None:
+    def ask(world: World) -> Any:
+        results = [world.one("good")]
+        return (
+            world.app.ResultSet(results).get(), world.app.ResultSet([]).get(),
+            world.app.GroupResult("g", results, parent=world.one("bad")).as_tuple(),
+        )  # fmt: skip
+
+    agree(worlds, ask)
+
+
 def test_groups_in_groups(worlds: tuple[World, World]) -> None:
     def ask(world: World) -> Any:
         inner = world.group("inner", world.one("fine"), world.one("bad"))

@@ -179,6 +179,15 @@ class TestApp:
             asyncio.run(wait())
         assert "The task an-id is waited for" in told()[0]
 
+    def test_a_set_of_results(self, app: Celeriac, told: Told) -> None:
+        results = app.ResultSet([app.AsyncResult("first"), app.AsyncResult("second")])
+        with pytest.raises(TaskTimeout, match="2 of 2 tasks"):
+            results.get(timeout=0.1)
+        assert told() == []
+        with pytest.raises(TaskTimeout):
+            results.get(timeout=0.6)
+        assert "The task first is waited for" in told()[0]
+
     def test_of_an_id_nothing_is_known(self, app: Celeriac) -> None:
         with pytest.raises(TaskTimeout) as caught:
             app.AsyncResult("does-not-exist").get(timeout=0.01)
