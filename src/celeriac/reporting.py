@@ -74,6 +74,30 @@ def over(task: Task, request: Request, state: str, retval: Any) -> None:
     )
 
 
+def ended(task: Task, request: Request, error: BaseException, retry: Retry | None) -> None:
+    """A run was ended with its process: the task has failed with `error`, or runs again for that cause.
+
+    As in Celery without `task_postrun`, which the process would have sent.
+    """
+    info = ExceptionInfo(error)
+    call = request.id, request.args, request.kwargs
+    if retry is not None:
+        _handle(task, "on_retry", error, *call, info)
+        signals.task_retry.send(task, request=request, reason=retry, einfo=info)
+        return
+    _handle(task, "on_failure", error, *call, info)
+    signals.task_failure.send(
+        task,
+        task_id=request.id,
+        exception=error,
+        args=request.args,
+        kwargs=request.kwargs,
+        traceback=info.tb,
+        einfo=info,
+    )
+    _handle(task, "after_return", states.FAILURE, error, *call, None)
+
+
 def _handle(task: Task, name: str, *args: Any) -> None:
     try:
         getattr(task, name)(*args)

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from msgspec import Struct
@@ -53,6 +54,11 @@ class ChildSetup(Struct):
 
 def run_child(app: Celeriac, setup: ChildSetup, supervisor: int) -> int:
     """Be a child until told to stop; return the exit status."""
+    return be_process(app, setup.options.hostname, supervisor, lambda: serve(app, setup))
+
+
+def be_process(app: Celeriac, hostname: str, supervisor: int, work: Callable[[], None]) -> int:
+    """Be a process that runs the project's code, forked by the supervisor, and do `work`; return the exit status."""
     die_with_parent(supervisor)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, _leave_to_supervisor)
@@ -62,11 +68,10 @@ def run_child(app: Celeriac, setup: ChildSetup, supervisor: int) -> int:
     gc.enable()
     for hook in app.hooks.child_started:
         hook()
-    hostname = setup.options.hostname
     signals.worker_process_init.send(hostname)
     status = 1
     try:
-        serve(app, setup)
+        work()
         status = 0
     finally:
         signals.worker_process_shutdown.send(hostname, pid=os.getpid(), exitcode=status)

@@ -7,6 +7,8 @@ makes the records; without one every task has the options that are defaults.
 import logging
 import time
 
+from msgspec import Struct
+
 from celeriac import states
 from celeriac.acks import Acks, count_loss
 from celeriac.broker import Action, Delivery, Settlement
@@ -21,6 +23,14 @@ from celeriac.store import Record
 logger = logging.getLogger("celeriac.worker")
 
 
+class Ended(Struct):
+    """A run that was ended, and its task with it for `error`; or, with `retry`, until that."""
+
+    run: Run
+    error: TaskError
+    retry: Retry | None = None
+
+
 class Losses:
     """Decides for one worker. `hostname` is its name, for records; `most` how many losses make a dead letter."""
 
@@ -29,6 +39,8 @@ class Losses:
         self.most = most
         self.executor = executor
         self.acks = None if executor is None else Acks(executor.conf)
+        #: What is to be told of once it is settled.
+        self.ended: list[Ended] = []
 
     def lost(self, delivery: Delivery, message: Message, cause: str, ran: float | None = None) -> Settlement:
         """Return how the delivery of a task ends whose process died of `cause` while it ran, for `ran` seconds."""
@@ -81,6 +93,7 @@ class Losses:
         if run is None or self.executor is None:
             return Settlement(delivery.tag, record=self._record(delivery, message, error))
         run.started = time.time() - limit
+        self.ended.append(Ended(run, error))
         outcome = Outcome(states.FAILURE, failure_json(error), error=error, finished=time.time())
         return self.executor.settlement(run, outcome)
 
@@ -94,7 +107,9 @@ class Losses:
         assert task is not None and executor is not None  # for mypy: `lost` has looked
         if task.max_retries is not None and (headers.retries or 0) >= task.max_retries:
             return self._failed(run, error)
-        outcome = executor.failed(run, Retry(exc=error, when=task.default_retry_delay))
+        retry = Retry(exc=error, when=task.default_retry_delay)
+        outcome = executor.failed(run, retry)
+        self.ended.append(Ended(run, error, retry))
         outcome.finished = time.time()
         logger.warning(
             "%s[%s]: %s; it is retried in %g s.", headers.task, headers.id, error, task.default_retry_delay
@@ -103,14 +118,17 @@ class Losses:
 
     def _failed(self, run: Run, error: WorkerLostError) -> Settlement:
         assert self.executor is not None  # for mypy
+        self.ended.append(Ended(run, error))
         logger.error("%s[%s] has failed: %s.", run.message.headers.task, run.message.headers.id, error)
         return self.executor.settlement(run, self.executor.failed(run, error))
 
     def _dead(self, delivery: Delivery, message: Message, reason: str) -> Settlement:
         logger.error("%s[%s] is a dead letter now: %s.", message.headers.task, message.headers.id, reason)
-        record = self._record(
-            delivery, message, WorkerLostError(f"{message.headers.task}: {reason}. (celeriac help E120)")
-        )
+        error = WorkerLostError(f"{message.headers.task}: {reason}. (celeriac help E120)")
+        run = self._run(delivery, message)
+        if run is not None:
+            self.ended.append(Ended(run, error))
+        record = self._record(delivery, message, error)
         return Settlement(delivery.tag, Action.DEAD, reason=reason, record=record)
 
     def _record(self, delivery: Delivery, message: Message, error: TaskError) -> Record:

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -21,7 +21,7 @@ from celeriac.execute import Executor
 from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.store import ResultStore
-from celeriac.worker.losses import Losses
+from celeriac.worker.losses import Ended, Losses
 from celeriac.worker.recorder import Recorder
 
 logger = logging.getLogger("celeriac.worker")
@@ -99,6 +99,8 @@ class Recovery:
         self.shared_store = store if store is not None and broker.shares(store) else None
         self.decode = decode
         self.losses = Losses(hostname, max_losses, executor)
+        #: Called with what has ended in its process's stead, when that is settled.
+        self.tell: Callable[[Sequence[Ended]], None] | None = None
 
     def child(
         self,
@@ -146,7 +148,7 @@ class Recovery:
                 settlements.append(Settlement(delivery.tag, Action.PUT_BACK))
                 counts.returned += 1
         if settlements:
-            self._settle(recorder.consumer, settlements)
+            self._end_all(recorder.consumer, settlements)
         return self._end(recorder, counts)
 
     def _held(self, consumer: str) -> list[Delivery]:
@@ -187,8 +189,16 @@ class Recovery:
                 settlements.append(Settlement(delivery.tag, Action.PUT_BACK, payload=payload))
                 counts.returned += 1
         if settlements:
-            self._settle(by, settlements)
+            self._end_all(by, settlements)
         return counts
+
+    def _end_all(self, consumer: str, settlements: list[Settlement]) -> None:
+        """Settle what a dead process had not, and tell of what that has ended."""
+        ended, self.losses.ended = self.losses.ended, []
+        refused = self._settle(consumer, settlements)
+        ended = [each for each in ended if each.run.tag not in refused]
+        if ended and self.tell is not None:
+            self.tell(ended)
 
     def _settle(self, consumer: str, settlements: list[Settlement]) -> set[int]:
         if self.shared_store is None:

@@ -23,6 +23,7 @@ from celeriac.errors import BrokerError, CeleriacError
 from celeriac.execute import Executor
 from celeriac.unpacking import decoder
 from celeriac.waker import Waker
+from celeriac.worker.aftermath import Aftermath
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, run_child
 from celeriac.worker.lookout import Lookout
@@ -100,6 +101,8 @@ class Supervisor:
         self.stuck = StuckChildren(app.broker)
         self.stale = StaleCode(app.tasks.values())
         self.limits = HardLimits(threads)
+        self.aftermath = Aftermath(app, options.hostname, self._flush)
+        self.recovery.tell = self.aftermath.begin
         self.outage = Outage()
         self.lookout = Lookout() if processes > 1 else None
         self.children: list[Child] = []
@@ -126,7 +129,7 @@ class Supervisor:
         gc.freeze()
         for number in range(self.processes):
             self.start_at[number] = 0.0
-        while not (self.stopping and not self.children):
+        while not (self.stopping and not self.children and not self.aftermath.busy):
             self._start_children()
             self._sleep()
             self._handle_signals()
@@ -228,6 +231,7 @@ class Supervisor:
             if not self.stopping:
                 self._plan_successor(child, clean)
         self._settle_the_dead()
+        self.aftermath.look()
 
     def _plan_successor(self, child: Child, clean: bool) -> None:
         now = time.monotonic()
@@ -282,6 +286,7 @@ class Supervisor:
             times.append(self.limits.next)
             if not self.caretaker.trouble:
                 times.append(self.stuck.next)
+        times.append(self.aftermath.next)
         times += [moment for moment in (self.kill_at, self.outage.next) if moment is not None]
         if self.dead:
             times.append(time.monotonic() + 0.5)
@@ -341,6 +346,7 @@ class Supervisor:
         self.kill_at = None
         for child in self.children:
             os.kill(child.pid, signal.SIGKILL)
+        self.aftermath.end()
 
 
 def describe_death(status: int) -> str:

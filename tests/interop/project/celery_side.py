@@ -3,8 +3,10 @@
 import os
 
 import following
+import limited
 import selling
 from celery import Celery, signals
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
 from talking import set_up_talking
 from told import listen
@@ -18,3 +20,4 @@ listen(signals, app)
 set_up_talking(signals, app)
 add, fail, echo, flaky, headers, trace, talk = selling.define(app, "celery", get_task_logger)
 following.define(app, "celery")
+limited.define(app, "celery", SoftTimeLimitExceeded)

@@ -3,11 +3,12 @@
 import os
 
 import following
+import limited
 import selling
 from talking import set_up_talking
 from told import listen
 
-from celeriac import Celery, signals
+from celeriac import Celery, SoftTimeLimitExceeded, signals
 from celeriac.log import get_task_logger
 
 app = Celery("interop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
@@ -18,3 +19,4 @@ listen(signals, app)
 set_up_talking(signals, app)
 add, fail, echo, flaky, headers, trace, talk = selling.define(app, "celeriac", get_task_logger)
 following.define(app, "celeriac")
+limited.define(app, "celeriac", SoftTimeLimitExceeded)

@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from celeriac import SoftTimeLimitExceeded, Task, shared_task
@@ -178,6 +179,78 @@ def die(self: Task, key: Any, how: str, times: int = 100) -> Any:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             _DEATHS[how]()
     return key
+
+
+def _die_or_fail(task: Task, key: Any, how: str, times: int) -> Any:
+    """Run, and in the first `times` runs end badly."""
+    with noted(task, key):
+        if task.request.losses + task.request.retries < times:
+            if how == "raise":
+                raise ValueError("as told")
+            if how == "over":
+                time.sleep(3600)
+            _DEATHS[how]()
+    return key
+
+
+class Telling(Task):
+    """Writes down what its handlers are told, a line each, in a file beside the journal."""
+
+    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        self._tell("on_failure", exc, args)
+
+    def on_retry(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        self._tell("on_retry", exc, args)
+
+    def after_return(
+        self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: None
+    ) -> None:
+        self._tell("after_return", retval, args)
+
+    def _tell(self, handler: str, error: Any, args: Any) -> None:
+        if os.environ.get("SCENARIO_HANDLERS_HANG"):
+            time.sleep(3600)
+        with Path(os.environ["SCENARIO_JOURNAL"] + ".told").open("a") as file:
+            file.write(f"{handler} {type(error).__name__} {args[0]} {self.request.id}\n")
+
+
+@shared_task(bind=True, base=Telling, reject_on_worker_lost=False)
+def fails_if_lost(self: Telling, key: Any, how: str = "kill", times: int = 100) -> Any:
+    """A process that dies is its failure."""
+    return _die_or_fail(self, key, how, times)
+
+
+@shared_task(bind=True, base=Telling, retry_on_worker_lost=True, max_retries=2, default_retry_delay=0.3)
+def retried_if_lost(self: Telling, key: Any, how: str = "kill", times: int = 100) -> Any:
+    """A process that dies is a reason to retry."""
+    return _die_or_fail(self, key, how, times)
+
+
+@shared_task(bind=True, base=Telling, acks_on_failure=False, reject_on_worker_lost=False)
+def kept_if_failed(self: Telling, key: Any, how: str = "raise", times: int = 100) -> Any:
+    """Its message is kept when it has failed, however."""
+    return _die_or_fail(self, key, how, times)
+
+
+@shared_task(bind=True, base=Telling, acks_on_timeout=False, time_limit=0.5)
+def again_if_over(self: Telling, key: Any, how: str = "over", times: int = 100) -> Any:
+    """It runs again when it was over its limit."""
+    return _die_or_fail(self, key, how, times)
+
+
+@shared_task(bind=True, acks_on_failure_or_timeout=False, time_limit=0.5)
+async def aagain_if_over(self: Task, key: Any, times: int = 100) -> Any:
+    """The same as a coroutine, and by the older option."""
+    with noted(self, key):
+        if self.request.losses < times:
+            await asyncio.sleep(3600)
+    return key
+
+
+@shared_task(bind=True, base=Telling, time_limit=0.5)
+def over(self: Telling, key: Any) -> None:
+    """It is over its limit, and tells."""
+    _die_or_fail(self, key, "over", 1)
 
 
 def _exit_in_c() -> None:

@@ -1,0 +1,146 @@
+"""What tasks say of failures, time limits and lost processes: `acks_on_*`, `reject_on_worker_lost` and the like.
+
+Each process that is lost here is killed for real.
+"""
+
+import time
+
+import pytest
+
+from tests.faults.test_time_limits import failed_by, outcome
+from tests.scenarios.conftest import MakeProject
+from tests.scenarios.harness import Project, until
+
+PLACES = ["sqlite", "redis"]
+
+
+@pytest.fixture(params=PLACES)
+def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
+    """A project on SQLite and on Redis."""
+    return make_project(request.param)
+
+
+def runs(project: Project, key: str) -> list[tuple[int, int]]:
+    """Return losses and retries at the start of each run."""
+    return [(run.losses, run.retries) for run in project.journal.of(key)]
+
+
+def test_reject_on_worker_lost_false_is_a_failure_at_the_first_loss(project: Project) -> None:
+    with project.working():
+        lost, fine = project.client.send("fails_if_lost", [["lost"], ["fine", "kill", 0]])
+        record = outcome(project, lost)
+        assert outcome(project, fine)["state"] == "SUCCESS"
+        project.client.wait_empty()
+    assert failed_by(record) == "WorkerLostError"
+    assert "SIGKILL" in record["result"]
+    assert runs(project, "lost") == [(0, 0)]
+    assert project.client.ask("dead_letters") == []
+
+
+def test_the_setting_holds_for_tasks_that_say_nothing(make_project: MakeProject) -> None:
+    project = make_project("sqlite", task_reject_on_worker_lost=False)
+    with project.working():
+        (silent,) = project.client.send("die", [["silent", "kill"]])
+        assert failed_by(outcome(project, silent)) == "WorkerLostError"
+    assert runs(project, "silent") == [(0, 0)]
+
+
+def test_unset_means_another_run(project: Project) -> None:
+    """Unlike in Celery."""
+    with project.working():
+        (lost,) = project.client.send("die", [["lost", "kill", 1]])
+        assert outcome(project, lost)["state"] == "SUCCESS"
+    assert runs(project, "lost") == [(0, 0), (1, 0)]
+
+
+def test_retry_on_worker_lost_is_a_retry(project: Project) -> None:
+    with project.working():
+        begun = time.monotonic()
+        once, always = project.client.send("retried_if_lost", [["once", "kill", 1], ["always"]])
+        record = outcome(project, once)
+        assert (record["state"], record["retries"], record["losses"]) == ("SUCCESS", 1, 0)
+        record = outcome(project, always)
+        project.client.wait_empty()
+    assert failed_by(record) == "WorkerLostError"
+    assert runs(project, "once") == [(0, 0), (0, 1)]
+    assert runs(project, "always") == [(0, 0), (0, 1), (0, 2)]
+    first, second, third = (run.start for run in project.journal.of("always"))
+    assert second - first > 0.3 and third - second > 0.3
+    assert time.monotonic() - begun < 30
+    assert project.client.ask("dead_letters") == []
+
+
+@pytest.mark.parametrize("how", ["raise", "kill"])
+def test_acks_on_failure_false_keeps_the_message(project: Project, how: str) -> None:
+    with project.working():
+        bad, good = project.client.send("kept_if_failed", [["bad", how], ["good", how, 0]])
+        record = outcome(project, bad)
+        assert outcome(project, good)["state"] == "SUCCESS"
+        project.client.wait_empty()
+    assert failed_by(record) == ("ValueError" if how == "raise" else "WorkerLostError")
+    assert runs(project, "bad") == [(0, 0)]
+    (letter,) = project.client.ask("dead_letters")
+    assert letter["reason"].startswith(
+        "failed: ValueError: as told" if how == "raise" else "failed: WorkerLostError"
+    )
+
+
+@pytest.mark.parametrize("task", ["again_if_over", "aagain_if_over"])
+def test_acks_on_timeout_false_puts_back(project: Project, task: str) -> None:
+    with project.working():
+        args = [] if task.startswith("a") and task[1] == "a" else ["over"]
+        once, always = project.client.send(task, [["once", *args, 1], ["always"]])
+        record = outcome(project, once)
+        assert (record["state"], record["losses"]) == ("SUCCESS", 1)
+        record = outcome(project, always)
+        project.client.wait_empty()
+    assert record["state"] == "FAILURE" and record["losses"] == 3
+    assert failed_by(record) in ("WorkerLostError", "TimeLimitExceeded")
+    assert runs(project, "once") == [(0, 0), (1, 0)]
+    assert runs(project, "always") == [(0, 0), (1, 0), (2, 0)]
+    (letter,) = project.client.ask("dead_letters")
+    assert "hard time limit of 0.5 s" in letter["reason"]
+
+
+def told(project: Project) -> list[list[str]]:
+    """Return what handlers were told: handler, exception, key."""
+    path = project.journal.path.with_name("journal.told")
+    return [line.split()[:3] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("task", "error", "handlers"),
+    [
+        ("over", "TimeLimitExceeded", ["on_failure", "after_return"]),
+        ("fails_if_lost", "WorkerLostError", ["on_failure", "after_return"]),
+        ("retried_if_lost", "WorkerLostError", ["on_retry", "on_retry", "on_failure", "after_return"]),
+    ],
+)
+def test_handlers_are_told_in_a_process_of_their_own(
+    project: Project, task: str, error: str, handlers: list[str]
+) -> None:
+    with project.working() as worker:
+        (task_id,) = project.client.send(
+            task, [["bad"]], link_error={"task": "jobs.tasks.work", "args": ["linked"], "immutable": True}
+        )
+        assert failed_by(outcome(project, task_id)) == error
+        until(lambda: len(told(project)) >= len(handlers), lambda: f"handlers are told: {told(project)}")
+        project.journal.wait_done(["linked"])
+        project.client.wait_empty()
+        assert not worker.said("Traceback")
+    assert told(project) == [[handler, error, "bad"] for handler in handlers]
+    assert len(project.journal.of("linked")) == 1
+
+
+def test_a_handler_that_hangs_holds_nothing_up(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCENARIO_HANDLERS_HANG", "1")
+    with project.working("-c", "1"):
+        ids = project.client.send("over", [["bad"]])
+        assert failed_by(outcome(project, ids[0])) == "TimeLimitExceeded"
+        begun = time.monotonic()
+        (after,) = project.client.send("work", [["after"]])
+        assert outcome(project, after)["state"] == "SUCCESS"
+        assert time.monotonic() - begun < 10
+        project.client.wait_empty()
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 15
