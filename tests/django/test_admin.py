@@ -16,12 +16,13 @@ from celeriac import registry, states
 from celeriac.app import Celeriac
 from celeriac.broker import Action, Publication, Settlement
 from celeriac.brokers.memory import MemoryBroker
+from celeriac.config import Settings
 from celeriac.django import framework
 from celeriac.django.admin import looks, paging, results
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.models import TaskResult
 from celeriac.django.store import DatabaseStore
-from celeriac.message import protocol
+from celeriac.message import protocol, result_format
 from celeriac.message.message import new_id
 from celeriac.store import Record
 from tests.django import databases
@@ -312,6 +313,12 @@ class TestTaskPage:
     def test_results_are_indented(self, boss: Client, store: DatabaseStore) -> None:
         store.store([record(result=b'{"a":[1,2]}')])
         assert "{\n  &quot;a&quot;: [\n    1," in page(boss, self.url(TaskResult.objects.get()))
+
+    def test_results_of_other_serializers_are_not_read(self, boss: Client, store: DatabaseStore) -> None:
+        write = result_format.writer(Settings(result_serializer="pickle", accept_content=["pickle"]))
+        store.store([record(result=write({1, 2}))])
+        html = page(boss, self.url(TaskResult.objects.get()))
+        assert re.search(r"application/x-python-serialize, \d+ bytes", html)
 
     def test_huge_results_are_cut_and_the_page_says_so(self, boss: Client, store: DatabaseStore) -> None:
         store.store([record(result=b'"' + b"x" * 300_000 + b'"')])

@@ -21,6 +21,7 @@ from django.core.cache import caches  # noqa: E402
 
 import celeriac  # noqa: E402
 from celeriac.brokers.redis import RedisBroker  # noqa: E402
+from celeriac.cli.checks import prepare  # noqa: E402
 from celeriac.config import Settings  # noqa: E402
 from celeriac.django.cache_store import CacheStore  # noqa: E402
 from celeriac.errors import (  # noqa: E402
@@ -226,6 +227,9 @@ def test_nothing_is_written_that_nobody_could_read(serializer: str) -> None:
     ):
         result_format.writer(Settings(result_serializer=serializer))
     result_format.writer(Settings(result_serializer=serializer, accept_content=["json", serializer]))
+    app = celeriac.Celeriac("bad", broker="memory://bad", result_serializer=serializer, set_as_current=False)
+    with pytest.raises(ImproperlyConfigured, match="nobody could read"):
+        prepare(app)  # what a worker does before it starts
     with pytest.raises(ImproperlyConfigured, match="There is no serializer 'xml'"):
         result_format.writer(Settings(result_serializer="xml"))
     with pytest.raises(ImproperlyConfigured, match="There is no compression 'rar'"):

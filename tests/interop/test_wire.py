@@ -52,3 +52,23 @@ def test_a_worker_retries_in_the_protocol_that_its_settings_name(fleet: Fleet, w
         )
     assert got == [2] * 20
     assert set(Counter(line.partition(" ")[2] for line in fleet.runs().elements()).values()) == {1}
+
+
+RESULTS = """
+value = {"text": "ü" * 2000, "list": [1, 2.5, None, True]}
+failed, raw = fail.delay("boom"), b"\\xff" if "json" not in app.conf.result_serializer else "text"
+results = [echo.apply_async([{**value, "number": n, "raw": raw}], serializer="msgpack") for n in range(20)]
+out = [[result.get(timeout=60) == {**value, "number": n, "raw": raw} for n, result in enumerate(results)],
+       repr(failed.get(timeout=60, propagate=False)), "ValueError: boom" in failed.traceback, failed.state]
+"""
+
+
+@pytest.mark.parametrize("form", ["msgpack", "yaml", "json+zstd", "msgpack+gzip"])
+@pytest.mark.parametrize(("producer", "worker"), ACROSS)
+def test_results_of_one_sides_worker_in_the_fleets_format(
+    fleet: Fleet, producer: str, worker: str, form: str
+) -> None:
+    fleet.environment["RESULTS"] = form
+    with fleet.worker(worker):
+        got = fleet.call(producer, RESULTS)
+    assert got == [[True] * 20, "ValueError('boom')", True, "FAILURE"]

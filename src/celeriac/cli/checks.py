@@ -8,6 +8,7 @@ from celeriac.app import Celeriac
 from celeriac.cli import no_tasks
 from celeriac.cli.banner import task_names
 from celeriac.errors import BrokerError, NoTasksFound, NotInstalled
+from celeriac.message import result_format
 from celeriac.routing import Router
 
 _TOLD = 5  # warnings of one kind, the rest are counted
@@ -19,6 +20,7 @@ def prepare(app: Celeriac) -> list[str]:
     keepers = (app.broker, app.store)  # raises UnknownScheme or NotInstalled
     modules = app.load_tasks()
     Router(app.conf)  # raises ImproperlyConfigured, UnknownOption
+    result_format.writer(app.conf)  # raises ImproperlyConfigured
     names = task_names(app)
     if not names:
         raise NoTasksFound(no_tasks.explain(modules))

@@ -59,6 +59,17 @@ def read(result: bytes, conf: Settings) -> Any:
     return serializers.loads(data, content_type, accepted(conf))
 
 
+def described(result: bytes) -> str:
+    """Return what is to be shown of a value that is not JSON, which is never read for that; "" for JSON."""
+    if not result.startswith(_WRAPPED):
+        return ""
+    try:
+        content_type, data = _unwrap(result)
+    except MessageError:
+        return ""
+    return f"{content_type}, {len(data):,} bytes"
+
+
 def _wrap(row: Serializer, value: Any) -> bytes:
     written = [row.content_type, base64.b64encode(row.dumps(value)).decode()]
     return _WRAPPED + json_dumps(written) + b"}"

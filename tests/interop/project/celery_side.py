@@ -16,6 +16,8 @@ app.conf.broker_connection_retry_on_startup = True
 app.conf.worker_prefetch_multiplier = 1
 app.conf.accept_content = ["json", "msgpack", "yaml"]
 app.conf.task_protocol = int(os.environ.get("PROTOCOL", "2"))
+app.conf.result_serializer, _, packing = os.environ.get("RESULTS", "json").partition("+")
+app.conf.result_compression = packing or None
 listen(signals, app)
 set_up_talking(signals, app)
 add, fail, echo, flaky, headers, trace, talk = selling.define(app, "celery", get_task_logger)

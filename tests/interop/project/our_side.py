@@ -15,6 +15,8 @@ app = Celery("interop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
 app.conf.broker_transport_options = {"mixed_fleet": True}
 app.conf.accept_content = ["json", "msgpack", "yaml"]
 app.conf.task_protocol = int(os.environ.get("PROTOCOL", "2"))
+app.conf.result_serializer, _, packing = os.environ.get("RESULTS", "json").partition("+")
+app.conf.result_compression = packing or None
 listen(signals, app)
 set_up_talking(signals, app)
 add, fail, echo, flaky, headers, trace, talk = selling.define(app, "celeriac", get_task_logger)

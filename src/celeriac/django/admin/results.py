@@ -18,6 +18,7 @@ from celeriac import registry, states
 from celeriac.django.admin import looks, paging
 from celeriac.django.admin.read_only import Before, ReadOnlyAdmin, ValueFilter
 from celeriac.django.models import TaskResult
+from celeriac.message import result_format
 
 INDEXED = ("name", "state")
 RECENT = ("queue", "worker")
@@ -163,7 +164,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
             line = looks.error_line(row.result)
             if line:
                 return format_html('<strong class="celeriac-error">{}</strong>', line)
-        return looks.pretty_json(row.result)
+        other = result_format.described(row.result.encode())
+        return looks.box(other) if other else looks.pretty_json(row.result)
 
     @admin.display(description="traceback")
     def shown_traceback(self, row: TaskResult) -> str:
