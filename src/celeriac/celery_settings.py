@@ -49,7 +49,6 @@ NOT_YET = _because(
         "worker_eta_task_limit": "scheduled tasks wait in the broker, not in the worker's memory",
         "worker_enable_soft_shutdown_on_idle": "an idle worker stops at once",
         "worker_lost_wait": "the death of a process is noticed at once",
-        "worker_max_memory_per_child worker_max_tasks_per_child": "child processes are not replaced yet",
         "worker_pool_restarts": "restart the worker, or start it with --reload",
         "worker_state_db": "revoking comes later, so there is no state to keep",
     }

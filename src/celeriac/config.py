@@ -291,6 +291,17 @@ class Settings(Struct, kw_only=True):
         Row("Child processes or threads; None or 0: one for each CPU.", "CELERYD_CONCURRENCY"),
     ] = None
     worker_pool: Annotated[str, Row("prefork, threads or solo.", "CELERYD_POOL")] = "prefork"
+    worker_max_tasks_per_child: Annotated[
+        _Count | None,
+        Row("After how many tasks a process is replaced (pool prefork).", "CELERYD_MAX_TASKS_PER_CHILD"),
+    ] = None
+    worker_max_memory_per_child: Annotated[
+        _Count | None,
+        Row(
+            "Above how much memory, in KiB, a process is replaced after its task (pool prefork).",
+            "CELERYD_MAX_MEMORY_PER_CHILD",
+        ),
+    ] = None
     worker_prefetch_multiplier: Annotated[
         _CountOr0 | None,
         Row(

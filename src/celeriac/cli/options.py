@@ -19,8 +19,6 @@ IGNORED: dict[tuple[str, ...], tuple[bool, str]] = {
     ("--without-heartbeat",): (False, "leases are renewed by the supervisor"),
     ("--heartbeat-interval",): (True, "leases are renewed by the supervisor"),
     ("--autoscale",): (True, "the number of processes is fixed; set it with -c"),
-    ("--max-tasks-per-child",): (True, "processes are not replaced in this release"),
-    ("--max-memory-per-child",): (True, "processes are not replaced in this release"),
     ("--disable-prefetch",): (False, "use --prefetch-multiplier 1"),
     ("--pool-start-method",): (True, "processes are forked"),
     ("--pidfile",): (True, "the worker stays in the foreground"),
@@ -52,6 +50,8 @@ class Arguments(Struct):
     prefetch_multiplier: int | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
     reload: bool = False
     purge: bool = False
     log_format: str = "text"
@@ -76,6 +76,8 @@ class Arguments(Struct):
             ("--prefetch-multiplier", self.prefetch_multiplier),
             ("--time-limit", self.time_limit),
             ("--soft-time-limit", self.soft_time_limit),
+            ("--max-tasks-per-child", self.max_tasks_per_child),
+            ("--max-memory-per-child", self.max_memory_per_child),
             ("--log-format", self.log_format),
             ("--logfile", self.logfile),
             ("--tag", self.tag),
@@ -202,6 +204,18 @@ def own_options() -> list[click.Option]:
             type=click.FloatRange(0),
             metavar="SECONDS",
             help="Raise SoftTimeLimitExceeded in tasks that run longer.",
+        ),
+        option(
+            "--max-tasks-per-child",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Replace each process after so many tasks.",
+        ),
+        option(
+            "--max-memory-per-child",
+            type=click.IntRange(1),
+            metavar="KIB",
+            help="Replace a process that holds more memory, after its task.",
         ),
         option("--purge", "--discard", is_flag=True, help="First drop what waits in the queues."),
         option(

@@ -101,6 +101,10 @@ def _apply(app: Celeriac, arguments: Arguments) -> None:
         app.conf.update(worker_prefetch_multiplier=arguments.prefetch_multiplier or None)
     if arguments.time_limit is not None:
         app.conf.update(task_time_limit=arguments.time_limit)
+    if arguments.max_tasks_per_child is not None:
+        app.conf.update(worker_max_tasks_per_child=arguments.max_tasks_per_child)
+    if arguments.max_memory_per_child is not None:
+        app.conf.update(worker_max_memory_per_child=arguments.max_memory_per_child)
     if arguments.soft_time_limit is not None:
         app.conf.update(task_soft_time_limit=arguments.soft_time_limit)
 

@@ -22,6 +22,7 @@ from celeriac.app import Celeriac
 from celeriac.execute import Executor
 from celeriac.limits import of_tasks
 from celeriac.waker import Waker
+from celeriac.worker import recycling
 from celeriac.worker.fetcher import Fetcher
 from celeriac.worker.lookout import Lookout
 from celeriac.worker.options import WorkerOptions
@@ -101,6 +102,8 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
         setup.tell,
         setup.lookout,
     )
+    if options.pool == "prefork":
+        fetcher.recycling = recycling.of(conf)
     io_thread = threading.Thread(target=fetcher.run, name="celeriac-fetcher", daemon=True)
     others = [
         threading.Thread(target=pool.work, args=(number,), name=f"celeriac-task-{number}", daemon=True)

@@ -25,6 +25,7 @@ from celeriac.worker.appetite import LONG, MOST, Appetite
 from celeriac.worker.lookout import Lookout
 from celeriac.worker.pool import Finished, Pool
 from celeriac.worker.recorder import FREEZING, STOP, Recorder
+from celeriac.worker.recycling import Recycling
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -74,6 +75,8 @@ class Fetcher:
         #: A suspect: it starts when nothing else is held, and nothing is claimed until it is settled.
         self.alone: Run | None = None
         self.alone_started = False
+        #: Set where the child is to be replaced some time.
+        self.recycling: Recycling | None = None
         self.lease_lost = False
         self._away = False
         self._pause = 0.0
@@ -98,7 +101,8 @@ class Fetcher:
     @property
     def stopping(self) -> bool:
         """Whether no more work is to be taken."""
-        return self.lease_lost or self.recorder.control == STOP
+        worn_out = self.recycling is not None and self.recycling.worn_out
+        return worn_out or self.lease_lost or self.recorder.control == STOP
 
     def _finished(self) -> bool:
         return self.stopping and not self.held and not self.unsettled and self.pool.idle
@@ -122,6 +126,8 @@ class Fetcher:
             self.alone_started = True
             self.pool.submit(self.alone)
         wanted = self.appetite.wanted() if self.alone is None else 0
+        if self.recycling is not None:
+            wanted = min(wanted, self.recycling.left(len(self.held)))
         claimed = self._claim(wanted) if wanted > 0 else 0
         if not claimed:
             self._wait(settled, wanted > 0)
@@ -275,15 +281,18 @@ class Fetcher:
                 published(publications)
 
     def _accepted(self, batch: list[Finished]) -> None:
-        position = 0
+        position = ran = 0
         for finished in batch:
-            self.held.pop(finished.settlement.tag, None)
+            if self.held.pop(finished.settlement.tag, None) is not None:
+                ran += 1
             if self.alone is not None and finished.settlement.tag == self.alone.tag:
                 self.alone = None
             position = finished.position or position
             if finished.accepted is not None:
                 finished.accepted.set()
         self.recorder.settled(position, len(batch))
+        if self.recycling is not None:
+            self.recycling.count(ran)
         self.unsettled = []
 
     def _give_back(self) -> None:

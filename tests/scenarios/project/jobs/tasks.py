@@ -74,6 +74,16 @@ def at_most_once(self: Task, key: Any, seconds: float = 0.0) -> Any:
     return key
 
 
+_hoard: list[bytes] = []
+
+
+@shared_task(bind=True)
+def hoard(self: Task, key: Any, size: int) -> None:
+    """Take `size` bytes of memory and never give them back."""
+    with noted(self, key):
+        _hoard.append(os.urandom(1) * size)
+
+
 @shared_task(bind=True)
 def large(self: Task, key: Any, size: int) -> str:
     """Return `size` characters: more than a flight record holds, if need be."""
