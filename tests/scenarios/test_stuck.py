@@ -19,12 +19,12 @@ def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Projec
     return make_project(request.param, worker_prefetch_multiplier=MANY * 2)
 
 
-def send_all(project: Project) -> tuple[list[str], list[str]]:
+def send_all(project: Project, hold: float = HOLD) -> tuple[list[str], list[str]]:
     """Send, in one transaction, a task that keeps the lock and many short ones; return all ids and the short keys."""
     keys = [f"short-{n}" for n in range(MANY)]
     ids = project.client.ask(
         "send_mixed",
-        calls=[["jobs.tasks.hold", ["held", HOLD]], *(["jobs.tasks.work", [key]] for key in keys)],
+        calls=[["jobs.tasks.hold", ["held", hold]], *(["jobs.tasks.work", [key]] for key in keys)],
     )
     return ids, keys
 
@@ -70,7 +70,7 @@ def test_threads_beside_it_are_stuck_alike(make_project: MakeProject, place: str
 
 def test_the_stuck_child_is_killed_in_the_midst(project: Project) -> None:
     with project.working("-n", "one") as worker:
-        ids, keys = send_all(project)
+        ids, keys = send_all(project, 4.0)  # it is killed after a second or two, and runs again
         first = project.journal.wait_started("held")
         worker.wait_said("go back to their queues")
         killed = kill(first.pid)
