@@ -2,17 +2,12 @@
 
 `docs/generate.py` writes `reference/coming-from-celery.md` from it; `tests/docs/test_celerys_names.py` asks Celery for
 its names and Celeriac for what it has, and fails where a row is missing or untrue. What the code itself says of
-settings, flags and commands (`celery_settings`, `cli.options`, `cli.program`) is taken from there.
+settings, flags and commands is added in `celerys_told`.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 
 from msgspec import Struct, field
-
-from celeriac import celery_settings, config
-from celeriac.cli.options import IGNORED, REFUSED
-from celeriac.cli.program import ABSENT, COMMANDS
 
 SAME, DIFFERS, LATER, ABSENT_HERE = "the same", "differs", "later", "not here"
 
@@ -374,81 +369,7 @@ FLAGS_ABSENT = {
     "--loader": _PARTS,
 }
 
-
-def settings() -> Section:
-    """Return what the table of settings and `celery_settings` say."""
-    both = [name for name in config.ROWS if name not in OWN_SETTINGS]
-    others = _apart({**celery_settings.NOT_YET, **celery_settings.MOOT})
-    parts: dict[str, str] = {}
-    for name, setting in celery_settings.IN_URL.items():
-        parts[name] = f"part of `{setting}`"
-    beginnings = " ".join(f"{beginning}*" for beginning in celery_settings.OTHER_BACKENDS)
-    return Section(
-        "Settings",
-        "Under their new names; the old ones are understood as well, see [Settings](settings.md). What is not here is "
-        "accepted and told when a worker starts.",
-        same=" ".join(sorted(set(both) - SETTINGS_DIFFER.keys())),
-        differs=SETTINGS_DIFFER,
-        later=others[LATER],
-        absent={
-            **others[ABSENT_HERE],
-            **_shared(parts),
-            beginnings: "there is no result store of that kind",
-        },
-    )
-
-
-def flags() -> Section:
-    """Return what `celeriac worker` says of Celery's flags."""
-    ignored = {"/".join(names): reason for names, (_, reason) in IGNORED.items()}
-    others = _apart(ignored)
-    refused = {"/".join(names): reason for names, (_, reason) in REFUSED.items()}
-    return Section(
-        "Flags of the worker",
-        "Those that are not here yet are accepted, and told; `--detach` and those below it are refused.",
-        same=FLAGS_SAME,
-        differs=FLAGS_DIFFER,
-        later=others[LATER],
-        absent={**others[ABSENT_HERE], **FLAGS_ABSENT, **refused},
-    )
-
-
-def commands() -> Section:
-    """Return what the program says of Celery's commands."""
-    others = _apart(ABSENT)
-    return Section(
-        "Commands",
-        same=" ".join(sorted(_CELERYS_COMMANDS & COMMANDS.keys())),
-        later=others[LATER],
-        absent=others[ABSENT_HERE],
-    )
-
-
-_CELERYS_COMMANDS = frozenset(
+COMMANDS_OF_CELERY = frozenset(
     "amqp beat call control events graph inspect list logtool migrate multi purge report result shell status upgrade "
     "worker".split()
 )
-
-
-def sections() -> list[Section]:
-    """Return all sections, in the order of the page."""
-    return [
-        TASK, CALL, REQUEST, APP, RESULT, RESULT_SETS, SIGNALS, EXCEPTIONS, settings(), flags(), commands(), FIXTURES,
-    ]  # fmt: skip
-
-
-def _apart(reasons: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Part what comes later from what does not come, by what its reason says."""
-    found: dict[str, dict[str, str]] = {LATER: {}, ABSENT_HERE: {}}
-    for name, reason in reasons.items():
-        later = re.search(r"\b(later|yet|in this release)\b", reason) is not None
-        found[LATER if later else ABSENT_HERE][name] = reason
-    return {state: _shared(each) for state, each in found.items()}
-
-
-def _shared(reasons: Mapping[str, str]) -> dict[str, str]:
-    """Put the names that share a reason together."""
-    names: dict[str, list[str]] = {}
-    for name, reason in sorted(reasons.items()):
-        names.setdefault(reason, []).append(name)
-    return {" ".join(shared): reason for reason, shared in names.items()}

@@ -11,18 +11,15 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import celerys_names
-import click
+import celerys_told
+import faces
 import msgspec
 from pieces import code, default_of, plain_type, range_of, table
 
-from celeriac import AsyncResult, Celeriac, Task, brokers, config, errors, options, stores
+from celeriac import brokers, config, errors, options, stores
 from celeriac.cli.codes import CODES
-from celeriac.cli.program import COMMANDS, make_program
-from celeriac.context import Request
-from celeriac.result import GroupResult, ResultSet
 
 DOCS = Path(__file__).resolve().parent
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -190,35 +187,6 @@ def error_codes() -> str:
     return "\n\n".join(parts)
 
 
-def command_line() -> str:
-    """Each command with its options."""
-    program = make_program()
-    parts = []
-    with click.Context(program, info_name="celeriac") as ctx:
-        parts += ["## Options of every command", _option_table(program)]
-        for name, (_, text) in COMMANDS.items():
-            command = program.get_command(ctx, name)
-            assert command is not None
-            arguments = " ".join(p.make_metavar(ctx) for p in command.params if isinstance(p, click.Argument))
-            usage = f"`celeriac {name} [options]{' ' + arguments if arguments else ''}`"
-            parts.append(f"## {name}\n\n{text}\n\n{usage}")
-            if any(isinstance(p, click.Option) and not p.hidden for p in command.params):
-                parts.append(_option_table(command))
-    return "\n\n".join(parts)
-
-
-def _option_table(command: click.Command) -> str:
-    shown = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
-    return table(("option", ""), [(_option_name(p), p.help or "") for p in shown])
-
-
-def _option_name(option: click.Option) -> str:
-    value = f" {option.metavar}" if option.metavar else ""
-    if isinstance(option.type, click.Choice):
-        value = " " + "/".join(str(choice) for choice in option.type.choices)
-    return code(", ".join(option.opts) + ("" if option.is_flag else value))
-
-
 def celerys_imports() -> str:
     """Where what is imported from Celery is imported from here."""
     rows = [(code(theirs), code(ours)) for theirs, ours in celerys_names.IMPORTS.items()]
@@ -228,7 +196,7 @@ def celerys_imports() -> str:
 def all_celerys_names() -> str:
     """What has become of each of Celery's names."""
     parts = []
-    for section in celerys_names.sections():
+    for section in celerys_told.sections():
         parts.append(f"## {section.title}\n\n{section.about}".rstrip())
         if section.same:
             parts.append(f"The same: {', '.join(map(code, section.same.split()))}.")
@@ -257,77 +225,6 @@ def schemes() -> str:
                 )
             )
     return table(("setting", "scheme", "class", "to install"), rows)
-
-
-def api() -> str:
-    """The public names of the classes that users hold, with the first line of their docstrings."""
-    parts = []
-    for title, cls in (
-        ("The app: `celeriac.Celeriac`, also `celeriac.Celery`", Celeriac),
-        ("A task: what `@shared_task` and `@app.task` return", Task),
-        ("A result: `celeriac.AsyncResult`", AsyncResult),
-        ("Several results: `celeriac.ResultSet`", ResultSet),
-        ("The results of a group: `celeriac.GroupResult`, besides what a `ResultSet` has", GroupResult),
-        ("The running call: `self.request`", Request),
-    ):
-        rows = []
-        for name, member in _public(cls):
-            text = inspect.getdoc(member) or ""
-            rows.append((code(name + _signature(member)), text.split("\n\n")[0]))
-        parts += [f"## {title}", table(("", ""), rows)]
-    return "\n\n".join(parts)
-
-
-def _public(cls: type) -> list[tuple[str, Any]]:
-    described = (property, staticmethod, classmethod)
-    parts = [each for each in reversed(cls.__mro__) if each.__module__.startswith("celeriac")]
-    if cls is GroupResult:
-        parts = [cls]
-    members = {name: member for part in parts for name, member in vars(part).items()}
-    return [
-        (name, member)
-        for name, member in members.items()
-        if not name.startswith("_")
-        and (inspect.isfunction(member) or isinstance(member, described))
-        and name not in _INTERNAL
-    ]
-
-
-#: Public to the package only.
-_INTERNAL = frozenset(
-    {
-        "send",
-        "send_on_commit",
-        "publish",
-        "awaited",
-        "autoretry",
-        "call",
-        "app",
-        "resolved",
-        "read_settings",
-        "framework",
-        "load_tasks",
-        "ended",
-        "leaves",
-        "lineage",
-        "meta",
-        "refuse_endless_wait",
-        "see",
-        "seen",
-        "tell",
-        "worry",
-    }
-)
-
-
-def _signature(member: Any) -> str:
-    if not inspect.isfunction(member):
-        return ""
-    parameters = [
-        p for p in inspect.signature(member).parameters.values() if p.name not in ("self", "_celery")
-    ]
-    shown = [p.replace(annotation=p.empty) for p in parameters]
-    return str(inspect.Signature(shown))
 
 
 #: The floors of the house, top first, and the rooms on each; a room that is not here is an error.
@@ -402,11 +299,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "call-options": call_options,
     "error-tree": error_tree,
     "error-codes": error_codes,
-    "command-line": command_line,
+    "command-line": faces.command_line,
     "celerys-imports": celerys_imports,
     "celerys-names": all_celerys_names,
     "schemes": schemes,
-    "api": api,
+    "api": faces.api,
     "code-map": code_map,
 }
 

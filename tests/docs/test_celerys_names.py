@@ -38,6 +38,11 @@ def names() -> ModuleType:
     return part_of_docs("celerys_names")
 
 
+@pytest.fixture(scope="module")
+def told() -> ModuleType:
+    return part_of_docs("celerys_told")
+
+
 def public(*things: Any) -> set[str]:
     return {name for thing in things for name in dir(thing) if not name.startswith("_")}
 
@@ -129,8 +134,8 @@ SIDES: dict[str, tuple[set[str], Callable[[str], bool]]] = {
 
 
 @pytest.mark.parametrize("title", SIDES)
-def test_each_name_has_a_row_that_is_true(names: ModuleType, title: str) -> None:
-    (section,) = (each for each in names.sections() if each.title == title)
+def test_each_name_has_a_row_that_is_true(names: ModuleType, told: ModuleType, title: str) -> None:
+    (section,) = (each for each in told.sections() if each.title == title)
     celerys, has = SIDES[title]
     rows = section.states()
     assert sorted(celerys - rows.keys()) == [], "names of Celery's without a row in docs/celerys_names.py"
@@ -141,17 +146,17 @@ def test_each_name_has_a_row_that_is_true(names: ModuleType, title: str) -> None
     assert gone == [], "here by now: move them to `same` or `differs` in docs/celerys_names.py"
 
 
-def test_no_name_has_two_rows(names: ModuleType) -> None:
-    for section in names.sections():
+def test_no_name_has_two_rows(told: ModuleType) -> None:
+    for section in told.sections():
         listed = [name for each, _, _ in section.lines() for name in each]
         assert len(listed) == len(set(listed)), sorted(name for name in listed if listed.count(name) > 1)
 
 
-def test_each_setting_has_a_row_that_is_true(names: ModuleType) -> None:
+def test_each_setting_has_a_row_that_is_true(names: ModuleType, told: ModuleType) -> None:
     defaults = {
         name: option.default for name, option in celery.app.defaults.flatten(celery.app.defaults.NAMESPACES)
     }
-    rows = names.settings().states()
+    rows = told.settings().states()
     beginnings = tuple(name.removesuffix("*") for name in rows if name.endswith("*"))
     assert sorted(name for name in defaults if name not in rows and not name.startswith(beginnings)) == []
     assert config.ROWS.keys() & defaults.keys() == config.ROWS.keys() - names.OWN_SETTINGS
@@ -169,8 +174,8 @@ def alike(ours: Any, theirs: Any) -> bool:
     return bool(ours == (list(theirs) if isinstance(theirs, tuple) else theirs))
 
 
-def test_each_flag_has_a_row_that_is_true(names: ModuleType) -> None:
-    said = {flag: state for row, state in names.flags().states().items() for flag in row.split("/")}
+def test_each_flag_has_a_row_that_is_true(names: ModuleType, told: ModuleType) -> None:
+    said = {flag: state for row, state in told.flags().states().items() for flag in row.split("/")}
     theirs = flags((celery.bin.worker.worker, celery.bin.celery.celery))
     # Celery's later spellings of the same flags.
     assert theirs - said.keys() <= {"--events", "--schedule"}
