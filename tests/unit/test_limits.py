@@ -268,6 +268,7 @@ class Races:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_thousands_of_functions_that_end_right_at_their_limit(watchdog: Watchdog) -> None:
     """None is struck when it is over, nor is what runs then, and no value is lost."""
     interval = sys.getswitchinterval()
