@@ -358,7 +358,8 @@ OWN_SETTINGS = frozenset(
 FLAGS_SAME = (
     "-A/--app -b/--broker --result-backend --workdir -C/--no-color -q/--quiet --version -n/--hostname -l/--loglevel "
     "--prefetch-multiplier -c/--concurrency --purge/--discard -Q/--queues -X/--exclude-queues -I/--include "
-    "-f/--logfile --soft-time-limit --time-limit --max-tasks-per-child --max-memory-per-child"
+    "-f/--logfile --soft-time-limit --time-limit --max-tasks-per-child --max-memory-per-child "
+    "--autoscale"
 )
 FLAGS_DIFFER = {
     "-P/--pool": "prefork, threads or solo",

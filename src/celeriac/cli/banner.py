@@ -28,6 +28,7 @@ def facts_of(app: Celeriac, options: WorkerOptions) -> Facts:
         "results": mask(backend) if backend and app.store is not None else "",
         "pool": options.pool,
         "concurrency": options.concurrency,
+        "autoscale": options.autoscale,
         "queues": list(options.queues),
         "tasks": task_names(app),
         "zone": os.environ.get("TZ", ""),
@@ -67,6 +68,9 @@ def table_row(name: str, value: str, paint: Paint) -> list[str]:
 def slots(facts: Facts) -> str:
     """Return how much runs at a time, in words."""
     count = facts["concurrency"]
+    if facts.get("autoscale"):
+        most, least = facts["autoscale"]
+        return f"{least} to {most} processes"
     if facts["pool"] == "solo":
         return "one task at a time"
     unit = "thread" if facts["pool"] == "threads" else "process"

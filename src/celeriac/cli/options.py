@@ -18,7 +18,6 @@ IGNORED: dict[tuple[str, ...], tuple[bool, str]] = {
     ("--without-mingle",): (False, "there is no mingle"),
     ("--without-heartbeat",): (False, "leases are renewed by the supervisor"),
     ("--heartbeat-interval",): (True, "leases are renewed by the supervisor"),
-    ("--autoscale",): (True, "the number of processes is fixed; set it with -c"),
     ("--disable-prefetch",): (False, "use --prefetch-multiplier 1"),
     ("--pool-start-method",): (True, "processes are forked"),
     ("--pidfile",): (True, "the worker stays in the foreground"),
@@ -70,6 +69,7 @@ class Arguments(Struct):
             ("-n", options.hostname),
             ("-c", options.concurrency),
             ("-P", options.pool),
+            ("--autoscale", ",".join(map(str, options.autoscale or ()))),
             ("-Q", ",".join(options.queues)),
             ("-X", ",".join(options.exclude)),
             ("-I", ",".join(self.include)),
@@ -112,6 +112,15 @@ def read_concurrency(ctx: click.Context, parameter: click.Parameter, value: str 
     if not value.isdigit() or not int(value):
         raise click.BadParameter(f"{value!r} is not a number of processes or threads from 1.")
     return int(value)
+
+
+def _autoscale(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if not value:
+        return None
+    most, _, least = value.partition(",")
+    if not (most.isdigit() and (least or "1").isdigit() and 1 <= int(least or 1) <= int(most)):
+        raise click.BadParameter(f"{value!r} is not MAX,MIN: two numbers of processes from 1, as in 10,2.")
+    return int(most), int(least or 1)
 
 
 def read_names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -168,6 +177,12 @@ def own_options() -> list[click.Option]:
             callback=read_concurrency,
             metavar="N",
             help="Processes or threads. [CPUs]",
+        ),
+        option(
+            "--autoscale",
+            callback=_autoscale,
+            metavar="MAX,MIN",
+            help="As many processes as there is work for, instead of -c.",
         ),
         option("-P", "--pool", callback=_pool, metavar="POOL", help="prefork, threads or solo. [prefork]"),
         option(

@@ -38,6 +38,7 @@ def _main(session: Session, /, **given: Any) -> int:
         exclude=given.pop("exclude"),
         concurrency=given.pop("concurrency"),
         pool=given.pop("pool"),
+        autoscale=given.pop("autoscale"),
         loglevel=given.pop("loglevel"),
     )
     own = {name: given.pop(name) for name in Arguments.__struct_fields__ if name in given}

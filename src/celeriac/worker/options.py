@@ -24,6 +24,8 @@ class WorkerOptions(Struct):
     pool: str | None = None
     loglevel: str = "INFO"
     exclude: tuple[str, ...] = ()
+    #: Most and fewest processes.
+    autoscale: tuple[int, int] | None = None
 
     def resolve(self, conf: Settings) -> "WorkerOptions":
         """Return the options with every gap filled from the settings. `%h` in the name is the host's name.
@@ -41,6 +43,7 @@ class WorkerOptions(Struct):
             concurrency=self.concurrency or conf.worker_concurrency or os.cpu_count() or 1,
             pool=self.pool or conf.worker_pool,
             loglevel=self.loglevel.upper(),
+            autoscale=self.autoscale,
         )
         made._check()
         return made
@@ -50,6 +53,8 @@ class WorkerOptions(Struct):
             raise ImproperlyConfigured(
                 f"concurrency is {self.concurrency}: it is a number of processes or threads, from 1."
             )
+        if self.autoscale and self.pool != "prefork":
+            raise ImproperlyConfigured(f"autoscale is for the pool prefork; the pool is {self.pool}.")
         if self.pool not in POOLS:
             raise ImproperlyConfigured(f"There is no pool {self.pool!r}. Pools: {', '.join(POOLS)}.")
         if self.loglevel not in LEVELS:

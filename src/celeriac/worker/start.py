@@ -45,5 +45,7 @@ class Worker:
                 f"The broker {app.broker.safe_url} is in this process's memory, where no other process can reach it: "
                 "use --pool solo, or another broker_url."
             )
+        if options.autoscale:
+            concurrency = options.autoscale[1]
         processes, threads = (1, concurrency) if options.pool == "threads" else (concurrency, 1)
         return Supervisor(app, options, processes, threads).run()

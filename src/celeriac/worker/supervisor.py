@@ -24,6 +24,7 @@ from celeriac.execute import Executor
 from celeriac.unpacking import decoder
 from celeriac.waker import Waker
 from celeriac.worker.aftermath import Aftermath
+from celeriac.worker.autoscale import Autoscaler
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, run_child
 from celeriac.worker.lookout import Lookout
@@ -47,7 +48,7 @@ _LONGEST_PAUSE = 30.0
 class Child:
     """A child as its supervisor sees it. `pid` is 0 once it is dead."""
 
-    __slots__ = ("born", "notice", "number", "over", "pid", "recorder", "waker")
+    __slots__ = ("born", "notice", "number", "over", "pid", "recorder", "retired", "waker")
 
     def __init__(self, number: int, pid: int, setup: ChildSetup) -> None:
         self.number = number
@@ -58,6 +59,8 @@ class Child:
         self.born = time.monotonic()
         #: Limits, by tag, of the tasks for which it is killed.
         self.over: dict[int, float] = {}
+        #: Whether it ends as it is not needed, and gets no successor.
+        self.retired = False
 
 
 class Dead(Struct):
@@ -104,7 +107,9 @@ class Supervisor:
         self.aftermath = Aftermath(app, options.hostname, self._flush)
         self.recovery.tell = self.aftermath.begin
         self.outage = Outage()
-        self.lookout = Lookout() if processes > 1 else None
+        most, least = options.autoscale or (processes, processes)
+        self.autoscaler = Autoscaler(least, most) if options.autoscale else None
+        self.lookout = Lookout() if most > 1 else None
         self.children: list[Child] = []
         self.dead: list[Dead] = []
         self.waker = Waker()
@@ -228,7 +233,7 @@ class Supervisor:
                 logger.info("Child process %d was ended, and another takes its place.", pid)
             elif not clean and not self.forced:
                 logger.error("Child process %d died: %s. Another takes its place.", pid, cause)
-            if not self.stopping:
+            if not (self.stopping or child.retired):
                 self._plan_successor(child, clean)
         self._settle_the_dead()
         self.aftermath.look()
@@ -242,6 +247,20 @@ class Supervisor:
             pause = min(max(0.1, 2 * self.pauses.get(child.number, 0.0)), _LONGEST_PAUSE)
         self.pauses[child.number] = pause
         self.start_at[child.number] = now + pause
+
+    def _scale(self, autoscaler: Autoscaler) -> None:
+        """Have one child more or less, if that is due."""
+        working = [child for child in self.children if not child.retired]
+        found = autoscaler.look(working, len(self.start_at))
+        if found is True:
+            used = {child.number for child in self.children} | self.start_at.keys()
+            self.start_at[next(number for number in range(len(used) + 1) if number not in used)] = 0.0
+            logger.info("All %d processes are busy: one more.", len(working))
+        elif found:
+            found.retired = True
+            found.recorder.stop()
+            found.waker.poke()
+            logger.info("Process %d has had nothing to do, and ends; %d go on.", found.pid, len(working) - 1)
 
     def _settle_the_dead(self) -> None:
         for dead in list(self.dead):
@@ -271,6 +290,8 @@ class Supervisor:
                     self.lookout.pass_on()  # perhaps one of these was just about to
             except BrokerError as error:
                 self.caretaker.met(error)
+        if self.autoscaler is not None and now >= self.autoscaler.next and not self.stopping:
+            self._scale(self.autoscaler)
         self.stale.look()
         self.outage.look([self.caretaker.trouble, *(child.notice.read() for child in self.children)])
         if not self.announced and not self.start_at and all(child.recorder.ready for child in self.children):
@@ -287,6 +308,8 @@ class Supervisor:
             if not self.caretaker.trouble:
                 times.append(self.stuck.next)
         times.append(self.aftermath.next)
+        if self.autoscaler is not None:
+            times.append(self.autoscaler.next)
         times += [moment for moment in (self.kill_at, self.outage.next) if moment is not None]
         if self.dead:
             times.append(time.monotonic() + 0.5)

@@ -1,0 +1,31 @@
+"""A worker has as many processes as there is work for, between two numbers."""
+
+import pytest
+
+from tests.scenarios.conftest import MakeProject
+from tests.scenarios.harness import account, until
+
+
+@pytest.mark.parametrize("place", ["sqlite", "redis"])
+def test_processes_come_with_the_work_and_go_without(
+    make_project: MakeProject, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOSCALE_KEEPALIVE", "1")
+    project = make_project(place)
+    keys = [f"first-{n}" for n in range(10)]
+    with project.working("--autoscale", "3,1") as worker:
+        assert "1 to 3 processes" in worker.log
+        assert len(worker.children()) == 1
+        project.client.send("work", [[key, 0.8] for key in keys])
+        until(lambda: len(worker.children()) == 3, lambda: worker.log)
+        project.journal.wait_done(keys)
+        until(lambda: len(worker.children()) == 1, lambda: worker.log)
+        assert len(worker.said("has had nothing to do, and ends")) == 2
+        project.client.wait_empty()
+        # One that was just told to end finishes what it has all the same.
+        keys += [f"second-{n}" for n in range(40)]
+        project.client.send("work", [[key, 0.1] for key in keys[10:]])
+        project.client.wait_empty()
+        assert not worker.said("died")
+    assert len({project.journal.of(key)[0].pid for key in keys[:10]}) == 3
+    account(project.journal, keys)
