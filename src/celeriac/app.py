@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from typing import Any
 
-from celeriac import discovery, naming, registry, sensitive, signals
+from celeriac import discovery, limits, naming, registry, sensitive, signals
 from celeriac.arguments import Arity
 from celeriac.broker import Publication
 from celeriac.canvas import Signature, signature
@@ -296,7 +296,11 @@ class Celeriac(Connected):
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """Hand publications to the broker now; raises BrokerDown within `task_publish_timeout` seconds."""
-        self.broker.publish(publications, self.conf.task_publish_timeout)
+        if limits.running:
+            with limits.held_off():
+                self.broker.publish(publications, self.conf.task_publish_timeout)
+        else:
+            self.broker.publish(publications, self.conf.task_publish_timeout)
         if self._watched is not None:
             self._watched.sent(publications)
         if signals.after_task_publish.receivers:

@@ -30,6 +30,8 @@ class Request(Struct):
     embed: dict[str, Any] | None = None
     is_eager: bool = False
     called_directly: bool = False
+    #: Its soft limit has just struck, and may have left anything half done.
+    interrupted: bool = False
     #: What `retry(throw=False)` asked for, carried out when the function has returned; the Retry that ended the run.
     retrying: Retry | None = None
     #: Handles of the tasks that this one has sent, the first ones at least; None where they are not kept track of.

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -126,7 +127,8 @@ class Executor:
                 if run.soft is None or self.watchdog is None:
                     value = task.call(*request.args, **request.kwargs)
                 else:
-                    value = self.watchdog.call(run.soft, task.call, request.args, request.kwargs)
+                    struck = partial(self._interrupted, request)
+                    value = self.watchdog.call(run.soft, task.call, request.args, request.kwargs, struck)
             except BaseException as error:
                 value = error
                 outcome = self.conclude(run, None, error)
@@ -199,6 +201,12 @@ class Executor:
             reporting.failed(task, request, failure, outcome.traceback)
         else:
             reporting.over(task, request, outcome.state, value)
+
+    def _interrupted(self, request: Request) -> None:
+        """Undo what the soft limit may have left half done, before anything else runs here."""
+        request.interrupted = True
+        self._clean_up(request)
+        request.interrupted = False
 
     def _clean_up(self, request: Request) -> None:
         try:

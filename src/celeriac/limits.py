@@ -15,7 +15,8 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import Any, Protocol
@@ -78,6 +79,26 @@ class _Watch:
         self.pause = _FIRST_NUDGE
 
 
+#: The calls that have a soft limit, by thread; empty where there are none, so that nobody else has to ask.
+running: dict[int, tuple["Watchdog", _Watch]] = {}
+
+
+@contextmanager
+def held_off() -> Iterator[None]:
+    """Have the limit of the call on this thread not strike within the block, but after it.
+
+    For what must not be torn apart, and is sure to end.
+    """
+    watchdog, watch = running.get(threading.get_ident(), (None, None))
+    if watchdog is None or watch is None or not watchdog.hold(watch):
+        yield
+        return
+    try:
+        yield
+    finally:
+        watchdog.resume(watch)
+
+
 class Watchdog:
     """Raises SoftTimeLimitExceeded in functions that take too long; one for a process, its thread starts when needed.
 
@@ -102,13 +123,22 @@ class Watchdog:
         self._nothing = ctypes.py_object()
 
     def call(
-        self, seconds: float, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        seconds: float,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        struck: Callable[[], None] | None = None,
     ) -> Any:
-        """Call a function and return what it returns; after `seconds` it gets SoftTimeLimitExceeded."""
+        """Call a function and return what it returns; after `seconds` it gets SoftTimeLimitExceeded.
+
+        Whatever it makes of that, `struck` is called afterwards.
+        """
         # A missing key is made by calling what the dictionary was given, and stored, with no bytecode in between.
         returned: defaultdict[int, Any] = defaultdict(partial(function, *args, **kwargs))
         raised: BaseException | None = None
         watch = _Watch(time.monotonic() + seconds, self._can_nudge())
+        running[watch.thread] = self, watch
         try:
             self._arm(watch)
             try:
@@ -120,6 +150,9 @@ class Watchdog:
             self._disarm(watch)  # there is only one, so this goes through
             if not returned and raised is None:
                 raised = stray
+        del running[watch.thread]
+        if watch.struck and struck is not None:
+            struck()
         if raised is None:
             return returned[0]
         if type(raised) is SoftTimeLimitExceeded and not raised.args:
@@ -134,9 +167,23 @@ class Watchdog:
     def _arm(self, watch: _Watch) -> None:
         if self._thread is None:
             self._start()
+        self.resume(watch)
+
+    def resume(self, watch: _Watch) -> None:
+        """Let it strike, from now on, when it is due."""
         self._armed[watch] = True
         if watch.due < self._wakes_at:
             self._waker.poke()
+
+    def hold(self, watch: _Watch) -> bool:
+        """Have it not strike until `resume`; False where it has. If it is just about to, it strikes here."""
+        if self._armed.pop(watch, False):
+            return True
+        while not watch.struck:
+            time.sleep(0)
+        for _ in range(2):
+            pass  # what has been raised strikes at the end of a loop at the latest
+        return False
 
     def _start(self) -> None:
         with self._starting:

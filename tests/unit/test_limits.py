@@ -17,7 +17,7 @@ import celery
 import pytest
 
 import celeriac
-from celeriac import Celeriac, SoftTimeLimitExceeded
+from celeriac import Celeriac, SoftTimeLimitExceeded, limits
 from celeriac.config import Settings
 from celeriac.errors import CallError, TimeLimitExceeded, WrongLimits, WrongOption
 from celeriac.limits import Watchdog, of_call, of_task, of_tasks
@@ -225,6 +225,58 @@ def test_functions_on_other_threads_are_interrupted_between_two_steps(watchdog: 
     for thread in threads:
         thread.join(20)
     assert came == ["over"] * 3
+
+
+def test_what_is_held_off_strikes_when_the_block_is_over(watchdog: Watchdog) -> None:
+    came: list[str] = []
+
+    def work() -> None:
+        with limits.held_off():
+            time.sleep(0.3)
+            came.append("whole")
+        came.append("not reached" if any(time.sleep(0.01) for _ in range(500)) else "in time")
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        call(watchdog, 0.05, work)
+    assert came == ["whole"]
+    assert not limits.running
+    with limits.held_off():
+        pass  # outside of a limit: nothing to hold off
+
+
+def test_blocks_that_are_held_off_are_never_torn_apart(watchdog: Watchdog) -> None:
+    """A thousand limits, each of which strikes at some moment of a loop in and out of such blocks."""
+    begun = ended = 0
+
+    def work() -> None:
+        nonlocal begun, ended
+        while True:
+            with limits.held_off():
+                begun += 1
+                for _ in range(20):
+                    pass
+                ended += 1
+
+    for _ in range(1000):
+        with pytest.raises(SoftTimeLimitExceeded):
+            call(watchdog, 0.0005 * random.uniform(0.5, 1.5), work)
+        assert begun == ended
+    assert begun > 1000
+
+
+def test_after_it_was_caught_blocks_go_on(watchdog: Watchdog) -> None:
+    def work() -> str:
+        try:
+            spin()
+        except SoftTimeLimitExceeded:
+            with limits.held_off():
+                time.sleep(0.01)
+        return "sent"
+
+    struck: list[int] = []
+    assert watchdog.call(0.05, work, (), {}, lambda: struck.append(1)) == "sent"
+    assert watchdog.call(60, lambda: "in time", (), {}, lambda: struck.append(2)) == "in time"
+    assert struck == [1]
 
 
 class Races:
@@ -464,26 +516,26 @@ def child(tmp_path: Path) -> Iterator[Child]:
 
 
 def test_the_supervisor_looks_again_when_the_next_limit_is_over(child: Child) -> None:
-    limits = HardLimits(2, lambda: 100.0)
-    limits.look([child])
-    assert limits.next == 100 + LOOK
+    overseer = HardLimits(2, lambda: 100.0)
+    overseer.look([child])
+    assert overseer.next == 100 + LOOK
     child.recorder.begin(0, 7, 99.0, 100.4)
     child.recorder.begin(2, 8, 99.0, 99.9)  # a coroutine: its loop has a moment for it
-    limits.look([child])
-    assert limits.next == pytest.approx(100.4)
+    overseer.look([child])
+    assert overseer.next == pytest.approx(100.4)
     assert not child.over and child.recorder.freeze == THAWED
     child.recorder.clear(0)
-    limits.look([child])
-    assert limits.next == pytest.approx(99.9 + GRACE)
+    overseer.look([child])
+    assert overseer.next == pytest.approx(99.9 + GRACE)
     child.recorder.unlimit(2)
-    limits.look([child])
-    assert limits.next == 100 + LOOK
+    overseer.look([child])
+    assert overseer.next == 100 + LOOK
 
 
 def test_a_task_that_ended_in_the_last_moment_costs_no_process(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = HardLimits(2, lambda: 100.0)
+    overseer = HardLimits(2, lambda: 100.0)
     child.recorder.begin(0, 7, 98.0, 99.0)
 
     def ends_meanwhile(_seconds: float) -> None:
@@ -491,7 +543,7 @@ def test_a_task_that_ended_in_the_last_moment_costs_no_process(
         child.recorder.clear(0)
 
     monkeypatch.setattr("celeriac.worker.overtime.time.sleep", ends_meanwhile)
-    limits.look([child])
+    overseer.look([child])
     assert not child.over
     assert (child.recorder.freeze, child.pokes) == (FROZEN, 1)  # it thaws by itself
 

@@ -356,8 +356,8 @@ celeriac worker                     # beside manage.py
         "An option of apply_async(), send_task() or send_many() has a value that it cannot have. Nothing was sent.",
         "A countdown that is text, or an eta that is no time, would become a message that every worker refuses, and "
         "nobody would see it here.",
-        "Pass what the text asks for. countdown and expires are seconds, eta is a datetime with a time zone, "
-        "priority a whole number from 0 to 9.",
+        "Pass what the text asks for. countdown, expires and the time limits are seconds, eta is a datetime with a "
+        "time zone, priority a whole number from 0 to 9.",
         """
 remind.apply_async((user_pk,), countdown=3600)
 remind.apply_async((user_pk,), eta=timezone.now() + timedelta(hours=1))

@@ -7,6 +7,7 @@ than a microsecond here, so nothing below may ask Django's thread-local objects,
 import contextvars
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import connections
@@ -65,6 +66,8 @@ def before_task(request: Request) -> None:
 def after_task(request: Request) -> None:
     """Undo what the task left behind: an open transaction, a broken or old connection, a language, a time zone."""
     here = _here
+    if request.interrupted:
+        _close_all(here.used)
     for connection in here.used:
         if connection.connection is None or connection.in_atomic_block:
             continue
@@ -79,6 +82,13 @@ def after_task(request: Request) -> None:
     if contextvars.copy_context() != here.context:
         translation.deactivate()
         timezone.deactivate()
+
+
+def _close_all(used: Iterable[Any]) -> None:
+    """Close what a soft limit may have struck: in a statement, or between BEGIN and what Django notes of it."""
+    for connection in used:
+        connection.in_atomic_block = False
+        connection.close()
 
 
 def _is_spent(connection: Any) -> bool:

@@ -159,6 +159,19 @@ async def block(self: Task, key: Any) -> None:
         time.sleep(3600)
 
 
+@shared_task(bind=True)
+def sends(self: Task, key: Any) -> int:
+    """Send tasks until the soft limit comes, and return how many."""
+    sent = 0
+    try:
+        with noted(self, key):
+            while True:
+                work.delay(f"{key}-{sent}")
+                sent += 1
+    except SoftTimeLimitExceeded:
+        return sent
+
+
 @shared_task(bind=True, time_limit=1.5, soft_time_limit=0.5)
 def has_limits(self: Task, key: Any, soft: bool) -> None:
     """Sleep, for ever if the soft limit is not to end it."""
