@@ -5,6 +5,7 @@ client, and prints the 50th and 95th percentile in milliseconds beside the goal:
 rows it writes them into `admin_pages.md` as well, which `RESULTS.md` takes in.
 """
 
+import os
 import statistics
 import sys
 import tempfile
@@ -36,46 +37,11 @@ PAGES = (
 
 
 def configure(folder: Path) -> None:
-    """Set up a project with nothing but the admin and Celeriac."""
-    apps = ("admin", "auth", "contenttypes", "sessions", "messages")
-    settings.configure(
-        SECRET_KEY="bench",
-        ALLOWED_HOSTS=["testserver"],
-        INSTALLED_APPS=[*(f"django.contrib.{app}" for app in apps), "celeriac.django"],
-        MIDDLEWARE=[
-            "django.contrib.sessions.middleware.SessionMiddleware",
-            "django.contrib.auth.middleware.AuthenticationMiddleware",
-            "django.contrib.messages.middleware.MessageMiddleware",
-        ],
-        TEMPLATES=[
-            {
-                "BACKEND": "django.template.backends.django.DjangoTemplates",
-                "APP_DIRS": True,
-                "OPTIONS": {
-                    "context_processors": [
-                        "django.template.context_processors.request",
-                        "django.contrib.auth.context_processors.auth",
-                        "django.contrib.messages.context_processors.messages",
-                    ]
-                },
-            }
-        ],
-        ROOT_URLCONF="bench.admin_urls",
-        STATIC_URL="/static/",
-        USE_TZ=True,
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        DATABASES={
-            "default": {
-                "ENGINE": "django.db.backends.sqlite3",
-                "NAME": folder / "db.sqlite3",
-                "OPTIONS": {
-                    "transaction_mode": "IMMEDIATE",
-                    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-                },
-            }
-        },
-    )
+    """Set up the tests' project, which has nothing but the admin and Celeriac, on a database of its own."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.django.settings"
+    os.environ["CELERIAC_TEST_SQLITE"] = str(folder / "db.sqlite3")
     django.setup()
+    settings.ALLOWED_HOSTS = ["testserver"]
 
 
 def fill(rows: int) -> None:
