@@ -24,10 +24,9 @@ from celeriac.limits import Watchdog, of_call, of_task, of_tasks
 from celeriac.message import protocol
 from celeriac.overtime import limited
 from celeriac.task import Task
-from celeriac.worker.options import WorkerOptions
 from celeriac.worker.overtime import GRACE, LOOK, HardLimits
 from celeriac.worker.recorder import FREEZING, FROZEN, THAWED, Recorder
-from celeriac.worker.solo import SoloWorker
+from tests.unit.running import working
 
 
 @pytest.fixture
@@ -549,20 +548,6 @@ def test_a_task_that_ended_in_the_last_moment_costs_no_process(
 
 
 # -- through a worker
-
-
-@contextlib.contextmanager
-def working(app: Celeriac) -> Iterator[SoloWorker]:
-    worker = SoloWorker(app, WorkerOptions().resolve(app.conf))
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        assert worker.ready.wait(10)
-        yield worker
-    finally:
-        worker.stop()
-        thread.join(20)
-        assert not thread.is_alive()
 
 
 @pytest.fixture
