@@ -52,7 +52,8 @@ class Acks:
             if not self.on_timeout(task):
                 if count_loss(run.message, self.conf.task_max_deliveries):
                     return Outcome(states.IGNORED, error=error, requeue=True, counted=True)
-                outcome.dead = f"it was over its hard time limit of {run.hard:g} s, or lost, too often"
+                most = self.conf.task_max_deliveries
+                outcome.dead = f"it was over its hard time limit of {run.hard:g} s, or lost, {most} times"
         elif not self.on_failure(task):
             outcome.dead = f"failed: {type(error).__name__}: {safe_text(error)}"
         return outcome

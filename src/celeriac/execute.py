@@ -303,7 +303,7 @@ class Executor:
                 f"{name} ran to its end but returned {type(value).__qualname__}, which cannot be stored: {error}. "
                 "Return data that JSON can hold, or set ignore_result=True."
             )
-            return Outcome(states.FAILURE, failure_json(told), error=told)
+            return self.acks.judge(run, Outcome(states.FAILURE, failure_json(told), error=told))
 
     def failed(self, run: Run, error: BaseException) -> Outcome:
         """Return the outcome of a run that raised `error`."""

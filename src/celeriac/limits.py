@@ -115,7 +115,7 @@ class Watchdog:
         self._nudging: dict[_Watch, bool] = {}
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()  # nothing strikes then
-        self._waker = Waker()
+        self._waker: Any = None
         self._wakes_at = _NEVER
         # With a prototype of this module's own: others may have declared another.
         raises = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)
@@ -188,6 +188,7 @@ class Watchdog:
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
+                self._waker = Waker()
                 thread = threading.Thread(target=self._watch, name="celeriac-watchdog", daemon=True)
                 thread.start()
                 self._thread = thread

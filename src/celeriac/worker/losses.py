@@ -85,9 +85,8 @@ class Losses:
                 )  # fmt: skip
                 payload = protocol.encode(message, delivery.queue)
                 return Settlement(delivery.tag, Action.PUT_BACK, payload=payload)
-            return self._dead(
-                delivery, message, f"it was {self.most} times over its hard time limit of {limit:g} s or lost"
-            )
+            reason = f"it was over its hard time limit of {limit:g} s, or lost, {self.most} times"
+            return self._dead(delivery, message, reason, TimeLimitExceeded(limit))
         logger.error("%s[%s] was ended at its hard time limit of %g s.", headers.task, headers.id, limit)
         error = TimeLimitExceeded(limit)
         if run is None or self.executor is None:
@@ -120,11 +119,16 @@ class Losses:
         assert self.executor is not None  # for mypy
         self.ended.append(Ended(run, error))
         logger.error("%s[%s] has failed: %s.", run.message.headers.task, run.message.headers.id, error)
-        return self.executor.settlement(run, self.executor.failed(run, error))
+        # Not by way of `failed`, which would look whether `autoretry_for` names this.
+        outcome = Outcome(states.FAILURE, failure_json(error), error=error, finished=time.time())
+        return self.executor.settlement(run, self.executor.acks.judge(run, outcome))
 
-    def _dead(self, delivery: Delivery, message: Message, reason: str) -> Settlement:
+    def _dead(
+        self, delivery: Delivery, message: Message, reason: str, error: TaskError | None = None
+    ) -> Settlement:
         logger.error("%s[%s] is a dead letter now: %s.", message.headers.task, message.headers.id, reason)
-        error = WorkerLostError(f"{message.headers.task}: {reason}. (celeriac help E120)")
+        if error is None:
+            error = WorkerLostError(f"{message.headers.task}: {reason}. (celeriac help E120)")
         run = self._run(delivery, message)
         if run is not None:
             self.ended.append(Ended(run, error))

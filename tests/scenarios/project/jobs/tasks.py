@@ -237,7 +237,7 @@ class Telling(Task):
             file.write(f"{handler} {type(error).__name__} {args[0]} {self.request.id}\n")
 
 
-@shared_task(bind=True, base=Telling, reject_on_worker_lost=False)
+@shared_task(bind=True, base=Telling, reject_on_worker_lost=False, autoretry_for=(Exception,))
 def fails_if_lost(self: Telling, key: Any, how: str = "kill", times: int = 100) -> Any:
     """A process that dies is its failure."""
     return _die_or_fail(self, key, how, times)
