@@ -22,6 +22,7 @@ from celeriac.store import Record, ResultStore
 from celeriac.stores.memory import MemoryStore
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
+from celeriac.worker.death import Death
 from celeriac.worker.fetcher import Fetcher
 from celeriac.worker.options import WorkerOptions
 from celeriac.worker.outage import Notice, Outage
@@ -307,7 +308,7 @@ def test_what_ran_goes_back_in_order_and_its_last_chance_is_alone(
         recorder = record_of(tmp_path)
         for slot in (0, 1):
             recorder.begin(slot, held[slot].tag, 1.0)
-        recovery.child(recorder, "signal 9 (SIGKILL)")
+        recovery.child(recorder, Death("signal 9 (SIGKILL)"))
         broker.register("dead", 60)
         held = broker.claim("dead", ["celery"], 4, 1)
         found = [protocol.decode(delivery.payload) for delivery in held]
@@ -316,20 +317,30 @@ def test_what_ran_goes_back_in_order_and_its_last_chance_is_alone(
         assert marks == [(losses, alone)] * 2 + [(0, False)] * 2
 
 
-@pytest.mark.parametrize(("died", "after"), [(32.25, " after 31.2 s"), (None, "")])
+@pytest.mark.parametrize(
+    ("died", "peak", "after"),
+    [
+        (32.25, None, " after 31.2 s"),
+        (None, None, ""),
+        (32.25, 510_000, " after 31.2 s, with 498 MB at most"),
+    ],
+)
 def test_what_became_of_a_lost_task_is_told(
-    app: Celeriac, broker: Cut, tmp_path: Path, died: float | None, after: str
+    app: Celeriac, broker: Cut, tmp_path: Path, died: float | None, peak: int | None, after: str
 ) -> None:
     (held,) = held_by(broker, "dead", 1)
     recorder = record_of(tmp_path)
     recorder.begin(0, held.tag, 1.0)
-    Recovery(app.broker, app.store, "w@h", 1).child(recorder, "signal 9 (SIGKILL)", died=died)
+    Recovery(app.broker, app.store, "w@h", 1).child(
+        recorder, Death("signal 9 (SIGKILL)", died, peak, "the trace")
+    )
     reason = f"its process died 1 times while it ran, the last time by signal 9 (SIGKILL){after}"
     with pytest.raises(WorkerLostError) as caught:
         app.AsyncResult("id-0").get(1)
     assert (caught.value.code, str(caught.value)) == ("E120", f"t: {reason}. (celeriac help E120)")
     (letter,) = broker.dead_letters()
     assert letter.reason == reason
+    assert app.AsyncResult("id-0").traceback == "the trace"
 
 
 def test_results_of_at_most_once_tasks_are_stored_for_the_dead(
@@ -338,7 +349,7 @@ def test_results_of_at_most_once_tasks_are_stored_for_the_dead(
     broker.register("dead", 60)
     recorder = record_of(tmp_path)
     recorder.finish(0, Settlement(0, record=Record("early-1", "SUCCESS", b"5")))
-    recovery.child(recorder, "signal 9 (SIGKILL)")
+    recovery.child(recorder, Death("signal 9 (SIGKILL)"))
     assert app.AsyncResult("early-1").get(1) == 5
 
 
@@ -355,7 +366,7 @@ def test_a_spoilt_flight_record_makes_suspects_of_all_it_held(
         recorder._memory[24:32] = b"\x7f" * 8
     else:
         recorder._memory[recorder._ring + 4 : recorder._ring + 12] = b"\xc1" * 8
-    recovery.child(recorder, "signal 11 (SIGSEGV)")
+    recovery.child(recorder, Death("signal 11 (SIGSEGV)"))
     found = messages(broker)
     assert [(m.headers.id, m.properties.celeriac_suspect) for m in found] == [
         ("id-0", True),

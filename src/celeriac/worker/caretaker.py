@@ -12,6 +12,7 @@ from celeriac import dead_letters
 from celeriac.broker import Broker
 from celeriac.errors import BrokerError, CeleriacError
 from celeriac.store import ResultStore
+from celeriac.worker.death import Death
 from celeriac.worker.outage import sentences
 from celeriac.worker.recovery import Recovery, stale_records
 from celeriac.worker.revival import Revival
@@ -153,7 +154,7 @@ class Caretaker:
             return
         for recorder in stale_records(*self.records):
             try:
-                counts = self.recovery.child(recorder, "its whole worker was killed")
+                counts = self.recovery.child(recorder, Death("its whole worker was killed"))
             except CeleriacError:
                 recorder.close()
                 raise

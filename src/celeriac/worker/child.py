@@ -23,6 +23,7 @@ from celeriac.execute import Executor
 from celeriac.limits import of_tasks
 from celeriac.waker import Waker
 from celeriac.worker import recycling
+from celeriac.worker.death import keep_trace
 from celeriac.worker.fetcher import Fetcher
 from celeriac.worker.lookout import Lookout
 from celeriac.worker.options import WorkerOptions
@@ -82,6 +83,7 @@ def be_process(app: Celeriac, hostname: str, supervisor: int, work: Callable[[],
 def serve(app: Celeriac, setup: ChildSetup) -> None:
     """Fetch and run tasks on this thread and `setup.threads` - 1 others until the record says stop."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    keep_trace(setup.recorder.trace_path)
     options, conf = setup.options, app.conf
     if app.framework is not None:
         app.framework.install_hooks(app.hooks)

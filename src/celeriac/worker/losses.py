@@ -19,6 +19,7 @@ from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.run import Outcome, Run
 from celeriac.store import Record
+from celeriac.worker.death import Death
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -42,31 +43,28 @@ class Losses:
         #: What is to be told of once it is settled.
         self.ended: list[Ended] = []
 
-    def lost(self, delivery: Delivery, message: Message, cause: str, ran: float | None = None) -> Settlement:
-        """Return how the delivery of a task ends whose process died of `cause` while it ran, for `ran` seconds."""
+    def lost(self, delivery: Delivery, message: Message, death: Death, start: float) -> Settlement:
+        """Return how the delivery of a task ends whose process died while it ran, since `start`."""
         headers = message.headers
         run = self._run(delivery, message)
+        details = death.details(start)
         if run is not None and self.acks is not None and run.task is not None:
-            after = "" if ran is None else f" after {ran:.1f} s"
             error = WorkerLostError(
-                f"{headers.task}: its process died while it ran, by {cause}{after}. (celeriac help E120)"
+                f"{headers.task}: its process died while it ran, by {death.cause}{details}. (celeriac help E120)"
             )
             if self.acks.retries_lost(run.task):
-                return self._retried(run, error)
+                return self._retried(run, error, death.trace)
             if self.acks.fails_lost(run.task):
-                return self._failed(run, error)
+                return self._failed(run, error, death.trace)
         if count_loss(message, self.most):
             logger.warning(
-                "%s[%s]: its process died (%s) while it ran, loss %d of %d;%s it runs again. (celeriac help E120)",
-                headers.task, headers.id, cause, message.properties.celeriac_losses, self.most,
-                "" if ran is None else f" it had run for {ran:.1f} s, and",
+                "%s[%s]: its process died (%s) while it ran, loss %d of %d%s; it runs again. (celeriac help E120)",
+                headers.task, headers.id, death.cause, message.properties.celeriac_losses, self.most, details,
             )  # fmt: skip
             return Settlement(delivery.tag, Action.PUT_BACK, payload=protocol.encode(message, delivery.queue))
         losses = message.properties.celeriac_losses
-        reason = f"its process died {losses} times while it ran, the last time by {cause}"
-        if ran is not None:
-            reason += f" after {ran:.1f} s"
-        return self._dead(delivery, message, reason)
+        reason = f"its process died {losses} times while it ran, the last time by {death.cause}{details}"
+        return self._dead(delivery, message, reason, trace=death.trace)
 
     def timed_out(self, delivery: Delivery, message: Message, limit: float) -> Settlement:
         """Return how the delivery of a task ends that was ended after `limit` seconds."""
@@ -101,11 +99,11 @@ class Losses:
             return None
         return Run(delivery.tag, delivery.queue, message, self.executor.tasks.get(message.headers.task))
 
-    def _retried(self, run: Run, error: WorkerLostError) -> Settlement:
+    def _retried(self, run: Run, error: WorkerLostError, trace: str | None) -> Settlement:
         task, headers, executor = run.task, run.message.headers, self.executor
         assert task is not None and executor is not None  # for mypy: `lost` has looked
         if task.max_retries is not None and (headers.retries or 0) >= task.max_retries:
-            return self._failed(run, error)
+            return self._failed(run, error, trace)
         retry = Retry(exc=error, when=task.default_retry_delay)
         outcome = executor.failed(run, retry)
         self.ended.append(Ended(run, error, retry))
@@ -115,16 +113,21 @@ class Losses:
         )
         return executor.settlement(run, outcome)
 
-    def _failed(self, run: Run, error: WorkerLostError) -> Settlement:
+    def _failed(self, run: Run, error: WorkerLostError, trace: str | None) -> Settlement:
         assert self.executor is not None  # for mypy
         self.ended.append(Ended(run, error))
         logger.error("%s[%s] has failed: %s.", run.message.headers.task, run.message.headers.id, error)
         # Not by way of `failed`, which would look whether `autoretry_for` names this.
-        outcome = Outcome(states.FAILURE, failure_json(error), error=error, finished=time.time())
+        outcome = Outcome(states.FAILURE, failure_json(error), trace, error, finished=time.time())
         return self.executor.settlement(run, self.executor.acks.judge(run, outcome))
 
     def _dead(
-        self, delivery: Delivery, message: Message, reason: str, error: TaskError | None = None
+        self,
+        delivery: Delivery,
+        message: Message,
+        reason: str,
+        error: TaskError | None = None,
+        trace: str | None = None,
     ) -> Settlement:
         logger.error("%s[%s] is a dead letter now: %s.", message.headers.task, message.headers.id, reason)
         if error is None:
@@ -133,6 +136,7 @@ class Losses:
         if run is not None:
             self.ended.append(Ended(run, error))
         record = self._record(delivery, message, error)
+        record.traceback = trace
         return Settlement(delivery.tag, Action.DEAD, reason=reason, record=record)
 
     def _record(self, delivery: Delivery, message: Message, error: TaskError) -> Record:

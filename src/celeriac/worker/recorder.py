@@ -278,7 +278,13 @@ class Recorder:
         self._memory.close()
         os.close(self._fd)
 
+    @property
+    def trace_path(self) -> Path:
+        """Where the child's traceback goes if it crashes."""
+        return self.path.with_suffix(".trace")
+
     def remove(self) -> None:
-        """Delete the file: everything in it is settled."""
+        """Delete the file, and the child's traceback: everything in it is settled."""
+        self.trace_path.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
         self.close()

@@ -21,6 +21,7 @@ from celeriac.execute import Executor
 from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.store import ResultStore
+from celeriac.worker.death import Death
 from celeriac.worker.losses import Ended, Losses
 from celeriac.worker.recorder import Recorder
 
@@ -105,17 +106,15 @@ class Recovery:
     def child(
         self,
         recorder: Recorder,
-        cause: str,
+        death: Death,
         *,
         blame: bool = True,
-        died: float | None = None,
         over: Mapping[int, float] | None = None,
     ) -> Recovered:
         """Settle what a dead child left, by its flight record, and remove that; raises BrokerError to be tried again.
 
-        `cause` tells how it died ("signal 9 (SIGKILL)"), `died` when by the monotonic clock, if that is known. Without
-        `blame` what ran goes back uncounted. `over` are the limits, by tag, of the tasks for which it was ended: then
-        what ran beside them is not to blame either.
+        Without `blame` what ran goes back uncounted. `over` are the limits, by tag, of the tasks for which it was
+        ended: then what ran beside them is not to blame either.
         """
         counts = Recovered()
         try:
@@ -142,8 +141,7 @@ class Recovery:
                     self._timed_out(delivery, limit, counts) if limit else self._beside(delivery, counts)
                 )
             elif delivery.tag in running and blame:
-                ran = None if died is None else died - running[delivery.tag]
-                settlements.append(self._lost(delivery, cause, counts, ran))
+                settlements.append(self._lost(delivery, death, running[delivery.tag], counts))
             else:
                 settlements.append(Settlement(delivery.tag, Action.PUT_BACK))
                 counts.returned += 1
@@ -182,7 +180,7 @@ class Recovery:
                 settlements.append(Settlement(delivery.tag, Action.PUT_BACK))
             elif message.properties.celeriac_suspect:
                 # A suspect is claimed alone: it was this one that ran.
-                settlements.append(self._lost(delivery, "its worker was lost", counts))
+                settlements.append(self._lost(delivery, Death("its worker was lost"), 0.0, counts))
             else:
                 message.properties.celeriac_suspect = True
                 payload = protocol.encode(message, delivery.queue)
@@ -210,14 +208,12 @@ class Recovery:
         if self.store is not None and records:
             self.store.store(records)
 
-    def _lost(
-        self, delivery: Delivery, cause: str, counts: Recovered, ran: float | None = None
-    ) -> Settlement:
-        """The process died while it ran this, for `ran` seconds."""
+    def _lost(self, delivery: Delivery, death: Death, start: float, counts: Recovered) -> Settlement:
+        """The process died while it ran this, since `start`."""
         message = self._readable(delivery)
         if message is None:
             return Settlement(delivery.tag, Action.PUT_BACK)
-        return self._count(self.losses.lost(delivery, message, cause, ran), counts)
+        return self._count(self.losses.lost(delivery, message, death, start), counts)
 
     def _timed_out(self, delivery: Delivery, limit: float, counts: Recovered) -> Settlement:
         message = self._readable(delivery)

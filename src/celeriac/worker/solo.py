@@ -20,6 +20,7 @@ from celeriac.unpacking import decoder
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, serve
+from celeriac.worker.death import Death
 from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.recorder import STOP, Recorder
@@ -148,7 +149,7 @@ class SoloWorker:
     def _interrupt(self) -> None:
         """Put back what runs, counted against nobody, and end the process."""
         try:
-            self.recovery.child(self.recorder, "interrupted", blame=False)
+            self.recovery.child(self.recorder, Death("interrupted"), blame=False)
         except CeleriacError as error:
             logger.warning("The flight record is left for the next start: %s", error)
         logger.info("%s has stopped by force.", self.options.hostname)

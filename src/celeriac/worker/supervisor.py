@@ -23,10 +23,12 @@ from celeriac.errors import BrokerError, CeleriacError
 from celeriac.execute import Executor
 from celeriac.unpacking import decoder
 from celeriac.waker import Waker
+from celeriac.worker import death
 from celeriac.worker.aftermath import Aftermath
 from celeriac.worker.autoscale import Autoscaler
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, run_child
+from celeriac.worker.death import Death
 from celeriac.worker.lookout import Lookout
 from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
@@ -67,9 +69,8 @@ class Dead(Struct):
     """What a dead child has left. `blame` is false where it was not its tasks' fault."""
 
     recorder: Recorder
-    cause: str
+    death: Death
     blame: bool
-    died: float
     over: dict[int, float]
 
 
@@ -217,7 +218,7 @@ class Supervisor:
     def _bury(self) -> None:
         """Collect dead children, note what they left, have them replaced."""
         for child in list(self.children):
-            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            pid, status, usage = os.wait4(child.pid, os.WNOHANG)
             if not pid:
                 continue
             self.children.remove(child)
@@ -226,13 +227,14 @@ class Supervisor:
                 self.lookout.pass_on()  # perhaps it was on lookout
             child.waker.close()
             child.notice.close()
-            cause = describe_death(status)
+            how = death.of_child(status, usage, time.monotonic(), child.recorder.trace_path)
             clean = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
-            self.dead.append(Dead(child.recorder, cause, not self.forced, time.monotonic(), child.over))
+            self.dead.append(Dead(child.recorder, how, not self.forced, child.over))
             if child.over:
                 logger.info("Child process %d was ended, and another takes its place.", pid)
             elif not clean and not self.forced:
-                logger.error("Child process %d died: %s. Another takes its place.", pid, cause)
+                trace = f"\n{how.trace.rstrip()}" if how.trace else ""
+                logger.error("Child process %d died: %s. Another takes its place.%s", pid, how.cause, trace)
             if not (self.stopping or child.retired):
                 self._plan_successor(child, clean)
         self._settle_the_dead()
@@ -265,9 +267,7 @@ class Supervisor:
     def _settle_the_dead(self) -> None:
         for dead in list(self.dead):
             try:
-                self.recovery.child(
-                    dead.recorder, dead.cause, blame=dead.blame, died=dead.died, over=dead.over
-                )
+                self.recovery.child(dead.recorder, dead.death, blame=dead.blame, over=dead.over)
             except CeleriacError as error:
                 self.caretaker.met(error)
                 return
@@ -370,14 +370,3 @@ class Supervisor:
         for child in self.children:
             os.kill(child.pid, signal.SIGKILL)
         self.aftermath.end()
-
-
-def describe_death(status: int) -> str:
-    """Return a wait status in words."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            return f"signal {number} ({signal.Signals(number).name})"
-        except ValueError:
-            return f"signal {number}"
-    return f"exit status {os.WEXITSTATUS(status)}"

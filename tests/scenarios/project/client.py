@@ -138,6 +138,7 @@ def records(ids: list[str]) -> list[dict[str, Any] | None]:
         else {
             "state": found[task_id].state,
             "result": found[task_id].result.decode(),
+            "traceback": found[task_id].traceback,
             "losses": found[task_id].losses,
             "retries": found[task_id].retries,
         }
