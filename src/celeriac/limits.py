@@ -6,9 +6,9 @@ task's function through. Coroutines have `celeriac.overtime`; hard limits of fun
 A soft limit is an exception that another thread raises in the one that runs the function. The interpreter delivers it
 at some later bytecode of that thread, whatever it executes by then. So that none is delivered when the function is
 over, three things hold: at most one is raised for each call; either the function's thread or the watchdog takes the
-call out of what is armed; and if that was the watchdog, the thread waits until it has raised, and takes back what was
-not delivered. What is delivered between two steps of our own is told from the function's own end, as the function is
-called and its value kept in one step.
+call out of what is armed; and if that was the watchdog, the thread waits until it has raised, and lets strike there
+what was not delivered. What is delivered between two steps of our own is told from the function's own end, as the
+function is called and its value kept in one step.
 """
 
 import signal
@@ -120,7 +120,6 @@ class Watchdog:
         # With a prototype of this module's own: others may have declared another.
         raises = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)
         self._raise = raises(("PyThreadState_SetAsyncExc", ctypes.pythonapi))
-        self._nothing = ctypes.py_object()
 
     def call(
         self,
@@ -199,7 +198,9 @@ class Watchdog:
         while not watch.struck:
             time.sleep(0)  # the watchdog is about to
         self._nudging.pop(watch, None)
-        self._raise(watch.thread, self._nothing)
+        # Not taken back with NULL, for then CPython 3.11 and 3.12 would look for it at each step, for ever.
+        for _ in range(2):
+            pass  # what has been raised strikes at the end of a loop at the latest
 
     def _can_nudge(self) -> bool:
         """Whether this is the main thread, and the signal that interrupts its calls into the system is ours."""

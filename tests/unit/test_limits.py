@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import random
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -612,3 +613,31 @@ def test_no_limit_is_sent_where_there_is_none(app: Celeriac) -> None:
     app.broker.register("c", 60)
     (delivery,) = app.broker.claim("c", ["celery"], 1, 1)
     assert protocol.decode(delivery.payload).headers.timelimit == (None, None)
+
+
+AFTER_A_STRIKE = """
+import sys
+from celeriac import SoftTimeLimitExceeded
+from celeriac.limits import Watchdog
+
+def spin():
+    while True:
+        pass
+
+def called(number):
+    return number
+
+try:
+    Watchdog().call(0.05, spin, (), {})
+except SoftTimeLimitExceeded:
+    sys.setprofile(lambda *told: None)
+    print([called(number) for number in range(3)])
+"""
+
+
+def test_the_interpreter_is_left_as_it_was() -> None:
+    """An exception that was taken back has CPython 3.11 look for it for ever; with a profiler on, it hangs."""
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER_A_STRIKE], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "[0, 1, 2]\n"
