@@ -13,12 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-
 from celeriac import hints, reporting, states
 from celeriac.acks import Acks
-from celeriac.arguments import bounded_repr
-from celeriac.broker import Action, Publication, Settlement
+from celeriac.broker import Action, Settlement
 from celeriac.callbacks import Callbacks
 from celeriac.callbacks import Sends as SendsCallbacks
 from celeriac.config import Settings
@@ -37,12 +34,12 @@ from celeriac.errors import (
 from celeriac.failure import failure_json, format_traceback, safe_text
 from celeriac.hooks import Hooks
 from celeriac.limits import Pair, Watchdog
-from celeriac.message import compression, protocol, result_format, serializers
+from celeriac.message import protocol, result_format
 from celeriac.message.message import Message
-from celeriac.message.moments import is_past, retry_time
-from celeriac.publishing import prepare
+from celeriac.message.moments import is_past
+from celeriac.next_try import next_try
 from celeriac.run import Outcome, Run
-from celeriac.signals import around_tasks, before_task_publish
+from celeriac.signals import around_tasks
 from celeriac.store import Record
 from celeriac.task import Task
 from celeriac.unpacking import Unpacker, decoder
@@ -334,64 +331,20 @@ class Executor:
         return self.acks.judge(run, Outcome(states.FAILURE, failure_json(error), text, error))
 
     def _retry(self, run: Run, retry: Retry) -> Outcome:
-        message = run.message
         if run.request is not None:
             run.request.retrying = retry
-        due = retry_time(retry.when, self.clock())
-        args, kwargs, options = retry.call or (None, None, {})
-        headers = msgspec.structs.replace(
-            message.headers,
-            retries=(message.headers.retries or 0) + 1,
-            eta=datetime.fromtimestamp(due, UTC).isoformat(),
-            parent_id=message.headers.parent_id or message.headers.id,
-        )
-        body = message.body
-        if args is not None or kwargs is not None:
-            request: Request = run.request  # type: ignore[assignment]
-            args = request.args if args is None else args
-            kwargs = request.kwargs if kwargs is None else kwargs
-            try:
-                body = serializers.by_content_type[message.content_type].dumps(
-                    [list(args), kwargs, request.embed]
-                )
-            except EncodeError as error:
-                return Outcome(states.FAILURE, failure_json(error), _traceback(error), error)
-            covers = run.task.covers if run.task is not None else None
-            shown, named = (tuple(args), kwargs) if covers is None else covers.cover(args, kwargs)
-            headers.argsrepr = bounded_repr(shown, len(body))
-            headers.kwargsrepr = bounded_repr(named, len(body))
-            if message.compression is not None:
-                body, _ = compression.compress(body, message.compression)
-        queue = options.get("queue") or run.queue
-        priority = options.get("priority", message.properties.priority) or 0
-        properties = msgspec.structs.replace(
-            message.properties,
-            priority=priority,
-            celeriac_losses=0,
-            celeriac_suspect=False,
-            timestamp=time.time(),
-        )
-        again = msgspec.structs.replace(message, headers=headers, properties=properties, body=body)
-        self._prepare(run, again, queue, (args, kwargs))
-        payload = self.encode(again, queue)
+        try:
+            again = next_try(run, retry, self.clock(), self.encode)
+        except EncodeError as error:
+            return Outcome(states.FAILURE, failure_json(error), _traceback(error), error)
         cause = retry.exc if retry.exc is not None else retry
         return Outcome(
             states.RETRY,
             failure_json(cause),
             _traceback(cause if cause.__traceback__ is not None else retry),
             cause,
-            retry=Publication(headers.id, headers.task, queue, payload, priority, due),
+            retry=again,
         )
-
-    @staticmethod
-    def _prepare(run: Run, again: Message, queue: str, call: tuple[Any, Any]) -> None:
-        """Tell `before_task_publish` of a retry, with the new arguments if `call` has some."""
-        request = run.request
-        if before_task_publish.receivers and request is not None and not request.is_eager:
-            args, kwargs = call
-            args = request.args if args is None else args
-            kwargs = request.kwargs if kwargs is None else kwargs
-            prepare(again, queue, (list(args), dict(kwargs), request.embed))
 
     # -- what the caller does with it
 
