@@ -171,10 +171,11 @@ APP = Section(
     "The app",
     "Methods and attributes of `Celery`, and the parameters of its class.",
     same=(
-        "AsyncResult ResultSet autodiscover_tasks close conf config_from_object main register_task set_as_current "
-        "signature task tasks"
+        "AsyncResult ResultSet autodiscover_tasks close conf config_from_object current_task current_worker_task "
+        "finalize main register_task set_as_current signature task tasks"
     ),
     differs={
+        "set_current set_default": "the same: there is one current app in a process",
         "Task task_cls": "is the class of tasks that are defined afterwards",
         "GroupResult": "is a method; `restore` comes with chains, groups and chords",
         "backend broker include": "as parameters; a setting under any of its names may be a parameter too",
@@ -192,18 +193,16 @@ APP = Section(
         "create_task_cls either fixups loader loader_cls log_cls oid pool prepare_config registry_cls "
         "steps subclass_with_self thread_oid type_checker use_fast_trace_task user_options": _PARTS,
         "add_defaults config_source config_source_silent": "pass settings to the class, or call `config_from_object`",
-        "autofinalize finalize finalized namespace on_after_configure on_after_finalize on_after_fork on_configure "
+        "autofinalize finalized namespace on_after_configure on_after_finalize on_after_fork on_configure "
         "on_init": "an app is ready when it is made, and reads its settings when they are first asked for",
         "broker_connection connection connection_for_read connection_for_write connection_or_acquire "
         "default_connection default_producer producer_or_acquire producer_pool": "`app.broker` has its own connections",
         "bugreport": "`celeriac report`",
         "config_from_cmdline config_from_envvar": "`config_from_object` takes a dotted name",
-        "current_task current_worker_task": "`bind=True`, and ask `self`",
         "gen_task_name": "a task's name is module and function unless `name` says another",
         "log": "`celeriac.log`",
         "now timezone uses_utc_timezone": "`app.conf.timezone`; times are aware",
         "select_queues": "`celeriac worker -Q`",
-        "set_current set_default": "the app made last is the current one, unless `set_as_current=False`",
         "setup_security": "messages are not signed with certificates",
         "start worker_main": "`celeriac worker`, or `celeriac.testing.worker` in a thread",
         "strict_typing": "`typing=False` in a class for all tasks, as `task_cls`",

@@ -393,6 +393,25 @@ class Celeriac(Connected):
         """Return several results as one with an id."""
         return GroupResult(id, results, parent, app=self)
 
+    def set_current(self) -> None:
+        """Have shared tasks sent through this app, and what asks for the current app get it."""
+        registry.set_current(self)
+
+    set_default = set_current
+
+    @property
+    def current_task(self) -> BaseTask | None:
+        """The task that runs here, None where none does."""
+        request = current.get()
+        if request is None:
+            return None
+        return self._tasks.get(request.task) or registry.shared_tasks.get(request.task)
+
+    current_worker_task = current_task
+
+    def finalize(self, auto: bool = False) -> None:
+        """Do nothing: an app is ready when it is made. For code that was written for Celery."""
+
     def close(self) -> None:
         """Close connections and stop being the current app."""
         self.close_keepers()

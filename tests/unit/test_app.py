@@ -360,6 +360,28 @@ def test_shared_tasks_go_through_the_current_app(app: Celeriac) -> None:
         del registry.shared_tasks["unit.shared"]
 
 
+def test_the_current_app_and_task(app: Celeriac) -> None:
+    other = Celeriac("other", broker="memory://unit-other")
+    assert registry.current_app() is other
+    app.set_default()
+    assert registry.current_app() is app
+    assert app.current_task is None
+
+    @shared_task(name="unit.asks")
+    def asks() -> str:
+        app.finalize()
+        assert app.current_task is asks
+        return str(other.current_worker_task)
+
+    try:
+        assert asks.apply().get() == "<@task: unit.asks>"
+        other.set_current()
+        assert registry.current_app() is other
+    finally:
+        del registry.shared_tasks["unit.asks"]
+        other.close()
+
+
 def test_without_an_app_the_error_says_what_to_do() -> None:
     @shared_task(name="unit.lonely")
     def lonely() -> None: ...
