@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -17,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from celeriac import registry
 from celeriac.app import Celeriac
 from celeriac.broker import Publication
+from celeriac.context import Request
 from celeriac.django import around, framework
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.framework import DjangoFramework
@@ -24,11 +24,11 @@ from celeriac.django.store import DatabaseStore
 from celeriac.errors import ImproperlyConfigured, NotInstalled
 from celeriac.hooks import Hooks
 from celeriac.message import serializers
-from celeriac.message.message import new_id
+from celeriac.message.message import Headers, Message, Properties, new_id
 from celeriac.store import Record
 from tests.django import databases
 
-REQUEST: Any = None
+REQUEST = Request(Message(Headers("t", "id"), Properties(), b""), "q", "w")
 
 
 @pytest.fixture

@@ -163,9 +163,10 @@ def test_retries_and_many_at_once(fleet: Fleet, producer: str, worker: str) -> N
 
 
 def test_both_workers_share_one_queue(fleet: Fleet) -> None:
+    # In bursts: of each, Celery's worker, whose call Redis holds, gets the first, and ours what Celery cannot take at once.
     send = (
         "import time\nresults = []\nfor n in range(150):\n"
-        "    results.append(add.delay(n, {tag}))\n    time.sleep(0.002)\n"
+        "    results.append(add.delay(n, {tag}))\n    time.sleep(0 if n % 10 else 0.05)\n"
     )
     check = "out = [r.get(timeout=60) for r in results] + [flaky.delay('{tag}').get(timeout=30)]"
     with ExitStack() as stack:
@@ -179,6 +180,7 @@ def test_both_workers_share_one_queue(fleet: Fleet) -> None:
     assert set(tasks.values()) == {1}
     assert len(tasks) == 306
     shares = Counter(line.partition(" ")[0] for line in runs.elements())
+    print(f"shares: {dict(shares)}")
     assert shares["celery"] > 10
     assert shares["celeriac"] > 10
 
