@@ -163,7 +163,7 @@ def test_retries_and_many_at_once(fleet: Fleet, producer: str, worker: str) -> N
 
 
 def test_both_workers_share_one_queue(fleet: Fleet) -> None:
-    # In bursts: of each, Celery's worker, whose call Redis holds, gets the first, and ours what Celery cannot take at once.
+    # In bursts: of each Celery's worker, whose call Redis holds, gets the first, and ours what Celery cannot take yet.
     send = (
         "import time\nresults = []\nfor n in range(150):\n"
         "    results.append(add.delay(n, {tag}))\n    time.sleep(0 if n % 10 else 0.05)\n"
