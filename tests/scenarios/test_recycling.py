@@ -51,7 +51,7 @@ def test_a_process_that_holds_too_much_is_replaced_after_its_task(make_project: 
         project.client.send("hoard", [[key, (limit - 20 * 1024) * 1024] for key in keys[:1]])
         project.client.send("hoard", [[key, limit * 1024] for key in keys[1:]])
         project.client.wait_empty()
-        worker.wait_said("KiB after", times=4)
+        worker.wait_said("KiB, more than", times=4)
     account(project.journal, [*range(20), *keys])
     pids = {run.pid for n in range(20) for run in project.journal.of(n)}
     hoarders = [project.journal.of(key)[0].pid for key in keys]

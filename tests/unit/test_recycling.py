@@ -32,13 +32,12 @@ def test_tasks(caplog: pytest.LogCaptureFixture) -> None:
 def test_memory(caplog: pytest.LogCaptureFixture) -> None:
     child = Recycling(None, resident() + 64 * 1024)
     child.count(1)
+    child.weigh()
     assert not child.worn_out
     assert child.left(10_000) > 10_000
     assert caplog.messages == []
     held = b"x" * (80 * 1024 * 1024)
-    child.count(0)
-    assert not child.worn_out
-    child.count(1)
+    child.weigh()
     assert child.worn_out
     del held
 
@@ -46,5 +45,5 @@ def test_memory(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_limit_that_is_too_low_is_told(caplog: pytest.LogCaptureFixture) -> None:
     child = Recycling(None, 1000)
     assert "worker_max_memory_per_child is 1,000 KiB" in caplog.text
-    child.count(1)
+    child.weigh()
     assert child.worn_out

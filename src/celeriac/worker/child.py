@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 from msgspec import Struct
 
@@ -106,9 +107,20 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
     )
     if options.pool == "prefork":
         fetcher.recycling = recycling.of(conf)
-    io_thread = threading.Thread(target=fetcher.run, name="celeriac-fetcher", daemon=True)
+    pool.recycling = fetcher.recycling
+
+    def on_thread(function: Callable[..., None], *args: Any) -> None:
+        try:
+            function(*args)
+        finally:
+            if app.framework is not None:
+                app.framework.before_fork()  # closes the connections of this thread
+
+    io_thread = threading.Thread(target=on_thread, args=(fetcher.run,), name="celeriac-fetcher", daemon=True)
     others = [
-        threading.Thread(target=pool.work, args=(number,), name=f"celeriac-task-{number}", daemon=True)
+        threading.Thread(
+            target=on_thread, args=(pool.work, number), name=f"celeriac-task-{number}", daemon=True
+        )
         for number in range(1, setup.threads)
     ]
     for thread in (io_thread, *others):

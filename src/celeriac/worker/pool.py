@@ -28,10 +28,12 @@ from celeriac.store import Record
 from celeriac.waker import Waker
 from celeriac.worker.overtime import LOOK
 from celeriac.worker.recorder import THAWED, Recorder
+from celeriac.worker.recycling import Recycling
 from celeriac.worker.report import report, task_logger
 
 logger = logging.getLogger("celeriac.worker")
 
+_LEFT = 0.005  # seconds
 _THAW_LOOK = 1.0  # seconds between two pokes of the fetcher while it has not thawed
 
 
@@ -94,6 +96,8 @@ class Pool:
         self._at_most_once = executor.acks_early
         #: Poked for what has a hard limit that whoever enforces it might see too late.
         self.overseer: Waker | None = None
+        #: Set where the child is to be replaced some time.
+        self.recycling: Recycling | None = None
         executor.note = self._note
         executor.watchdog = Watchdog()
 
@@ -106,8 +110,16 @@ class Pool:
             run = get()
             if run is None:
                 return
-            if not run.void:
+            if self.recycling is not None and self.recycling.worn_out:
+                self._leave_it(run)
+            elif not run.void:
                 self.run(run, number)
+
+    def _leave_it(self, run: Run) -> None:
+        """Let the fetcher give back what this process is not to start any more."""
+        self.inbox.put(run)
+        self.waker.poke()
+        time.sleep(_LEFT)  # in which it takes it; else this goes round
 
     def run(self, run: Run, number: int) -> None:
         """Run one delivery from begin to outbox."""
@@ -127,6 +139,8 @@ class Pool:
         if run.hard is not None:
             self._limit(number, run.hard)
         outcome = self.executor.execute(run)
+        if self.recycling is not None:
+            self.recycling.weigh()
         accepted = self.finish(run, outcome, number, threading.Event)
         if accepted is not None:
             accepted.wait()

@@ -1,7 +1,7 @@
 """When a child has done its part: after so many tasks, or as soon as it holds so much memory.
 
-Asked by the fetcher between tasks; a child that is worn out takes nothing more, ends what runs and exits, and the
-supervisor starts another in its place. It claims no more than it may still run, so that it never runs one too many.
+Asked between tasks; a child that is worn out starts nothing more, ends what runs and exits, and the supervisor starts
+another in its place. It claims no more than it may still run, so that it never runs one too many.
 """
 
 import logging
@@ -41,12 +41,13 @@ class Recycling:
     def count(self, runs: int) -> None:
         """Note that so many more have run, and whether that was enough."""
         self.ran += runs
-        if self.worn_out or not runs:
-            return
-        if self.tasks is not None and self.ran >= self.tasks:
+        if self.tasks is not None and self.ran >= self.tasks and not self.worn_out:
             self._retire(f"has run {self.ran:,} tasks")
-        elif self.memory is not None and (held := resident()) > self.memory:
-            self._retire(f"holds {held:,} KiB after {self.ran:,} tasks")
+
+    def weigh(self) -> None:
+        """Look whether this process holds too much, after a task."""
+        if self.memory is not None and not self.worn_out and (held := resident()) > self.memory:
+            self._retire(f"holds {held:,} KiB, more than {self.memory:,}")
 
     def _retire(self, why: str) -> None:
         self.worn_out = True
