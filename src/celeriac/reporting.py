@@ -37,25 +37,13 @@ def succeeded(task: Task, request: Request, value: Any, runtime: float) -> None:
 
 def retried(task: Task, request: Request, reason: Retry, error: BaseException, traceback: str | None) -> None:
     """A run has ended with Retry, for the cause `error`, and the task runs again."""
-    info = ExceptionInfo(error, traceback)
-    _handle(task, "on_retry", reason.exc, request.id, request.args, request.kwargs, info)
-    signals.task_retry.send(task, request=request, reason=reason, einfo=info)
+    _tell_retry(task, request, reason, ExceptionInfo(error, traceback))
     over(task, request, states.RETRY, reason)
 
 
 def failed(task: Task, request: Request, error: BaseException, traceback: str | None) -> None:
     """A run has failed, and the task with it."""
-    info = ExceptionInfo(error, traceback)
-    _handle(task, "on_failure", error, request.id, request.args, request.kwargs, info)
-    signals.task_failure.send(
-        task,
-        task_id=request.id,
-        exception=error,
-        args=request.args,
-        kwargs=request.kwargs,
-        traceback=info.tb,
-        einfo=info,
-    )
+    _tell_failure(task, request, error, ExceptionInfo(error, traceback))
     over(task, request, states.FAILURE, error)
 
 
@@ -79,13 +67,20 @@ def ended(task: Task, request: Request, error: BaseException, retry: Retry | Non
 
     As in Celery without `task_postrun`, which the process would have sent.
     """
-    info = ExceptionInfo(error)
-    call = request.id, request.args, request.kwargs
     if retry is not None:
-        _handle(task, "on_retry", error, *call, info)
-        signals.task_retry.send(task, request=request, reason=retry, einfo=info)
+        _tell_retry(task, request, retry, ExceptionInfo(error))
         return
-    _handle(task, "on_failure", error, *call, info)
+    _tell_failure(task, request, error, ExceptionInfo(error))
+    _handle(task, "after_return", states.FAILURE, error, request.id, request.args, request.kwargs, None)
+
+
+def _tell_retry(task: Task, request: Request, reason: Retry, info: ExceptionInfo) -> None:
+    _handle(task, "on_retry", reason.exc, request.id, request.args, request.kwargs, info)
+    signals.task_retry.send(task, request=request, reason=reason, einfo=info)
+
+
+def _tell_failure(task: Task, request: Request, error: BaseException, info: ExceptionInfo) -> None:
+    _handle(task, "on_failure", error, request.id, request.args, request.kwargs, info)
     signals.task_failure.send(
         task,
         task_id=request.id,
@@ -95,7 +90,6 @@ def ended(task: Task, request: Request, error: BaseException, retry: Retry | Non
         traceback=info.tb,
         einfo=info,
     )
-    _handle(task, "after_return", states.FAILURE, error, *call, None)
 
 
 def _handle(task: Task, name: str, *args: Any) -> None:
