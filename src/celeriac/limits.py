@@ -1,6 +1,6 @@
 """Time limits of a run: which ones hold, and how a soft one strikes in a function on a thread.
 
-`Limits` is asked once for each message that may have one; `Watchdog.call` is what `celeriac.execute` calls such a
+`of_call` is asked once for each message that may have one; `Watchdog.call` is what `celeriac.execute` calls such a
 task's function through. Coroutines have `celeriac.overtime`; hard limits of functions are the supervisor's.
 
 A soft limit is an exception that another thread raises in the one that runs the function. The interpreter delivers it
