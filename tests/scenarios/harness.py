@@ -13,170 +13,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import Struct
 
+from tests.scenarios.account import SLACK, Account, account
+from tests.scenarios.journal import PATIENCE, Journal, Kill, Run, kill, until, was_killed
+
+__all__ = ["PATIENCE", "SLACK", "Account", "Journal", "Kill", "Run", "account", "kill", "until"]
+
 PROJECT = Path(__file__).with_name("project")
-PATIENCE = 60.0
-_Found = TypeVar("_Found")
-
-
-def until(
-    condition: Callable[[], _Found], what: str | Callable[[], str], seconds: float = PATIENCE
-) -> _Found:
-    """Return what `condition` returns as soon as that is true; fail after `seconds`, saying what did not happen."""
-    deadline = time.monotonic() + seconds
-    pause = 0.002
-    while True:
-        found = condition()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"Within {seconds:g} s not: {what if isinstance(what, str) else what()}")
-        time.sleep(pause)
-        pause = min(pause * 1.3, 0.02)
-
-
-# -- the journal
-
-
-class Run(Struct):
-    """One run of a task as its journal tells it. Times are monotonic; `end` is None if it did not come to its end."""
-
-    key: str
-    pid: int
-    losses: int
-    retries: int
-    start: float
-    end: float | None = None
-
-
-class Kill(Struct):
-    """A SIGKILL: it fell between these two moments."""
-
-    before: float
-    after: float
-
-    def hit(self, run: Run, slack: float) -> bool:
-        """Whether it may have hit `run`; `slack` is the time between its last line and its being noted as done."""
-        return run.start <= self.after and (run.end is None or run.end + slack >= self.before)
-
-
-def kill(pid: int) -> Kill:
-    """SIGKILL to one process."""
-    before = time.monotonic()
-    os.kill(pid, signal.SIGKILL)
-    return Kill(before, time.monotonic())
-
-
-class Journal:
-    """What the tasks wrote down."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.touch()
-        self._runs: list[Run] = []
-        self._going: dict[tuple[str, ...], Run] = {}
-        self._read = 0
-
-    def runs(self) -> list[Run]:
-        """Return all runs, in the order of their start."""
-        with self.path.open() as file:
-            file.seek(self._read)
-            text = file.read()
-        text = text[: text.rfind("\n") + 1]  # the last line may be on its way
-        self._read += len(text)  # it is ASCII
-        for line in text.splitlines():
-            moment, event, *words = line.split()
-            if event == "start":
-                key, pid, losses, retries = words
-                run = self._going[tuple(words)] = Run(key, int(pid), int(losses), int(retries), float(moment))
-                self._runs.append(run)
-            else:
-                self._going.pop(tuple(words)).end = float(moment)
-        return self._runs
-
-    def of(self, key: Any) -> list[Run]:
-        """Return the runs of one task."""
-        return [run for run in self.runs() if run.key == str(key)]
-
-    def by_key(self) -> dict[str, list[Run]]:
-        """Return the runs of each task."""
-        found: dict[str, list[Run]] = defaultdict(list)
-        for run in self.runs():
-            found[run.key].append(run)
-        return found
-
-    def done(self) -> set[str]:
-        """Return the keys of the tasks that came to their end."""
-        return {run.key for run in self.runs() if run.end is not None}
-
-    def running(self) -> list[Run]:
-        """Return the runs without an end."""
-        return [run for run in self.runs() if run.end is None]
-
-    def wait_started(self, key: Any, times: int = 1, seconds: float = PATIENCE) -> Run:
-        """Return the last of `times` runs of a task as soon as it has begun."""
-
-        def begun() -> Run | None:
-            runs = self.of(key)
-            return runs[times - 1] if len(runs) >= times else None
-
-        return until(begun, f"run {times} of {key} begins", seconds)
-
-    def wait_done(self, keys: Iterable[Any], seconds: float = PATIENCE) -> None:
-        """Wait until every task has come to its end."""
-        wanted = {str(key) for key in keys}
-        until(
-            lambda: wanted <= self.done(),
-            lambda: (
-                f"{len(wanted - self.done())} of {len(wanted)} tasks end: {sorted(wanted - self.done())[:10]}"
-            ),
-            seconds,
-        )
-
-    def wait_count(self, count: int, seconds: float = PATIENCE) -> None:
-        """Wait until `count` tasks have come to their end."""
-        until(
-            lambda: len(self.done()) >= count, lambda: f"{count} tasks end; {len(self.done())} have", seconds
-        )
-
-
-#: From a task's last line in the journal to its outcome being on record, on a busy machine.
-SLACK = 0.05
-
-
-def account(
-    journal: Journal,
-    keys: Iterable[Any],
-    kills: Sequence[Kill] = (),
-    slots: int = 2,
-    slack: float = SLACK,
-) -> list[Run]:
-    """Check that every task was done, and run once unless one of the `kills` hit it; return the runs that were hit.
-
-    No kill may have hit more than `slots` of them, and no run may have begun while an earlier one of its task went on.
-    A run that ended up to `slack` seconds before a kill may have been hit by it.
-    """
-    by_key = journal.by_key()
-    wanted = {str(key) for key in keys}
-    lost = sorted(key for key in wanted if not by_key.get(key) or by_key[key][-1].end is None)
-    assert not lost, f"{len(lost)} of {len(wanted)} tasks were not done: {lost[:10]}"
-    hit: list[Run] = []
-    victims = [0] * len(kills)
-    for key in wanted:
-        for run, again in pairwise(by_key[key]):
-            causes = [n for n, kill in enumerate(kills) if kill.hit(run, slack) and kill.before < again.start]
-            assert causes, f"{key} ran twice without a cause: {by_key[key]}, kills {kills}"
-            victims[causes[0]] += 1
-            hit.append(run)
-    assert all(count <= slots for count in victims), f"More ran again than had run: {victims}"
-    return hit
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 
 
 # -- processes
@@ -187,6 +36,7 @@ class Worker:
 
     def __init__(self, project: "Project", words: Sequence[str], environment: dict[str, str]) -> None:
         self.log_path = project.folder / f"worker-{len(project.workers)}.log"
+        self._told_to_end = False
         command = [sys.executable, "-W", "error", str(PROJECT / "manage.py"), "celeriac", "worker", *words]
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
@@ -236,13 +86,20 @@ class Worker:
 
     def signal(self, number: int) -> None:
         """Send a signal to the supervisor alone."""
+        self._told_to_end |= number in _ENDING
         self.process.send_signal(number)
 
     def signal_group(self, number: int) -> None:
         """Send a signal to all of the worker's processes, as a terminal does; nothing where it has ended."""
         # Once it is waited for, its number may be somebody else's.
         if self.process.poll() is None:
+            self._told_to_end |= number in _ENDING
             os.killpg(self.pid, number)
+
+    @property
+    def died(self) -> bool:
+        """Whether it has ended and nobody had asked it to."""
+        return self.process.poll() is not None and not (self._told_to_end or was_killed(self.pid))
 
     def kill_tree(self) -> Kill:
         """SIGKILL to all at once. They are gone afterwards."""
