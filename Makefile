@@ -11,7 +11,7 @@ PY := .venv/bin/python
 DEMO = $(PY) examples/shop/manage.py demo --orders $(ORDERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test fast cover lint types docs bench build clean servers
+.PHONY: help demo dev test faults fast cover lint types docs bench build clean servers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ dev: .venv/.ready-demo ## the shop, its admin and a worker in one terminal, at h
 
 test: .venv/.ready-dev servers ## the whole suite, also on the newest Python and Django that are here; ARGS="-k word"
 	@scripts/test.sh $(PYTHON) $(ARGS)
+
+faults: .venv/.ready-dev servers ## the fault battery at length, an hour or two, with a table at the end; ARGS="-k kills"
+	@CELERIAC_FAULTS=long $(PY) -m pytest -p tests.faults.report -m scenario -v tests/faults tests/scenarios $(ARGS)
 
 fast: .venv/.ready-dev ## the tests that need no server, under 20 seconds
 	@env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n 2 -m "not slow" tests/unit tests/budget $(ARGS)

@@ -13,6 +13,7 @@ from tests.scenarios.conftest import MakeProject, psql
 from tests.scenarios.harness import Project, account, until
 from tests.servers import PostgresServer
 from tests.servers import _running as running
+from tests.size import size
 
 AWAY = "The worker waits and goes on when it is back."
 
@@ -63,6 +64,7 @@ def test_delay_does_not_wait_longer_than_it_may(make_project: MakeProject) -> No
     assert project.journal.done() == {"before"}
 
 
+@pytest.mark.scenario("e")
 @pytest.mark.parametrize(("seconds", "said"), [(3.0, 0), (9.0, 1)])
 def test_a_worker_waits_for_a_locked_database(make_project: MakeProject, seconds: float, said: int) -> None:
     """For some seconds without a word, then with one."""
@@ -212,26 +214,29 @@ def test_a_worker_waits_for_a_locked_table(
 
 
 @pytest.mark.slow
+@pytest.mark.scenario("d")
 @pytest.mark.postgres
 def test_postgres_is_killed_and_restarted_under_load(project: Project, own_postgres: PostgresServer) -> None:
     with project.working("-c", "4") as worker:
         begin_load(project, 8.0, 0.005)
-        for times in (1, 2):
+        for times in range(1, size(2, 3) + 1):
             own_postgres.restart(down=1.0)
             up = time.monotonic()
             project.journal.wait_count(len(project.journal.done()) + 50)
             resumed = min(run.start for run in project.journal.runs() if run.start > up)
             print(f"resumed {resumed - up:.2f} s after the server")
+            project.journal.recoveries.append(resumed - up)
             assert resumed - up < 5
             worker.wait_said("Back after", times=times)
         sent = project.client.finish(stop=True)
         project.client.wait_empty()
-        assert len(worker.said(AWAY)) == 2, worker.log
+        assert len(worker.said(AWAY)) == size(2, 3), worker.log
         assert not worker.said("Traceback")
     check(project, sent)
 
 
 @pytest.mark.slow
+@pytest.mark.scenario("e")
 @pytest.mark.postgres
 def test_all_connections_to_postgres_are_cut_under_load(
     project: Project, own_postgres: PostgresServer
@@ -251,6 +256,7 @@ def test_all_connections_to_postgres_are_cut_under_load(
 
 
 @pytest.mark.slow
+@pytest.mark.scenario("e")
 @pytest.mark.postgres
 def test_postgres_is_frozen_for_longer_than_the_lease(project: Project, own_postgres: PostgresServer) -> None:
     with project.working("-c", "3") as worker, project.working("-n", "second", "-c", "1") as second:

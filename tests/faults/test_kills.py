@@ -1,6 +1,5 @@
 """Processes of a worker die: one child, the supervisor, all at once. What ran runs again, and nothing else does."""
 
-import os
 import random
 import re
 import time
@@ -10,6 +9,7 @@ import pytest
 
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account, kill, until
+from tests.size import STRESS, size
 
 PLACES = ["sqlite", "redis", "postgres"]
 #: How soon what a dead child ran must be running again; measured are 0.05 to 0.2 s on an idle machine.
@@ -44,6 +44,7 @@ def test_a_killed_child_s_task_runs_again_at_once_and_no_other(project: Project)
     assert [record["losses"] for record in records] == [0] * 100 + [1] + [0] * 101
 
 
+@pytest.mark.scenario("a")
 def test_five_kills_in_a_row_each_cost_one_run_and_less_than_a_second(project: Project) -> None:
     """In mid-task, with other processes at work."""
     keys = [f"victim-{n}" for n in range(5)]
@@ -58,6 +59,7 @@ def test_five_kills_in_a_row_each_cost_one_run_and_less_than_a_second(project: P
             worker.wait_said("loss 1 of 3", times=number)
         sent = project.client.finish(stop=True)
         project.client.wait_empty()
+    project.journal.recoveries += seconds
     hit = account(project.journal, [*keys, *sent.accepted], kills, 1, slack=0)
     assert sorted(run.key for run in hit) == keys
     assert project.client.records(ids)[0]["losses"] == 1
@@ -86,6 +88,7 @@ def test_every_way_to_die_costs_one_run_of_one_task(project: Project) -> None:
     assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
 
 
+@pytest.mark.scenario("f")
 def test_a_task_that_kills_its_process_becomes_a_dead_letter_and_good_ones_go_on(project: Project) -> None:
     ways = [*WAYS, "kill", "exit", "segfault"]
     poison = [f"poison-{n}" for n in range(len(ways))]
@@ -105,7 +108,7 @@ def test_a_task_that_kills_its_process_becomes_a_dead_letter_and_good_ones_go_on
     print(
         f"200 good tasks take {alone:.2f} s alone, {beside_poison:.2f} s beside {len(ways)} that kill 3 times each"
     )
-    account(project.journal, good)
+    account(project.journal, [*good, *poison], dead=poison)
     runs = project.journal.by_key()
     assert {key: [run.losses for run in runs[key]] for key in poison} == {key: [0, 1, 2] for key in poison}
     assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
@@ -127,14 +130,13 @@ def test_a_task_that_kills_its_process_becomes_a_dead_letter_and_good_ones_go_on
     assert beside_poison < 30
 
 
-#: How much of it: before a release, CELERIAC_STRESS=20 kills a hundred times.
-STRESS = int(os.environ.get("CELERIAC_STRESS", "1"))
-TASKS = 2000 * STRESS
-KILLS = 5 * STRESS
+TASKS = size(2000, 10_000) * STRESS
+KILLS = size(5, 20) * STRESS
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120 * STRESS)
+@pytest.mark.scenario("b")
+@pytest.mark.timeout(size(120, 600) * STRESS)
 @pytest.mark.parametrize("seconds", [0.004, 0.0])
 @pytest.mark.parametrize("place", PLACES)
 def test_the_whole_tree_is_killed_at_random_moments_and_nothing_is_lost(
@@ -186,6 +188,7 @@ def test_what_follows_a_task_is_sent_once_whoever_dies(project: Project) -> None
 LEASE = 3.0
 
 
+@pytest.mark.scenario("b")
 @pytest.mark.parametrize("place", PLACES)
 def test_a_tree_killed_with_its_flight_records_is_taken_over_after_the_lease(
     make_project: MakeProject, place: str
@@ -207,6 +210,7 @@ def test_a_tree_killed_with_its_flight_records_is_taken_over_after_the_lease(
         assert there.said("has not been heard of for 3 s")
     after = min(project.journal.of(key)[1].start for key in cut) - killed.before
     print(f"{held} were held, the first ran again {after:.1f} s after the kill")
+    project.journal.recoveries.append(after)
     assert LEASE * 0.6 < after < LEASE + 5
     hit = account(project.journal, keys, [killed], held, slack=0.5)
     assert {run.key for run in hit} >= set(cut)
@@ -214,6 +218,7 @@ def test_a_tree_killed_with_its_flight_records_is_taken_over_after_the_lease(
     assert {(record["state"], record["losses"]) for record in project.client.records(ids)} == {("SUCCESS", 0)}
 
 
+@pytest.mark.scenario("orphans")
 def test_children_die_with_their_supervisor_and_the_next_start_settles(project: Project) -> None:
     keys = ["long-1", "long-2", *range(300)]
     ids = project.client.send("work", [["long-1", 2.0], ["long-2", 2.0], *([n, 0.001] for n in range(300))])

@@ -14,6 +14,7 @@ from tests.scenarios.harness import account
 
 
 @pytest.mark.slow
+@pytest.mark.scenario("e")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_worker_and_sender_are_back_after_a_fault_of_the_network(make_sides: MakeSides, fault: Fault) -> None:
     """For three seconds, under load, while tasks run: shorter than the lease, so nothing runs twice."""
@@ -28,7 +29,8 @@ def test_worker_and_sender_are_back_after_a_fault_of_the_network(make_sides: Mak
         with failing(sides.proxy, fault, 3.0):
             pass
         healed, count = time.monotonic(), len(sides.near.journal.done())
-        print(f"{fault}: back {wait_back(sides, worker, healed):.2f} s after it")
+        sides.near.journal.recoveries.append(wait_back(sides, worker, healed))
+        print(f"{fault}: back {sides.near.journal.recoveries[-1]:.2f} s after it")
         sides.near.journal.wait_count(count + 50, BACK_WITHIN)  # so the sender is back as well
         sent = sides.far.client.finish(stop=True)
         sides.near.client.wait_empty()

@@ -10,8 +10,9 @@ import pytest
 
 from tests.faults.load import LEASE, begin_load, check
 from tests.scenarios.conftest import MakeProject
-from tests.scenarios.harness import Project, account, until
+from tests.scenarios.harness import Project, account, until, wait
 from tests.servers import RedisServer
+from tests.size import size
 
 pytestmark = pytest.mark.redis
 
@@ -26,6 +27,7 @@ def project(make_project: MakeProject) -> Project:
 
 
 @pytest.mark.slow
+@pytest.mark.scenario("d")
 def test_redis_is_killed_and_restarted_under_load(project: Project, redis: RedisServer) -> None:
     # More processes than long tasks each: one that is busy asks nothing, and would notice nothing.
     with project.working("-c", "4") as worker, project.working("-n", "second", "-c", "3") as second:
@@ -37,6 +39,7 @@ def test_redis_is_killed_and_restarted_under_load(project: Project, redis: Redis
             project.journal.wait_count(count + 50)
             resumed = min(run.start for run in project.journal.runs() if run.start > up)
             print(f"resumed {resumed - up:.2f} s after the server")
+            project.journal.recoveries.append(resumed - up)
             assert resumed - up < 4
             worker.wait_said("Back after", times=times)
             second.wait_said("Back after", times=times)
@@ -50,6 +53,7 @@ def test_redis_is_killed_and_restarted_under_load(project: Project, redis: Redis
 
 
 @pytest.mark.slow
+@pytest.mark.scenario("e")
 def test_redis_is_frozen_for_longer_than_the_lease(project: Project, redis: RedisServer) -> None:
     with project.working("-c", "4") as worker, project.working("-n", "second", "-c", "1") as second:
         begin_load(project, 9.0, 0.001)
@@ -63,6 +67,7 @@ def test_redis_is_frozen_for_longer_than_the_lease(project: Project, redis: Redi
         project.journal.wait_count(len(project.journal.done()) + 50)
         resumed = min(run.start for run in project.journal.runs() if run.start > thawed)
         print(f"resumed {resumed - thawed:.2f} s after the thaw")
+        project.journal.recoveries.append(resumed - thawed)
         assert resumed - thawed < 5
         worker.wait_said("Back after")
         sent = project.client.finish(stop=True)
@@ -76,6 +81,7 @@ def test_redis_is_frozen_for_longer_than_the_lease(project: Project, redis: Redi
 
 
 @pytest.mark.slow
+@pytest.mark.scenario("e")
 def test_all_connections_are_cut_again_and_again_under_load(project: Project, redis: RedisServer) -> None:
     cuts = 10
     with project.working("-c", "4") as worker, project.working("-n", "second", "-c", "1") as second:
@@ -145,6 +151,7 @@ def test_delay_says_within_its_deadline_that_it_cannot_tell(project: Project, re
 
 
 @pytest.mark.slow
+@pytest.mark.scenario("j")
 @pytest.mark.parametrize("place", ["sqlite", "redis"])
 def test_results_wait_for_a_store_that_is_away(make_project: MakeProject, place: str) -> None:
     with RedisServer(appendonly="yes", appendfsync="always") as store:
@@ -156,6 +163,7 @@ def test_results_wait_for_a_store_that_is_away(make_project: MakeProject, place:
                 project.journal.wait_count((times - 1) * 300 + 50)
                 store.kill()
                 worker.wait_said(AWAY, times=times)
+                wait(size(0.0, 20.0))
                 store.start()
                 worker.wait_said("Back after", times=times)
                 project.client.wait_empty()

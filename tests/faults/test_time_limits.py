@@ -1,6 +1,5 @@
 """Time limits on real workers: what a task gets, what becomes of it, of its neighbours and of its process."""
 
-import os
 import time
 from typing import Any
 
@@ -8,13 +7,12 @@ import pytest
 
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account, until
+from tests.size import STRESS
 
 PLACES = ["sqlite", "redis"]
 POOLS = ["prefork", "threads"]
 #: A hard limit is kept within so many seconds; and what a busy machine and the result's way to the test may add.
 WITHIN, SLACK = 1.0, 1.0
-#: How much of the races: before a release CELERIAC_STRESS=20.
-STRESS = int(os.environ.get("CELERIAC_STRESS", "1"))
 
 
 @pytest.fixture(params=PLACES)
@@ -39,6 +37,7 @@ def failed_by(record: dict[str, Any]) -> str:
     return str(record["result"].split('"exc_type":"')[1].split('"')[0])
 
 
+@pytest.mark.scenario("g")
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("task", ["spin", "hold", "work", "deaf"])
 def test_a_hard_limit_ends_whatever_the_task_does(project: Project, task: str, pool: str) -> None:
@@ -51,6 +50,7 @@ def test_a_hard_limit_ends_whatever_the_task_does(project: Project, task: str, p
         record = outcome(project, task_id)
         late = time.monotonic() - run.start - 1.2
         print(f"ended {late:.2f} s after its limit")
+        project.journal.recoveries.append(late)
         project.client.wait_empty()
         assert worker.said("was ended at its hard time limit of 1.2 s")
     assert failed_by(record) == "TimeLimitExceeded"

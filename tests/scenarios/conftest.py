@@ -95,11 +95,16 @@ def redis(_durable_redis: RedisServer) -> RedisServer:
 def make_project(
     request: pytest.FixtureRequest, tmp_path: Path, sqlite_template: Path
 ) -> Iterator[MakeProject]:
-    """Make a project on "sqlite", "redis" or "postgres", of the test's own or a `server`; the rest are settings."""
+    """Make a project on "sqlite", "redis" or "postgres", of the test's own or a `server`; the rest are settings.
+
+    `folder` is where SQLite's file is to be, instead of the test's own.
+    """
     made: list[Project] = []
 
-    def make(place: str, server: PostgresServer | None = None, **settings: Any) -> Project:
-        path = tmp_path / "db.sqlite3"
+    def make(
+        place: str, server: PostgresServer | None = None, folder: Path | None = None, **settings: Any
+    ) -> Project:
+        path = (folder or tmp_path) / "db.sqlite3"
         shutil.copyfile(sqlite_template, path)
         database = sqlite(path)
         if place == "redis":
@@ -113,12 +118,31 @@ def make_project(
 
     yield make
     failed = getattr(request.node, "failed", False)
+    marker = request.node.get_closest_marker("scenario")
+    if marker is not None and made:
+        request.node.user_properties.append(("battery", note(marker.args[0], made)))
     for project in made:
         project.close()
         if failed:
             for worker in project.workers:
                 lines = [line for line in worker.log.splitlines() if " ✓ " not in line]
                 print(f"--- {worker.log_path.name}", *lines[-60:], sep="\n", file=sys.stderr)
+
+
+def note(scenario: str, projects: list[Project]) -> dict[str, Any]:
+    """Return what the battery's table tells of a test that is over, passed or not."""
+    fates: dict[str, str] = {}
+    recoveries: list[float] = []
+    for project in projects:
+        fates |= project.journal.fates
+        recoveries += project.journal.recoveries
+    return {
+        "scenario": scenario,
+        "fates": list(fates.values()),
+        "recoveries": recoveries,
+        "stuck": sum(project.stuck() for project in projects),
+        "deaths": sum(worker.died for project in projects for worker in project.workers),
+    }
 
 
 @pytest.hookimpl(wrapper=True)

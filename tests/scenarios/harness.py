@@ -20,9 +20,9 @@ from typing import Any
 from msgspec import Struct
 
 from tests.scenarios.account import SLACK, Account, account
-from tests.scenarios.journal import PATIENCE, Journal, Kill, Run, kill, until, was_killed
+from tests.scenarios.journal import PATIENCE, Journal, Kill, Run, kill, until, wait, was_killed
 
-__all__ = ["PATIENCE", "SLACK", "Account", "Journal", "Kill", "Run", "account", "kill", "until"]
+__all__ = ["PATIENCE", "SLACK", "Account", "Journal", "Kill", "Run", "account", "kill", "until", "wait"]
 
 PROJECT = Path(__file__).with_name("project")
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
@@ -254,6 +254,16 @@ class Project:
         worker = self.start(*words, **settings)
         yield worker
         assert worker.stop() == 0, worker.log[-3000:]
+
+    def stuck(self) -> int:
+        """Return how many messages are ready or held when all should be done; those for later do not count."""
+        if self._client is None:
+            return 0
+        try:
+            depths = self._client.ask("depths", 10)
+        except (AssertionError, OSError):
+            return 0  # the test has failed, and says more
+        return int(depths["ready"] + depths["in_flight"])
 
     def close(self) -> None:
         """End what still runs."""

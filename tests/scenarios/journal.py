@@ -30,6 +30,12 @@ def until(
         pause = min(pause * 1.3, 0.02)
 
 
+def wait(seconds: float) -> None:
+    """Wait until a time is over: for faults that last so long, where there is no event to wait for."""
+    over = time.monotonic() + seconds
+    until(lambda: time.monotonic() >= over, f"{seconds:g} s are over", seconds + PATIENCE)
+
+
 # -- the journal
 
 

@@ -17,6 +17,7 @@ def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Projec
     return make_project(request.param, worker_lease=LEASE)
 
 
+@pytest.mark.scenario("m")
 def test_tasks_longer_than_the_lease_run_once_beside_another_worker(project: Project) -> None:
     """One sleeps, one is in C and lets no other thread of its process run, one is a coroutine."""
     keys = ["sleeps", "in-C", "awaits"]

@@ -20,6 +20,7 @@ def stop(worker: Worker, number: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.scenario("c")
 @pytest.mark.parametrize(
     ("pool", "place", "stops"),
     [

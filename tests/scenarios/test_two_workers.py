@@ -9,6 +9,7 @@ from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account
 
 
+@pytest.mark.scenario("names")
 @pytest.mark.parametrize("place", ["sqlite", "redis", "postgres"])
 @pytest.mark.parametrize("names", [("one", "two"), ("same", "same")])
 def test_two_workers_share_the_work(make_project: MakeProject, place: str, names: tuple[str, str]) -> None:
