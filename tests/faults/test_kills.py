@@ -227,7 +227,7 @@ def test_children_die_with_their_supervisor_and_the_next_start_settles(project: 
     assert len(children) == 2
     for key in ("long-1", "long-2"):
         project.journal.wait_started(key)
-    killed = kill(worker.pid)
+    killed = kill(worker.pid, children_too=True)
     until(lambda: not any(map(is_running, children)), "the children die", 10)
     print(f"the children were dead after {time.monotonic() - killed.before:.3f} s")
     with project.working() as worker:

@@ -22,11 +22,15 @@ FAULTS = (LOST, NO_CAUSE, CONCURRENT)
 
 
 class Account(Struct):
-    """What became of each task, by its key; the runs that a kill has hit, and how many each kill has."""
+    """What became of each task, by its key; the runs that a kill has hit, and how many each kill has.
+
+    `again` are the seconds from the kill to the next run of each.
+    """
 
     fates: dict[str, str]
     hit: list[Run]
     victims: list[int]
+    again: list[float]
 
     def of(self, *fates: str) -> list[str]:
         """Return the keys of the tasks that had one of these fates."""
@@ -50,7 +54,7 @@ def take_account(
     """
     by_key = journal.by_key()
     aside = {str(key) for key in dead}
-    found = Account({}, [], [0] * len(kills))
+    found = Account({}, [], [0] * len(kills), [])
     for key in {str(key) for key in keys}:
         runs = by_key.get(key, [])
         if key in aside:
@@ -73,6 +77,7 @@ def _judge(runs: list[Run], kills: Sequence[Kill], slack: float, found: Account)
             return NO_CAUSE
         found.victims[causes[0]] += 1
         found.hit.append(run)
+        found.again.append(again.start - kills[causes[0]].before)
         fate = fate if fate != ONCE else REPEATED + kills[causes[0]].cause
     return fate
 
@@ -92,6 +97,7 @@ def account(
     """
     found = take_account(journal, keys, kills, slack, dead)
     journal.fates |= found.fates
+    journal.reruns += found.again
     lost = found.of(LOST)
     assert not lost, f"{len(lost)} of {len(found.fates)} tasks were not done: {lost[:10]}"
     for fate in (NO_CAUSE, CONCURRENT):

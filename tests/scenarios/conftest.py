@@ -135,7 +135,7 @@ def note(scenario: str, projects: list[Project]) -> dict[str, Any]:
     recoveries: list[float] = []
     for project in projects:
         fates |= project.journal.fates
-        recoveries += project.journal.recoveries
+        recoveries += project.journal.recoveries or project.journal.reruns
     return {
         "scenario": scenario,
         "fates": list(fates.values()),

@@ -34,10 +34,17 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 class Worker:
     """A worker of a project, in a process group of its own, its log in a file."""
 
-    def __init__(self, project: "Project", words: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        project: "Project",
+        words: Sequence[str],
+        environment: dict[str, str],
+        within: Sequence[str] = (),
+    ) -> None:
         self.log_path = project.folder / f"worker-{len(project.workers)}.log"
-        self._told_to_end = False
-        command = [sys.executable, "-W", "error", str(PROJECT / "manage.py"), "celeriac", "worker", *words]
+        self.told_to_end = False
+        program = [sys.executable, "-W", "error", str(PROJECT / "manage.py"), "celeriac", "worker"]
+        command = [*within, *program, *words]
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
@@ -86,20 +93,20 @@ class Worker:
 
     def signal(self, number: int) -> None:
         """Send a signal to the supervisor alone."""
-        self._told_to_end |= number in _ENDING
+        self.told_to_end |= number in _ENDING
         self.process.send_signal(number)
 
     def signal_group(self, number: int) -> None:
         """Send a signal to all of the worker's processes, as a terminal does; nothing where it has ended."""
         # Once it is waited for, its number may be somebody else's.
         if self.process.poll() is None:
-            self._told_to_end |= number in _ENDING
+            self.told_to_end |= number in _ENDING
             os.killpg(self.pid, number)
 
     @property
     def died(self) -> bool:
         """Whether it has ended and nobody had asked it to."""
-        return self.process.poll() is not None and not (self._told_to_end or was_killed(self.pid))
+        return self.process.poll() is not None and not (self.told_to_end or was_killed(self.pid))
 
     def kill_tree(self) -> Kill:
         """SIGKILL to all at once. They are gone afterwards."""
@@ -161,6 +168,10 @@ class Client:
     def delay(self, task: str, *args: Any) -> dict[str, Any]:
         """Call `delay` once; return the id or the error, and the seconds that it took."""
         return dict(self.ask("delay", task=f"jobs.tasks.{task}", args=args))
+
+    def control(self, method: str, *args: Any, **kwargs: Any) -> None:
+        """Call a method of `app.control`."""
+        self.ask("control", method=method, args=args, kwargs=kwargs)
 
     def begin(self, task: str, keys: Sequence[Any], *args: Any, pause: float = 0.0) -> None:
         """Begin to send in the background, one by one."""
@@ -241,10 +252,13 @@ class Project:
             self._client = Client(self)
         return self._client
 
-    def start(self, *words: str, ready: bool = True, **settings: Any) -> Worker:
-        """Start a worker, of two children unless `words` say otherwise, and wait until it is ready."""
+    def start(self, *words: str, ready: bool = True, within: Sequence[str] = (), **settings: Any) -> Worker:
+        """Start a worker, of two children unless `words` say otherwise, and wait until it is ready.
+
+        `within` is a command that runs it.
+        """
         count = () if "-c" in words else ("-c", "2")
-        worker = Worker(self, ["-l", "info", *count, *words], self.environment(**settings))
+        worker = Worker(self, ["-l", "info", *count, *words], self.environment(**settings), within)
         self.workers.append(worker)
         return worker.wait_ready() if ready else worker
 

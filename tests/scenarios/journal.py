@@ -51,26 +51,32 @@ class Run(Struct):
 
 
 class Kill(Struct):
-    """A SIGKILL: it fell between these two moments. `cause` is what the account calls it."""
+    """A SIGKILL: it fell between these two moments, on the process `pid` (0: on all that ran tasks).
+
+    `cause` is what the account calls it.
+    """
 
     before: float
     after: float
     cause: str = "killed"
+    pid: int = 0
 
     def hit(self, run: Run, slack: float) -> bool:
         """Whether it may have hit `run`; `slack` is the time between its last line and its being noted as done."""
+        if self.pid and run.pid != self.pid:
+            return False
         return run.start <= self.after and (run.end is None or run.end + slack >= self.before)
 
 
 _killed: set[int] = set()
 
 
-def kill(pid: int) -> Kill:
-    """SIGKILL to one process."""
+def kill(pid: int, *, children_too: bool = False) -> Kill:
+    """SIGKILL to one process; `children_too` says that what its children run is hit as well."""
     _killed.add(pid)
     before = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    return Kill(before, time.monotonic())
+    return Kill(before, time.monotonic(), pid=0 if children_too else pid)
 
 
 def was_killed(pid: int) -> bool:
@@ -87,9 +93,11 @@ class Journal:
         self._runs: list[Run] = []
         self._going: dict[tuple[str, ...], Run] = {}
         self._read = 0
-        #: What became of each task of which account was given, and how long recoveries took: for the battery's table.
+        #: What became of each task of which account was given, how long recoveries took, as the test says or from
+        #: kills to next runs: for the battery's table.
         self.fates: dict[str, str] = {}
         self.recoveries: list[float] = []
+        self.reruns: list[float] = []
 
     def runs(self) -> list[Run]:
         """Return all runs, in the order of their start."""

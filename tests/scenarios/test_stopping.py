@@ -7,7 +7,8 @@ import time
 import pytest
 
 from tests.scenarios.conftest import MakeProject
-from tests.scenarios.harness import Project, Worker, account, until
+from tests.scenarios.harness import Kill, Project, Worker, account, until, wait
+from tests.size import size
 
 
 def stop(worker: Worker, number: int) -> None:
@@ -20,15 +21,16 @@ def stop(worker: Worker, number: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.scenario("c")
+@pytest.mark.scenario("deploys")
+@pytest.mark.timeout(size(120, 900))
 @pytest.mark.parametrize(
     ("pool", "place", "stops"),
     [
-        ("prefork", "sqlite", 8),
-        ("prefork", "redis", 8),
-        ("prefork", "postgres", 3),
-        ("threads", "redis", 3),
-        ("solo", "sqlite", 3),
+        ("prefork", "sqlite", size(8, 50)),
+        ("prefork", "redis", size(8, 50)),
+        ("prefork", "postgres", size(3, 50)),
+        ("threads", "redis", size(3, 10)),
+        ("solo", "sqlite", size(3, 10)),
     ],
 )
 def test_stopping_again_and_again_under_load(
@@ -39,6 +41,7 @@ def test_stopping_again_and_again_under_load(
     for number in range(stops):
         worker = project.start("-P", pool)
         project.journal.wait_count(len(project.journal.done()) + random.randrange(20, 150))
+        wait(size(0.0, 3.0))
         begun = time.monotonic()
         stop(worker, number)
         assert worker.wait_end() == 0, worker.log[-3000:]
@@ -81,6 +84,32 @@ def test_a_second_signal_interrupts_and_puts_back_uncounted(
     assert first.end is None and second.end is not None and second.losses == 0
     (record,) = project.client.records([task_id])
     assert (record["state"], record["losses"]) == ("SUCCESS", 0)
+
+
+@pytest.mark.scenario("c")
+@pytest.mark.parametrize("place", ["sqlite", "redis", "postgres"])
+def test_long_tasks_are_finished_unless_the_stop_is_cut_short(make_project: MakeProject, place: str) -> None:
+    """SIGTERM to the supervisor and to the whole group; and SIGKILL while it waits, as after a grace period."""
+    project = make_project(place)
+    kills: list[Kill] = []
+    keys: list[str] = []
+    for number, grace in enumerate((None, None, size(0.5, 5.0))):
+        keys += (now := [f"long-{number}-{n}" for n in range(4)])
+        ids = project.client.send("work", [[key, size(1.5, 8.0)] for key in now])
+        worker = project.start()
+        until(lambda: len(project.journal.running()) == 2, "two run")
+        stop(worker, number)
+        if grace is None:
+            assert worker.wait_end() == 0
+            assert project.client.ask("depths") == {"ready": 2, "scheduled": 0, "in_flight": 0}
+        else:
+            wait(grace)
+            kills.append(worker.kill_tree())
+        with project.working():
+            project.client.wait_empty()
+    hit = account(project.journal, keys, kills)
+    assert len(hit) == 2, "those that ran when it was cut short"
+    assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])

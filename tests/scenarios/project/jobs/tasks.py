@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from celeriac import SoftTimeLimitExceeded, Task, shared_task
+from celeriac.signals import task_revoked
 
 _journal = os.open(os.environ["SCENARIO_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
@@ -64,6 +65,24 @@ def follow(self: Task, key: Any, seconds: float = 0.0) -> None:
     """Follow a task that has returned `key`."""
     with noted(self, f"after-{key}"):
         time.sleep(seconds)
+
+
+@shared_task(bind=True)
+def outlive(self: Task, key: Any, seconds: float) -> Any:
+    """The same in a process that does not die with its supervisor, as where the kernel knows no such thing."""
+    ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # PR_SET_PDEATHSIG
+    with noted(self, key):
+        time.sleep(seconds)
+    return key
+
+
+@shared_task(bind=True)
+def leave_behind(self: Task, key: Any, seconds: float, count: int) -> Any:
+    """Start programs that nobody waits for: their next parent is process 1."""
+    with noted(self, key):
+        for _ in range(count):
+            subprocess.run(["sh", "-c", f"sleep {seconds} &"], check=True)
+    return key
 
 
 @shared_task(bind=True, acks_late=False)
@@ -153,6 +172,17 @@ async def stubborn(self: Task, key: Any) -> None:
 
 
 @shared_task(bind=True)
+async def uncancelled(self: Task, key: Any) -> None:
+    """A coroutine that takes no notice of being cancelled."""
+    with noted(self, key):
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                continue
+
+
+@shared_task(bind=True)
 async def block(self: Task, key: Any) -> None:
     """A coroutine that lets its event loop do nothing else."""
     with noted(self, key):
@@ -214,6 +244,14 @@ def _die_or_fail(task: Task, key: Any, how: str, times: int) -> Any:
                 time.sleep(3600)
             _DEATHS[how]()
     return key
+
+
+@task_revoked.connect(weak=False)
+def _note_revoked(
+    sender: Any, request: Any, terminated: bool, signum: int | None, expired: bool, **_: Any
+) -> None:
+    with Path(os.environ["SCENARIO_JOURNAL"] + ".told").open("a") as file:
+        file.write(f"task_revoked {sender.name} {request.id} {terminated} {signum} {expired}\n")
 
 
 class Telling(Task):
