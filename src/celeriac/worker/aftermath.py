@@ -38,6 +38,11 @@ class Aftermath:
         self._running: dict[int, float] = {}
 
     @property
+    def processes(self) -> set[int]:
+        """The processes that are at it."""
+        return set(self._running)
+
+    @property
     def busy(self) -> bool:
         """Whether something is still being told."""
         return bool(self._running)

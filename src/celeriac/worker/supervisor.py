@@ -23,7 +23,7 @@ from celeriac.errors import BrokerError, CeleriacError
 from celeriac.execute import Executor
 from celeriac.unpacking import decoder
 from celeriac.waker import Waker
-from celeriac.worker import death
+from celeriac.worker import death, orphans
 from celeriac.worker.aftermath import Aftermath
 from celeriac.worker.autoscale import Autoscaler
 from celeriac.worker.caretaker import Caretaker
@@ -239,6 +239,7 @@ class Supervisor:
                 self._plan_successor(child, clean)
         self._settle_the_dead()
         self.aftermath.look()
+        orphans.bury(self.aftermath.processes | {child.pid for child in self.children})
 
     def _plan_successor(self, child: Child, clean: bool) -> None:
         now = time.monotonic()
