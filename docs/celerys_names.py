@@ -180,15 +180,17 @@ APP = Section(
         "GroupResult": "is a method; `restore` comes with chains, groups and chords",
         "backend broker include": "as parameters; a setting under any of its names may be a parameter too",
         "clock": "is what tells the time; there is no logical clock",
+        "control": "has `revoke`, `terminate`, `pool_grow` and `pool_shrink`, which wait for no answer; the rest "
+        "comes later",
         "send_task": "checks the arguments of a task that is registered; tells of a name that looks misspelt",
     },
     later={
         "add_periodic_task Beat": _BEAT,
-        "control control_cls": _CONTROL,
         "events events_cls": _EVENTS,
     },
     absent={
         "IS_WINDOWS IS_macOS SYSTEM": "ask `platform`",
+        "control_cls": _PARTS,
         "Pickler WorkController Worker amqp amqp_cls annotations backend_cls builtin_fixups changes configured "
         "create_task_cls either fixups loader loader_cls log_cls oid pool prepare_config registry_cls "
         "steps subclass_with_self thread_oid type_checker use_fast_trace_task user_options": _PARTS,
@@ -222,10 +224,12 @@ RESULT = Section(
         "children": "of a task that has sent very many the first 1,000",
         "get": "also refuses to wait for what is only sent by a commit to come; `on_interval` is called again and "
         "again, `on_message` on every store, `callback` at every call",
+        "revoke": "holds for workers that start later, too, and is there when it returns: `wait` and `timeout` change "
+        "nothing",
         "then": "calls `on_error` with the exception of a task that has failed, and returns None",
     },
     later={
-        "revoke revoke_by_stamped_headers": _CONTROL,
+        "revoke_by_stamped_headers": _CONTROL,
     },
     absent={
         "TimeoutError": "`celeriac.errors.TaskTimeout`, which is Python's `TimeoutError` as well",
@@ -243,11 +247,11 @@ RESULT_SETS = Section(
     ),
     differs={
         "get join join_native": "the first failure that is seen is raised; with `callback` an empty list is returned",
+        "revoke": "as of single results",
         "then": "is called on every store, `on_error` with the exception of a task that has failed",
     },
     later={
         "delete restore save": _CANVAS,
-        "revoke": _CONTROL,
     },
     absent={
         "backend": "the store is `app.store`",
@@ -351,7 +355,7 @@ SETTINGS_DIFFER = {
 #: Settings that Celery does not have.
 OWN_SETTINGS = frozenset(
     "result_exceptions task_dead_letter_expires task_max_deliveries task_publish_on_commit task_publish_timeout "
-    "worker_async_concurrency worker_lease worker_max_message_bytes worker_state_dir".split()
+    "task_revoke_expires worker_async_concurrency worker_lease worker_max_message_bytes worker_state_dir".split()
 )
 
 FLAGS_SAME = (

@@ -235,7 +235,7 @@ FLOORS = {
         "app connected configured sending routing annotations eager deferred discovery sources shared naming "
         "dead_letters execute next_try acks limits overtime callbacks run hints unpacking reporting "
         "publishing decorator task canvas result result_set pydantic_models result_tree stored_result waiting "
-        "signals log failure unread".split()
+        "signals log control failure revocations unread".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeriac import discovery, limits, naming, registry, sensitive, signals
 from celeriac.arguments import Arity
@@ -31,6 +31,9 @@ from celeriac.schemes import imported
 from celeriac.sending import Batch, Sender, origin
 from celeriac.task import Task as BaseTask
 from celeriac.task import check_call
+
+if TYPE_CHECKING:
+    from celeriac.control import Control
 
 logger = logging.getLogger("celeriac")
 
@@ -374,6 +377,13 @@ class Celeriac(Connected):
         if error is not None and (self.conf.task_eager_propagates if throw is None else throw):
             raise error
         return EagerResult.of(record, self, error)
+
+    @property
+    def control(self) -> "Control":
+        """Revokes tasks, and tells running workers what to do: `app.control.revoke(task_id, terminate=True)`."""
+        from celeriac.control import Control  # noqa: PLC0415 - few processes steer others
+
+        return Control(self)
 
     def signature(self, task: Any, *args: Any, **kwargs: Any) -> Signature[Any]:
         """Return the signature of a call that is sent through this app: `app.signature("shop.tasks.add", (1, 2))`."""

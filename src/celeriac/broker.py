@@ -6,7 +6,7 @@ collector need not look at them.
 
 A broker moves bytes (`payload`, see `celeriac.message.protocol`) and never reads them. Producers call `publish`;
 worker children `register`, `claim`, `settle`, `held` and `wait`; supervisors `renew`, `expired`, `adopt` and
-`revive`; the admin and the command line look.
+`revive`; the admin and the command line look. Anybody may `revoke` a task, or `command` the workers.
 
 A message is in exactly one place at any time: ready, scheduled, in flight at a consumer, or dead letter.
 """
@@ -36,13 +36,15 @@ class Delivery(Struct, gc=False):
     """A message that a consumer holds.
 
     `tag` is the broker's number for it, valid until settled. `size` is the length of the whole message; where
-    that is above the broker's `max_message_bytes`, `payload` is only its beginning.
+    that is above the broker's `max_message_bytes`, `payload` is only its beginning. Unless `sure` is set, some tasks
+    are revoked: `Broker.revoked` is to be asked about this one before it starts.
     """
 
     tag: int
     queue: str
     payload: bytes
     size: int
+    sure: bool = False
 
 
 class Action(IntEnum):
@@ -85,6 +87,10 @@ class QueueDepth(Struct):
     ready: int = 0
     scheduled: int = 0
     in_flight: int = 0
+
+
+#: How long, in seconds, a command to workers can be read.
+COMMAND_SECONDS = 300.0
 
 
 class Broker(ABC):
@@ -189,6 +195,24 @@ class Broker(ABC):
 
     def maintain(self) -> None:
         """Do what has to be done now and then, called every few seconds by each supervisor."""
+
+    # -- steering
+
+    @abstractmethod
+    def revoke(self, ids: Collection[str], seconds: float) -> None:
+        """Note, for so long, that the tasks with these ids are not to be started."""
+
+    @abstractmethod
+    def revoked(self, ids: Collection[str]) -> set[str]:
+        """Return which of `ids` are revoked."""
+
+    @abstractmethod
+    def command(self, payload: bytes) -> None:
+        """Tell all workers something. It is kept for COMMAND_SECONDS, for each of them to read."""
+
+    @abstractmethod
+    def commands(self) -> dict[str, bytes]:
+        """Return what is kept of commands, in order, under keys that are not used again."""
 
     # -- looking
 

@@ -244,6 +244,9 @@ class Settings(Struct, kw_only=True):
     task_dead_letter_expires: Annotated[
         _TimeOr0 | None, Row("How long dead letters are kept; None or 0: for ever.")
     ] = 30 * 86400.0
+    task_revoke_expires: Annotated[
+        _Time, Row("How long it is remembered that a task was revoked: one that comes later than that runs.")
+    ] = 30 * 86400.0
     task_always_eager: Annotated[
         bool, Row("Run tasks in delay(), in this process, for tests.", "CELERY_ALWAYS_EAGER")
     ] = False

@@ -152,13 +152,16 @@ class Executor:
             try:
                 if watched:
                     await self._beside(request, reporting.begins, task, request)
+                run.calling = True
                 if run.soft is None and run.hard is None:
                     value = await task.call(*request.args, **request.kwargs)
                 else:
                     from celeriac.overtime import limited  # noqa: PLC0415 - see below
 
                     value = await limited(task.call, run.soft, run.hard, request.args, request.kwargs)
+                run.calling = False
             except BaseException as error:
+                run.calling = False
                 value = error
                 outcome = self.conclude(run, None, error)
             else:
@@ -196,6 +199,9 @@ class Executor:
             reporting.retried(task, request, request.retrying, failure, outcome.traceback)
         elif outcome.state == states.FAILURE:
             reporting.failed(task, request, failure, outcome.traceback)
+        elif run.terminated is not None and outcome.state == states.REVOKED:
+            reporting.revoked(task, request, signum=run.terminated)
+            reporting.over(task, request, states.REVOKED, failure)
         else:
             reporting.over(task, request, outcome.state, value)
 
@@ -222,7 +228,9 @@ class Executor:
             return self._unknown(message)
         expires = message.headers.expires
         if expires is not None and not self.eager and is_past(expires, self.clock()):
-            return self._expired(run)
+            return self._dropped(run, "expired")
+        if run.revoked:
+            return self._dropped(run, "revoked")
         try:
             args, kwargs, embed = self.unpack(message)
         except MessageError as error:
@@ -248,11 +256,11 @@ class Executor:
         reporting.unknown(message, error)
         return Outcome(states.FAILURE, failure_json(error), error=error, dead=unknown_task(name))
 
-    def _expired(self, run: Run) -> Outcome:
+    def _dropped(self, run: Run, why: str) -> Outcome:
         task: Task = run.task  # type: ignore[assignment]
-        reporting.expired(task, Request(run.message, run.queue, self.hostname))
-        error = TaskRevokedError("expired")
-        return Outcome(states.REVOKED, failure_json(error), error=error)
+        request = Request(run.message, run.queue, self.hostname)
+        reporting.revoked(task, request, expired=why == "expired")
+        return _revoked(why)
 
     # -- after
 
@@ -305,6 +313,8 @@ class Executor:
     def failed(self, run: Run, error: BaseException) -> Outcome:
         """Return the outcome of a run that raised `error`."""
         task: Task = run.task  # type: ignore[assignment]
+        if run.terminated is not None:
+            return _revoked("terminated")
         if isinstance(error, Retry):
             return self._retry(run, error)
         if isinstance(error, Ignore):
@@ -405,6 +415,11 @@ class Executor:
             headers.group,
             [child.as_tuple() for child in children] if children else None,
         )
+
+
+def _revoked(why: str) -> Outcome:
+    error = TaskRevokedError(why)
+    return Outcome(states.REVOKED, failure_json(error), error=error)
 
 
 def unknown_task(name: str) -> str:

@@ -107,9 +107,11 @@ def received(task: Task | None, request: Request) -> None:
     signals.task_received.send(task, request=request)
 
 
-def expired(task: Task, request: Request) -> None:
-    """A call was too late to be run."""
-    signals.task_revoked.send(task, request=request, terminated=False, signum=None, expired=True)
+def revoked(task: Task, request: Request, *, signum: int | None = None, expired: bool = False) -> None:
+    """A call is not run: it was revoked, or too late. With `signum` its run was ended by that signal."""
+    signals.task_revoked.send(
+        task, request=request, terminated=signum is not None, signum=signum, expired=expired
+    )
 
 
 def unknown(message: Message, error: BaseException) -> None:

@@ -21,6 +21,12 @@ class Run(Struct):
     request: Request | None = None
     started: float = 0.0
     void: bool = False
+    #: Whether it was revoked, and is not to be run.
+    revoked: bool = False
+    #: Whether a coroutine function is being run, and may be cancelled.
+    calling: bool = False
+    #: The signal's number where somebody wants it to end.
+    terminated: int | None = None
     #: Time limits in seconds, where a worker is to enforce some.
     hard: float | None = None
     soft: float | None = None

@@ -6,12 +6,15 @@ Asked by `celeriac.result` and `celeriac.result_set` before they wait.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from celeriac.config import Settings
 from celeriac.context import current
 from celeriac.errors import ImproperlyConfigured, WaitInTask
 from celeriac.store import Record, ResultStore
+
+if TYPE_CHECKING:
+    from celeriac.control import Control
 
 #: Seconds for which a thread waits at a time where something else is looked at meanwhile.
 SLICE = 0.5
@@ -35,6 +38,10 @@ class HasStore(Protocol):
     @property
     def store(self) -> ResultStore | None:
         """The result store, None where results are disabled."""
+
+    @property
+    def control(self) -> "Control":
+        """Revokes tasks."""
 
     def awaited(self, task_id: str, queue: str | None) -> None:
         """Take note that a task is waited for that does not end at once; None where its queue is not known."""

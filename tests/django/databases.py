@@ -9,7 +9,14 @@ from django.db import connections
 
 from celeriac import registry
 
-TABLES = ("celeriac_message", "celeriac_body", "celeriac_consumer", "celeriac_taskresult")
+TABLES = (
+    "celeriac_message",
+    "celeriac_body",
+    "celeriac_consumer",
+    "celeriac_revocation",
+    "celeriac_command",
+    "celeriac_taskresult",
+)
 
 
 def set_up() -> None:

@@ -109,6 +109,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.holders: list[Holder] = []
         self.gone: list[Holder] = []
         self.dead: list[bytes] = []
+        self.revoked: set[str] = set()
         self.count = 0
 
     # -- the model
@@ -318,6 +319,18 @@ class BrokerMachine(RuleBasedStateMachine):
         assert self.broker.discard([*(letter.key for letter in chosen), "unknown"]) == len(chosen)
         for letter in chosen:
             self.dead.remove(letter.payload)
+
+    @rule(ids=st.sets(st.sampled_from("pqrs")), asked=st.sets(st.sampled_from("pqrst")))
+    def revoke(self, ids: set[str], asked: set[str]) -> None:
+        self.broker.revoke(ids, 1e6)
+        self.revoked |= ids
+        assert self.broker.revoked(asked) == asked & self.revoked
+
+    @rule()
+    def command(self) -> None:
+        before = list(self.broker.commands().items())
+        self.broker.command(b"any")
+        assert list(self.broker.commands().items())[:-1] == before
 
     @rule()
     def maintain(self) -> None:

@@ -412,6 +412,65 @@ class DiscardsTheLiving(MemoryBroker):
         return super().discard(keys)
 
 
+@caught_by("test_revoked_ids_are_known")
+class RevokesTheFirst(MemoryBroker):
+    def revoke(self, ids: Collection[str], seconds: float) -> None:
+        super().revoke(list(ids)[:1], seconds)
+
+
+@caught_by("test_revoked_ids_are_known")
+class TakesAllForRevoked(MemoryBroker):
+    def revoked(self, ids: Collection[str]) -> set[str]:
+        return set(ids) if self._shelf.revoked else set()
+
+
+@caught_by("test_revoked_until_then")
+class RevokesForEver(MemoryBroker):
+    def revoke(self, ids: Collection[str], seconds: float) -> None:
+        super().revoke(ids, 1e9)
+
+
+@caught_by("test_revoked_until_then")
+class ForgetsAllThatWereRevoked(MemoryBroker):
+    def maintain(self) -> None:
+        super().maintain()
+        self._shelf.revoked.clear()
+
+
+@caught_by("test_deliveries_are_sure_only_while_none_is_revoked")
+class IsAlwaysSure(MemoryBroker):
+    def _delivery(self, tag: int, queue: str, payload: bytes) -> Delivery:
+        return changed(super()._delivery(tag, queue, payload), sure=True)
+
+
+@caught_by("test_deliveries_are_sure_only_while_none_is_revoked")
+class IsNeverSure(MemoryBroker):
+    def _delivery(self, tag: int, queue: str, payload: bytes) -> Delivery:
+        return changed(super()._delivery(tag, queue, payload), sure=False)
+
+
+@caught_by("test_what_is_revoked_before_a_claim_is_never_sure")
+class IsSureNowAndThen(MemoryBroker):
+    def _delivery(self, tag: int, queue: str, payload: bytes) -> Delivery:
+        delivery = super()._delivery(tag, queue, payload)
+        return changed(delivery, sure=delivery.sure or tag % 4 == 0)
+
+
+@caught_by("test_revoking_moves_no_message")
+class DropsWhatWaits(MemoryBroker):
+    def revoke(self, ids: Collection[str], seconds: float) -> None:
+        super().revoke(ids, seconds)
+        self._shelf.ready.clear()
+
+
+@caught_by("test_commands_are_kept_for_all_to_read")
+class CommandsAreReadOnce(MemoryBroker):
+    def commands(self) -> dict[str, bytes]:
+        known = super().commands()
+        self._shelf.commands.clear()
+        return known
+
+
 @caught_by("test_what_is_no_dead_letter_is_not_revived")
 class RevivesTheLiving(MemoryBroker):
     def revive(self, publications: Mapping[str, Publication]) -> int:

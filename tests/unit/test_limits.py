@@ -522,8 +522,10 @@ def test_the_supervisor_looks_again_when_the_next_limit_is_over(child: Child) ->
     overseer = HardLimits(2, lambda: 100.0)
     overseer.look([child])
     assert overseer.next == 100 + LOOK
-    child.recorder.begin(0, 7, 99.0, 100.4)
-    child.recorder.begin(2, 8, 99.0, 99.9)  # a coroutine: its loop has a moment for it
+    child.recorder.begin(0, 7, 99.0)
+    child.recorder.limit(0, 99.0, 1.4)
+    child.recorder.begin(2, 8, 99.0)
+    child.recorder.limit(2, 99.0, 0.9)  # a coroutine: its loop has a moment for it
     overseer.look([child])
     assert overseer.next == pytest.approx(100.4)
     assert not child.over and child.recorder.freeze == THAWED
@@ -539,7 +541,8 @@ def test_a_task_that_ended_in_the_last_moment_costs_no_process(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overseer = HardLimits(2, lambda: 100.0)
-    child.recorder.begin(0, 7, 98.0, 99.0)
+    child.recorder.begin(0, 7, 98.0)
+    child.recorder.limit(0, 98.0, 1.0)
 
     def ends_meanwhile(_seconds: float) -> None:
         assert child.recorder.freeze == FREEZING

@@ -13,7 +13,16 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from celeriac.broker import Action, Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
+from celeriac.broker import (
+    COMMAND_SECONDS,
+    Action,
+    Broker,
+    DeadLetter,
+    Delivery,
+    Publication,
+    QueueDepth,
+    Settlement,
+)
 from celeriac.errors import LeaseLost
 from celeriac.store import ResultStore
 from celeriac.waker import Waker
@@ -44,6 +53,8 @@ class _Shelf:
         self.scheduled: list[tuple[float, int, str, int, bytes]] = []
         self.consumers: dict[str, _Consumer] = {}
         self.dead: list[DeadLetter] = []
+        self.revoked: dict[str, float] = {}
+        self.commands: dict[str, tuple[float, bytes]] = {}
         self.waiters: set[Waker] = set()
         self.order = itertools.count(1)
         self.back = itertools.count(1)
@@ -125,7 +136,8 @@ class MemoryBroker(Broker):
 
     def _delivery(self, tag: int, queue: str, payload: bytes) -> Delivery:
         size = len(payload)
-        return Delivery(tag, queue, payload if size <= self.max_message_bytes else payload[:4096], size)
+        payload = payload if size <= self.max_message_bytes else payload[:4096]
+        return Delivery(tag, queue, payload, size, not self._shelf.revoked)
 
     def _promote(self) -> None:
         scheduled = self._shelf.scheduled
@@ -240,6 +252,33 @@ class MemoryBroker(Broker):
             taker.held.update(state.held)
             return [self._delivery(tag, queue, payload) for tag, (queue, _, payload) in state.held.items()]
 
+    def maintain(self) -> None:
+        now = self._clock()
+        shelf = self._shelf
+        with shelf.lock:
+            shelf.revoked = {each: until for each, until in shelf.revoked.items() if until > now}
+            shelf.commands = {key: each for key, each in shelf.commands.items() if each[0] > now}
+
+    def revoke(self, ids: Collection[str], seconds: float) -> None:
+        until = self._clock() + seconds
+        with self._shelf.lock:
+            self._shelf.revoked.update(dict.fromkeys(ids, until))
+
+    def revoked(self, ids: Collection[str]) -> set[str]:
+        now = self._clock()
+        known = self._shelf.revoked
+        return {each for each in ids if known.get(each, now) > now}
+
+    def command(self, payload: bytes) -> None:
+        shelf = self._shelf
+        with shelf.lock:
+            shelf.commands[str(next(shelf.tags))] = self._clock() + COMMAND_SECONDS, payload
+
+    def commands(self) -> dict[str, bytes]:
+        now = self._clock()
+        with self._shelf.lock:
+            return {key: payload for key, (until, payload) in self._shelf.commands.items() if until > now}
+
     def depths(self) -> dict[str, QueueDepth]:
         shelf = self._shelf
         depths: dict[str, QueueDepth] = {}
@@ -303,5 +342,8 @@ class MemoryBroker(Broker):
         """Forget everything, for tests; the other brokers of this URL forget it too."""
         shelf = self._shelf
         with shelf.lock:
-            for room in (shelf.ready, shelf.scheduled, shelf.consumers, shelf.dead):
+            rooms = (
+                shelf.ready, shelf.scheduled, shelf.consumers, shelf.dead, shelf.revoked, shelf.commands
+            )  # fmt: skip
+            for room in rooms:
                 room.clear()

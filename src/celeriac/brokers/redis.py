@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from celeriac.broker import Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
+from celeriac.broker import COMMAND_SECONDS, Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
 from celeriac.brokers import redis_sweep
 from celeriac.brokers import redis_values as values
 from celeriac.brokers.redis_layout import DECLARE_COUNT, Layout
@@ -232,6 +232,23 @@ class RedisBroker(Broker):
             redis_sweep.sweep(self._client.connection(_PATIENCE), self._layout, self._scripts, _PATIENCE)
         except FAILURES as failure:
             raise self._failure(failure) from None
+
+    # -- steering
+
+    def revoke(self, ids: Collection[str], seconds: float) -> None:
+        if ids:
+            self._run("revoke", seconds, *map(values.bytes_of, ids))
+
+    def revoked(self, ids: Collection[str]) -> set[str]:
+        by_bytes = {values.bytes_of(each): each for each in ids}
+        return {by_bytes[each] for each in self._run("revoked", *by_bytes)} if by_bytes else set()
+
+    def command(self, payload: bytes) -> None:
+        self._run("command", payload, COMMAND_SECONDS)
+
+    def commands(self) -> dict[str, bytes]:
+        flat = self._run("commands", COMMAND_SECONDS)
+        return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
 
     # -- looking
 

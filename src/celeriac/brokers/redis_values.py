@@ -110,9 +110,15 @@ def finish_arguments(settlements: Sequence[Settlement]) -> list[Argument]:
     return [len(successes) // 3, *successes, *others]
 
 
+def bytes_of(id: str) -> bytes:
+    """Return a task's id as it is written; whoever sent the task has chosen it."""
+    return id.encode("utf-8", "surrogatepass")
+
+
 def claimed(reply: list[Any], queues: Sequence[str]) -> list[Delivery]:
     """Return the deliveries that claim.lua wrote for `queues`."""
-    runs, payloads, cuts = reply
+    runs, payloads, cuts, doubts = reply
+    sure = not doubts
     deliveries: list[Delivery] = []
     for run in range(0, len(runs), 4):
         place, digits, before, count = runs[run : run + 4]
@@ -121,7 +127,8 @@ def claimed(reply: list[Any], queues: Sequence[str]) -> list[Delivery]:
         some = payloads if len(runs) == 4 else payloads[len(deliveries) : len(deliveries) + count]
         tags = range(tag, tag + count * _LIST, _LIST)
         deliveries += [
-            Delivery(number, queue, payload, len(payload)) for number, payload in zip(tags, some, strict=True)
+            Delivery(number, queue, payload, len(payload), sure)
+            for number, payload in zip(tags, some, strict=True)
         ]
     for cut in range(0, len(cuts), 2):
         deliveries[cuts[cut]].size = cuts[cut + 1]
@@ -130,8 +137,10 @@ def claimed(reply: list[Any], queues: Sequence[str]) -> list[Delivery]:
 
 def held(flat: list[Any]) -> list[Delivery]:
     """Return what `held` in common.lua wrote, in the order in which it was handed out."""
+    sure = not flat[:1] or not flat[0]
     deliveries = [
-        Delivery(int(flat[i]), flat[i + 3].decode(), flat[i + 2], flat[i + 1]) for i in range(0, len(flat), 4)
+        Delivery(int(flat[i]), flat[i + 3].decode(), flat[i + 2], flat[i + 1], sure)
+        for i in range(1, len(flat), 4)
     ]
     return sorted(deliveries, key=lambda delivery: delivery.tag)
 

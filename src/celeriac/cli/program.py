@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("celeriac.cli.worker:worker", "Run tasks."),
     "help": ("celeriac.cli.explain:explain", "Explain an error by its number: celeriac help E109."),
     "deadletter": ("celeriac.cli.deadletter:deadletter", "Look at what was set aside, put it back, drop it."),
+    "control": ("celeriac.cli.control:control", "Revoke tasks; have pools grow and shrink."),
     "settings": ("celeriac.cli.settings:settings", "Show the settings in force and where each comes from."),
     "report": ("celeriac.cli.settings:report", "Show versions and settings, to paste into a bug report."),
 }
@@ -34,7 +35,6 @@ ABSENT = {
     "amqp": "it spoke AMQP to a server; the server's own tools do that.",
     "beat": "schedules come in a later release.",
     "call": "use python -c or manage.py shell: `from shop.tasks import add; add.delay(1, 2)`.",
-    "control": "remote control comes in a later release.",
     "events": "events come in a later release; `celeriac worker -l info` prints a line for each task.",
     "flower": "the dashboard comes in a later release; the Django admin lists tasks and results.",
     "graph": "it comes in a later release.",

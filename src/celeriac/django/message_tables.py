@@ -6,16 +6,16 @@ call.
 """
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from django.db import connections
 
-from celeriac.broker import Action, Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
+from celeriac.broker import Action, DeadLetter, Delivery, Publication, QueueDepth, Settlement
 from celeriac.django import failures, wakeup
-from celeriac.django.session import PATIENCE, Rows, Session
+from celeriac.django.session import Rows
+from celeriac.django.steering_tables import SteeringTables
 from celeriac.django.storable import name, text
 from celeriac.django.store import DatabaseStore
 from celeriac.errors import CeleriacError, LeaseLost
@@ -31,10 +31,8 @@ _BYTES_PACE = 5_000_000
 BATCH = 5000
 
 
-class MessageTables(Broker):
+class MessageTables(SteeringTables):
     """Messages in tables of the database. A subclass for each database says how it publishes and claims."""
-
-    _session: Session
 
     def __init__(self, url: str = "django://", settings: Any = None) -> None:
         self.safe_url = url
@@ -44,11 +42,6 @@ class MessageTables(Broker):
         self._turn = 0
         # Numbers of claims that found nothing and so were not written down.
         self._empty: dict[str, int] = {}
-
-    @property
-    def alias(self) -> str:
-        """The database's name in DATABASES."""
-        return self._session.alias
 
     # -- producers
 
@@ -330,24 +323,6 @@ class MessageTables(Broker):
         self._watches.close()
         self._session.close()
 
-    # -- errors
-
-    @contextmanager
-    def _writing(self) -> Iterator[Any]:
-        try:
-            with self._session.write(PATIENCE) as raw:
-                yield raw
-        except self._session.errors as error:
-            raise failures.failed(self._session, error) from error
-
-    @contextmanager
-    def _reading(self, timeout: float = PATIENCE) -> Iterator[Any]:
-        try:
-            with self._session.read(timeout) as raw:
-                yield raw
-        except self._session.errors as error:
-            raise failures.failed(self._session, error) from error
-
 
 def _written(queues: Sequence[str]) -> str:
     """Return queues as the column holds them: JSON, or nothing."""
@@ -355,4 +330,6 @@ def _written(queues: Sequence[str]) -> str:
 
 
 def _deliveries(rows: Rows) -> list[Delivery]:
-    return [Delivery(tag, queue, bytes(payload), size) for tag, queue, payload, size in rows]
+    return [
+        Delivery(tag, queue, bytes(payload), size, bool(sure)) for tag, queue, payload, size, sure in rows
+    ]

@@ -90,6 +90,33 @@ class Consumer(models.Model):
         return str(self.name)
 
 
+class Revocation(models.Model):
+    """The id of a task that is not to be started, `until` then."""
+
+    task_id = models.CharField(max_length=255, primary_key=True)
+    until = UnixTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.task_id)
+
+
+class Command(models.Model):
+    """What workers are told; each reads it until then."""
+
+    id = models.BigAutoField(primary_key=True)
+    until = UnixTimeField(db_index=True)
+    payload = models.BinaryField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
 class TaskResult(models.Model):
     """The last that is known of a task. `args` and `kwargs` are bounded reprs, `result` and `children` JSON."""
 

@@ -18,6 +18,7 @@ from celeriac.eager import run_once
 from celeriac.errors import MessageError
 from celeriac.execute import Executor
 from celeriac.result import EagerResult
+from celeriac.revocations import revoked_among
 from celeriac.run import Run
 from celeriac.stores.memory import MemoryStore
 from celeriac.task import Task
@@ -217,6 +218,7 @@ class Queue:
             self.app.load_tasks()  # as a worker does when it starts
             executor.tasks = self.app.tasks
         run = Run(delivery.tag, delivery.queue, message, executor.tasks.get(name))
+        run.revoked = message.headers.id in revoked_among(self._broker, [delivery], executor.decode)
         outcome = run_once(executor, run)
         self._broker.settle(_CONSUMER, [executor.settlement(run, outcome)], self._store)
         failed = outcome.error if outcome.state == states.FAILURE else None

@@ -113,14 +113,17 @@ class Aftermath:
         try:
             for hook in executor.before:
                 hook(request)
+            if ended.signum is not None:
+                reporting.revoked(task, request, signum=ended.signum)
+                return
             if ended.retry is None:
                 self.app.publish(
                     Callbacks(self.app, executor.tasks).after_failure(request, ended.error, None)
                 )
             reporting.ended(task, request, ended.error, ended.retry)
+        finally:
             for hook in executor.after:
                 hook(request)
-        finally:
             current.reset(token)
 
 

@@ -17,6 +17,7 @@ from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.message.moments import parse_time
 from celeriac.publishing import published
+from celeriac.revocations import revoked_among
 from celeriac.run import Run
 from celeriac.signals import after_task_publish
 from celeriac.store import ResultStore
@@ -109,6 +110,9 @@ class Fetcher:
 
     def _turn(self) -> None:
         self.recorder.turned(time.monotonic())
+        if self.recorder.cancel:
+            self.pool.cancel(self.recorder.cancel)
+            self.recorder.cancel = 0
         if self.recorder.freeze and not self._thaw():
             return
         if self._away:
@@ -171,14 +175,18 @@ class Fetcher:
             return len(deliveries)  # they may have gone back already: `_thaw` asks the broker
         if len(deliveries) > 1:
             self._pass_lookout()
-        for delivery in deliveries:
-            self._take(delivery)
+        self._take(deliveries)
         self.appetite.had(wanted, [self.held.get(delivery.tag) for delivery in deliveries])
         if len(deliveries) == 1:
             self._pass_lookout()  # it has time until this one runs: two that wake at once hinder each other
         return len(deliveries)
 
-    def _take(self, delivery: Delivery) -> None:
+    def _take(self, deliveries: Sequence[Delivery]) -> None:
+        revoked = revoked_among(self.broker, deliveries, self.executor.decode)
+        for delivery in deliveries:
+            self._take_one(delivery, revoked)
+
+    def _take_one(self, delivery: Delivery, revoked: set[str]) -> None:
         """Hand a delivery to the pool, or settle it at once if it cannot be run."""
         if delivery.size > len(delivery.payload):
             self._refuse(delivery, f"too large: {delivery.size:,} bytes")
@@ -191,10 +199,12 @@ class Fetcher:
                 delivery, str(error) if isinstance(error, MessageError) else f"unreadable: {error!r}"
             )
             return
-        if message.headers.eta is not None and self._schedule(delivery, message):
-            return
         headers, limits = message.headers, self.executor.limits
+        is_revoked = bool(revoked) and headers.id in revoked
+        if headers.eta is not None and not is_revoked and self._schedule(delivery, message):
+            return
         run = Run(delivery.tag, delivery.queue, message, self.executor.tasks.get(headers.task))
+        run.revoked = is_revoked
         if headers.timelimit != NO_LIMITS or headers.task in limits:
             run.hard, run.soft = of_call(headers.timelimit, limits.get(headers.task, NO_LIMITS))
         self.held[delivery.tag] = run
@@ -344,9 +354,7 @@ class Fetcher:
         self.unsettled = kept
         if self.alone is not None and self.alone.tag not in self.held:
             self.alone = None
-        for delivery in deliveries:
-            if delivery.tag not in self.held:
-                self._take(delivery)
+        self._take([delivery for delivery in deliveries if delivery.tag not in self.held])
 
     def _thaw(self) -> bool:
         """The supervisor has given back what had not started: find out what that was. Return whether it was through."""

@@ -12,7 +12,7 @@ from msgspec import Struct
 from celeriac import states
 from celeriac.acks import Acks, count_loss
 from celeriac.broker import Action, Delivery, Settlement
-from celeriac.errors import Retry, TaskError, TimeLimitExceeded, WorkerLostError
+from celeriac.errors import Retry, TaskError, TaskRevokedError, TimeLimitExceeded, WorkerLostError
 from celeriac.execute import Executor
 from celeriac.failure import failure_json
 from celeriac.message import protocol
@@ -20,16 +20,21 @@ from celeriac.message.message import Message
 from celeriac.run import Outcome, Run
 from celeriac.store import Record
 from celeriac.worker.death import Death
+from celeriac.worker.ending import Terminated
 
 logger = logging.getLogger("celeriac.worker")
 
 
 class Ended(Struct):
-    """A run that was ended, and its task with it for `error`; or, with `retry`, until that."""
+    """A run that was ended, and its task with it for `error`; or, with `retry`, until that.
+
+    `signum` is set where somebody wanted it to end.
+    """
 
     run: Run
     error: TaskError
     retry: Retry | None = None
+    signum: int | None = None
 
 
 class Losses:
@@ -94,6 +99,19 @@ class Losses:
         outcome = Outcome(states.FAILURE, failure_json(error), error=error, finished=time.time())
         return self.executor.settlement(run, outcome)
 
+    def terminated(self, delivery: Delivery, message: Message, cause: Terminated) -> Settlement:
+        """Return how the delivery of a task ends that somebody wanted to end."""
+        headers, error = message.headers, TaskRevokedError("terminated")
+        logger.warning("%s[%s] was terminated.", headers.task, headers.id)
+        run = self._run(delivery, message)
+        if run is None or self.executor is None:
+            return Settlement(
+                delivery.tag, record=self._record(delivery, message, error, state=states.REVOKED)
+            )
+        self.ended.append(Ended(run, error, signum=cause.signum))
+        outcome = Outcome(states.REVOKED, failure_json(error), error=error, finished=time.time())
+        return self.executor.settlement(run, outcome)
+
     def _run(self, delivery: Delivery, message: Message) -> Run | None:
         if self.executor is None:
             return None
@@ -139,11 +157,13 @@ class Losses:
         record.traceback = trace
         return Settlement(delivery.tag, Action.DEAD, reason=reason, record=record)
 
-    def _record(self, delivery: Delivery, message: Message, error: TaskError) -> Record:
+    def _record(
+        self, delivery: Delivery, message: Message, error: TaskError, state: str = states.FAILURE
+    ) -> Record:
         headers, properties = message.headers, message.properties
         return Record(
             headers.id,
-            states.FAILURE,
+            state,
             failure_json(error),
             name=headers.task,
             args=headers.argsrepr or "",

@@ -1,47 +1,20 @@
 """Hard time limits: ends the child whose task has had its time.
 
-The supervisor looks into the flight records about once a second, and when a child with a short limit pokes it. A child
-is killed only for a task that is certainly still running: nothing starts in a frozen child, so what stands in a slot
-after the freeze was there before it. What becomes of what the child held is told by `recovery`. Coroutines are ended by
-their event loop first, in which case the child lives on.
+The supervisor looks into the flight records about once a second, and when a child with a short limit pokes it.
+Coroutines are ended by their event loop first, in which case the child lives on.
 """
 
-import logging
-import os
-import signal
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from functools import partial
 
-from celeriac.waker import Waker
-from celeriac.worker.recorder import FREEZING, FROZEN, THAWED, Recorder
-
-logger = logging.getLogger("celeriac.worker")
+from celeriac.worker.ending import Cause, Ends, end
+from celeriac.worker.recorder import Recorder
 
 #: Seconds between two looks at most. A child pokes its supervisor for a limit that is shorter.
 LOOK = 1.0
 #: What an event loop gets to end a coroutine itself.
 GRACE = 0.5
-#: By then what the child has written into its slot before it read the freeze is to be seen here.
-_WRITTEN = 0.001
-
-
-class Ends(Protocol):
-    """What is to be known of a child."""
-
-    over: dict[int, float]
-
-    @property
-    def pid(self) -> int:
-        """Its process."""
-
-    @property
-    def recorder(self) -> Recorder:
-        """Its flight record."""
-
-    @property
-    def waker(self) -> Waker:
-        """Wakes its fetcher."""
 
 
 class HardLimits:
@@ -60,10 +33,10 @@ class HardLimits:
             if child.over:
                 continue  # it is dying
             times = self._times(child.recorder)
-            if any(end <= now for _, _, end in times):
-                self._end(child, times, now)
+            if any(until <= now for _, _, until in times):
+                end(child, partial(self._over, child, times, now))
             else:
-                self.next = min([self.next, *(end for _, _, end in times)])
+                self.next = min([self.next, *(until for _, _, until in times)])
 
     def _times(self, recorder: Recorder) -> set[tuple[int, float, float]]:
         """Return (tag, limit, when the child is to be killed) of what has a limit."""
@@ -72,18 +45,7 @@ class HardLimits:
             for slot, tag, start, deadline in recorder.deadlines()
         }
 
-    def _end(self, child: Ends, times: set[tuple[int, float, float]], now: float) -> None:
-        recorder = child.recorder
-        ours = recorder.freeze == THAWED
-        if ours:
-            recorder.freeze = FREEZING
-            time.sleep(_WRITTEN)
+    def _over(self, child: Ends, times: set[tuple[int, float, float]], now: float) -> dict[int, Cause]:
         # Read twice: a slot may have been in the midst of being written.
-        over = {tag: limit for tag, limit, end in times & self._times(recorder) if end <= now}
-        if not over:
-            if ours:
-                recorder.freeze = FROZEN
-                child.waker.poke()
-            return
-        child.over = over
-        os.kill(child.pid, signal.SIGKILL)
+        still = times & self._times(child.recorder)
+        return {tag: limit for tag, limit, until in still if until <= now}

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -91,7 +92,7 @@ class Pool:
         self._free_slots = deque(range(threads, threads + coroutines))
         self._waiting: deque[Run] = deque()
         self._starting = False
-        self._coroutines: set[asyncio.Task[None]] = set()
+        self._coroutines: dict[asyncio.Task[None], Run] = {}
         self._talks = task_logger.isEnabledFor(logging.INFO)
         self._at_most_once = executor.acks_early
         #: Poked for what has a hard limit that whoever enforces it might see too late.
@@ -125,7 +126,8 @@ class Pool:
         """Run one delivery from begin to outbox."""
         now = time.monotonic()
         self.since[number] = now
-        if (self.recorder.begin(number, run.tag, now) or run.void) and not self._await_thaw(run, number):
+        key = hash(run.message.headers.id)
+        if (self.recorder.begin(number, run.tag, now, key) or run.void) and not self._await_thaw(run, number):
             self.since[number] = 0.0
             return
         if run.task is not None and (self._at_most_once or run.task.acks_late is False):
@@ -188,7 +190,8 @@ class Pool:
                     self._thaw.wait(_THAW_LOOK)
             if run.void:
                 return False
-            if not recorder.begin(slot, run.tag, time.monotonic()) and not run.void:
+            key = hash(run.message.headers.id)
+            if not recorder.begin(slot, run.tag, time.monotonic(), key) and not run.void:
                 return True
 
     def thaw(self) -> None:
@@ -295,11 +298,12 @@ class Pool:
             task = asyncio.get_running_loop().create_task(
                 self._run_coroutine(run, self._free_slots.popleft())
             )
-            self._coroutines.add(task)
-            task.add_done_callback(self._coroutines.discard)
+            self._coroutines[task] = run
+            task.add_done_callback(self._coroutines.pop)
 
     async def _run_coroutine(self, run: Run, slot: int) -> None:
-        ours = not (self.recorder.begin(slot, run.tag, time.monotonic()) or run.void)
+        key = hash(run.message.headers.id)
+        ours = not (self.recorder.begin(slot, run.tag, time.monotonic(), key) or run.void)
         if not ours and not await asyncio.to_thread(self._await_thaw, run, slot):
             self._free_slots.append(slot)
             self._start_coroutines()
@@ -315,6 +319,18 @@ class Pool:
             await self._conclude_coroutine(run, slot)
         self._free_slots.append(slot)
         self._start_coroutines()
+
+    def cancel(self, key: int) -> None:
+        """Cancel the coroutine task with this key, if its function is being run."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cancel, key)
+
+    def _cancel(self, key: int) -> None:
+        for task, run in self._coroutines.items():
+            # Else it has come to its end, and what it came to is to be kept.
+            if hash(run.message.headers.id) == key and run.calling:
+                run.terminated = signal.SIGTERM
+                task.cancel()
 
     async def _conclude_coroutine(self, run: Run, slot: int) -> None:
         if run.hard is not None:

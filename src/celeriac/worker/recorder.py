@@ -6,10 +6,10 @@ in the ring of outcomes. Whoever has the file open holds its lock, so that a fil
 to nobody alive.
 
 Layout, little endian: a head of 512 bytes (magic, control word, ready flag, ring positions, counts, freeze, time of the
-fetcher's last turn, names), one slot of 32 bytes for each task that can run at a time (tag, start, deadline), then the
-ring: entries of a 4-byte length and an encoded `Settlement`, or just its tag where there is no more to it. Positions
-count bytes since the beginning; they are written after what they point at, and in one piece, for they are read while
-the child lives too (`started`).
+fetcher's last turn, what to cancel, names), one slot of 32 bytes for each task that can run at a time (tag, start,
+deadline, key), then the ring: entries of a 4-byte length and an encoded `Settlement`, or just its tag where there is no
+more to it. Positions count bytes since the beginning; they are written after what they point at, and in one piece, for
+they are read while the child lives too (`started`).
 
 Freeze: while that word is not 0 nothing starts. The supervisor sets it before it looks into the slots, the child reads
 it after it has written its slot, so what the supervisor sees in no slot has not started and will not. Only the
@@ -32,24 +32,19 @@ _SLOT = 32
 _RING = 512 * 1024
 _SKIP = 0xFFFFFFFF
 
-_CONTROL, _READY, _HEAD_POS, _TAIL_POS, _SLOTS, _PID, _DONE, _FREEZE, _TURNED = (
-    8,
-    16,
-    24,
-    32,
-    40,
-    48,
-    56,
-    64,
-    72,
-)
+_CONTROL, _READY, _HEAD_POS, _TAIL_POS, _SLOTS, _PID, _DONE, _FREEZE, _TURNED, _CANCEL = range(8, 88, 8)
 _NAMES = 128
 #: The same, counted in words.
-_HEAD_WORD, _TAIL_WORD, _FREEZE_WORD = _HEAD_POS // 8, _TAIL_POS // 8, _FREEZE // 8
+_HEAD_WORD, _TAIL_WORD, _FREEZE_WORD, _CANCEL_WORD = (
+    _HEAD_POS // 8,
+    _TAIL_POS // 8,
+    _FREEZE // 8,
+    _CANCEL // 8,
+)
 
 _word = struct.Struct("<q")
 _length = struct.Struct("<I")
-_slot = struct.Struct("<qdd8x")
+_slot = struct.Struct("<qddq")
 _time = struct.Struct("<d")
 _span = struct.Struct("<dd")
 
@@ -119,12 +114,13 @@ class Recorder:
 
     # -- written by the child
 
-    def begin(self, slot: int, tag: int, now: float, deadline: float = 0.0) -> int:
+    def begin(self, slot: int, tag: int, now: float, key: int = 0) -> int:
         """Note that `slot` starts on the delivery `tag`, and return `freeze`: unless that is 0, it must not start.
 
-        Times are of the monotonic clock.
+        `now` is of the monotonic clock, `key` the hash of the task's id, which is the same in all that were forked by
+        one supervisor.
         """
-        _slot.pack_into(self._memory, _HEAD + slot * _SLOT, tag, now, deadline)
+        _slot.pack_into(self._memory, _HEAD + slot * _SLOT, tag, now, 0.0, key)
         return self._memory[_FREEZE]
 
     def finish(self, slot: int, settlement: Settlement) -> int:
@@ -214,6 +210,15 @@ class Recorder:
         self._words[_FREEZE_WORD] = value
 
     @property
+    def cancel(self) -> int:
+        """The key of the coroutine task that the child is to cancel; it sets this to 0 again."""
+        return self._words[_CANCEL_WORD]
+
+    @cancel.setter
+    def cancel(self, key: int) -> None:
+        self._words[_CANCEL_WORD] = key
+
+    @property
     def last_turn(self) -> float:
         """When the fetcher moved last, on the monotonic clock; 0.0 while it rests."""
         moment: float = _time.unpack_from(self._memory, _TURNED)[0]
@@ -258,7 +263,12 @@ class Recorder:
     def running(self) -> list[tuple[int, float]]:
         """Return (tag, start on the monotonic clock) of what is in the slots."""
         slots = (_slot.unpack_from(self._memory, _HEAD + number * _SLOT) for number in range(self.slots))
-        return [(tag, start) for tag, start, _ in slots if tag]
+        return [(tag, start) for tag, start, _, _ in slots if tag]
+
+    def running_keys(self) -> list[tuple[int, int, int]]:
+        """Return (slot, tag, key) of what is in the slots."""
+        slots = _slot.iter_unpack(self._memory[_HEAD : self._ring])
+        return [(slot, tag, key) for slot, (tag, _, _, key) in enumerate(slots) if tag]
 
     def deadlines(self) -> list[tuple[int, int, float, float]]:
         """Return (slot, tag, start, deadline on the monotonic clock) of what has a hard time limit.
@@ -268,7 +278,7 @@ class Recorder:
         slots = _slot.iter_unpack(self._memory[_HEAD : self._ring])
         return [
             (slot, tag, start, deadline)
-            for slot, (tag, start, deadline) in enumerate(slots)
+            for slot, (tag, start, deadline, _) in enumerate(slots)
             if tag and deadline > start
         ]
 

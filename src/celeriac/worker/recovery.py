@@ -10,18 +10,22 @@ import hashlib
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
+from celeriac import states
 from celeriac.broker import Action, Broker, Delivery, Settlement
-from celeriac.errors import ImproperlyConfigured, LeaseLost, MessageError
+from celeriac.errors import ImproperlyConfigured, LeaseLost, MessageError, TaskRevokedError
 from celeriac.execute import Executor
+from celeriac.failure import failure_json
 from celeriac.message import protocol
 from celeriac.message.message import Message
-from celeriac.store import ResultStore
+from celeriac.store import Record, ResultStore
 from celeriac.worker.death import Death
+from celeriac.worker.ending import Cause, Terminated
 from celeriac.worker.losses import Ended, Losses
 from celeriac.worker.recorder import Recorder
 
@@ -109,12 +113,12 @@ class Recovery:
         death: Death,
         *,
         blame: bool = True,
-        over: Mapping[int, float] | None = None,
+        over: Mapping[int, Cause] | None = None,
     ) -> Recovered:
         """Settle what a dead child left, by its flight record, and remove that; raises BrokerError to be tried again.
 
-        Without `blame` what ran goes back uncounted. `over` are the limits, by tag, of the tasks for which it was
-        ended: then what ran beside them is not to blame either.
+        Without `blame` what ran goes back uncounted. `over` says, by tag, for which tasks it was ended and why: then
+        what ran beside them is not to blame either.
         """
         counts = Recovered()
         try:
@@ -134,11 +138,12 @@ class Recovery:
             counts.settled = len(done) - len(refused)
         settlements = []
         # The last one put back is the first to be claimed.
-        for delivery in reversed(self._held(recorder.consumer)):
+        held = self._held(recorder.consumer)
+        for delivery in reversed(held):
             if over and delivery.tag in running:
-                limit = over.get(delivery.tag)
+                cause = over.get(delivery.tag)
                 settlements.append(
-                    self._timed_out(delivery, limit, counts) if limit else self._beside(delivery, counts)
+                    self._ended(delivery, cause, counts) if cause else self._beside(delivery, counts)
                 )
             elif delivery.tag in running and blame:
                 settlements.append(self._lost(delivery, death, running[delivery.tag], counts))
@@ -147,6 +152,8 @@ class Recovery:
                 counts.returned += 1
         if settlements:
             self._end_all(recorder.consumer, settlements)
+        if over:
+            self._show_terminated(over, {delivery.tag for delivery in held})
         return self._end(recorder, counts)
 
     def _held(self, consumer: str) -> list[Delivery]:
@@ -215,11 +222,27 @@ class Recovery:
             return Settlement(delivery.tag, Action.PUT_BACK)
         return self._count(self.losses.lost(delivery, message, death, start), counts)
 
-    def _timed_out(self, delivery: Delivery, limit: float, counts: Recovered) -> Settlement:
+    def _ended(self, delivery: Delivery, cause: Cause, counts: Recovered) -> Settlement:
+        """The process was ended for the sake of this one."""
         message = self._readable(delivery)
         if message is None:
             return Settlement(delivery.tag, Action.PUT_BACK)
-        return self._count(self.losses.timed_out(delivery, message, limit), counts)
+        if isinstance(cause, Terminated):
+            settlement = self.losses.terminated(delivery, message, cause)
+        else:
+            settlement = self.losses.timed_out(delivery, message, cause)
+        return self._count(settlement, counts)
+
+    def _show_terminated(self, over: Mapping[int, Cause], held: set[int]) -> None:
+        """Store the end of those that ran at most once: their deliveries had been settled before they ran."""
+        result = failure_json(TaskRevokedError("terminated"))
+        self._store(
+            [
+                Settlement(0, record=Record(cause.id, states.REVOKED, result, finished=time.time()))
+                for tag, cause in over.items()
+                if isinstance(cause, Terminated) and tag not in held
+            ]
+        )
 
     @staticmethod
     def _count(settlement: Settlement, counts: Recovered) -> Settlement:

@@ -12,8 +12,10 @@ import signal
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from msgspec import Struct
 
@@ -29,6 +31,7 @@ from celeriac.worker.autoscale import Autoscaler
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, run_child
 from celeriac.worker.death import Death
+from celeriac.worker.ending import Cause
 from celeriac.worker.lookout import Lookout
 from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
@@ -37,8 +40,10 @@ from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
 from celeriac.worker.revival import Revival
 from celeriac.worker.stale import StaleCode
+from celeriac.worker.steering import Steering
 from celeriac.worker.stuck import StuckChildren
 from celeriac.worker.telling import tell
+from celeriac.worker.terminating import Terminations
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -59,8 +64,8 @@ class Child:
         self.waker = setup.waker
         self.notice = setup.notice
         self.born = time.monotonic()
-        #: Limits, by tag, of the tasks for which it is killed.
-        self.over: dict[int, float] = {}
+        #: For which tasks, by tag, it is killed, and why.
+        self.over: dict[int, Cause] = {}
         #: Whether it ends as it is not needed, and gets no successor.
         self.retired = False
 
@@ -71,7 +76,7 @@ class Dead(Struct):
     recorder: Recorder
     death: Death
     blame: bool
-    over: dict[int, float]
+    over: dict[int, Cause]
 
 
 class Supervisor:
@@ -105,6 +110,9 @@ class Supervisor:
         self.stuck = StuckChildren(app.broker)
         self.stale = StaleCode(app.tasks.values())
         self.limits = HardLimits(threads)
+        self.terminations = Terminations(threads)
+        methods = {"revoke": self._terminate, "pool_grow": self._grow, "pool_shrink": self._shrink}
+        self.steering = Steering(app.broker, options.hostname, methods)
         self.aftermath = Aftermath(app, options.hostname, self._flush)
         self.recovery.tell = self.aftermath.begin
         self.outage = Outage()
@@ -253,17 +261,27 @@ class Supervisor:
 
     def _scale(self, autoscaler: Autoscaler) -> None:
         """Have one child more or less, if that is due."""
-        working = [child for child in self.children if not child.retired]
+        working = self._working()
         found = autoscaler.look(working, len(self.start_at))
         if found is True:
-            used = {child.number for child in self.children} | self.start_at.keys()
-            self.start_at[next(number for number in range(len(used) + 1) if number not in used)] = 0.0
+            self._start_one_more()
             logger.info("All %d processes are busy: one more.", len(working))
         elif found:
-            found.retired = True
-            found.recorder.stop()
-            found.waker.poke()
+            self._retire(found)
             logger.info("Process %d has had nothing to do, and ends; %d go on.", found.pid, len(working) - 1)
+
+    def _working(self) -> list[Child]:
+        return [child for child in self.children if not child.retired]
+
+    def _start_one_more(self) -> None:
+        used = {child.number for child in self.children} | self.start_at.keys()
+        self.start_at[next(number for number in range(len(used) + 1) if number not in used)] = 0.0
+
+    def _retire(self, child: Child) -> None:
+        """Have a child end when what it runs is done, without a successor."""
+        child.retired = True
+        child.recorder.stop()
+        child.waker.poke()
 
     def _settle_the_dead(self) -> None:
         for dead in list(self.dead):
@@ -273,6 +291,38 @@ class Supervisor:
                 self.caretaker.met(error)
                 return
             self.dead.remove(dead)
+
+    # -- what is asked of it from afar
+
+    def _steer(self, now: float) -> None:
+        if now >= self.steering.next and not self.caretaker.trouble:
+            try:
+                self.steering.look()
+            except BrokerError as error:
+                self.caretaker.met(error)
+        self.terminations.look(self.children)
+
+    def _terminate(self, arguments: Mapping[str, Any]) -> None:
+        ids = arguments["task_id"]
+        for task_id in [ids] if isinstance(ids, str) else ids:
+            self.terminations.add(str(task_id), int(arguments.get("signal", signal.SIGTERM)))
+
+    def _grow(self, arguments: Mapping[str, Any]) -> None:
+        if self._may_resize():
+            self.lookout = self.lookout or Lookout()
+            for _ in range(int(arguments["n"])):
+                self._start_one_more()
+
+    def _shrink(self, arguments: Mapping[str, Any]) -> None:
+        if self._may_resize():
+            working = sorted(self._working(), key=lambda child: bool(child.recorder.running()))
+            for child in working[: min(int(arguments["n"]), len(working) - 1)]:
+                self._retire(child)
+
+    def _may_resize(self) -> bool:
+        if self.autoscaler is not None:
+            logger.warning("The pool is not resized: that is --autoscale's affair.")
+        return self.autoscaler is None and not self.stopping
 
     # -- times and signals
 
@@ -284,6 +334,7 @@ class Supervisor:
                 if child.recorder.consumer in lost:
                     child.waker.poke()
         self.limits.look(self.children)
+        self._steer(now)
         if now >= self.stuck.next and not self.caretaker.trouble:
             try:
                 self.stuck.look(self.children)
@@ -305,9 +356,9 @@ class Supervisor:
     def _sleep(self) -> None:
         times = [self.caretaker.next, *self.start_at.values()]
         if self.children:
-            times.append(self.limits.next)
+            times += [self.limits.next, self.terminations.next]
             if not self.caretaker.trouble:
-                times.append(self.stuck.next)
+                times += [self.stuck.next, self.steering.next]
         times.append(self.aftermath.next)
         if self.autoscaler is not None:
             times.append(self.autoscaler.next)

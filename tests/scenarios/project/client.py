@@ -146,8 +146,19 @@ def records(ids: list[str]) -> list[dict[str, Any] | None]:
     ]
 
 
+def control(method: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """Call a method of `app.control`."""
+    getattr(app.control, method)(*args, **kwargs)
+
+
+def command(payload: str) -> None:
+    """Tell the workers something that may be anything."""
+    app.broker.command(bytes.fromhex(payload))
+
+
 OPERATIONS = {
-    f.__name__: f for f in (send, send_mixed, delay, put, begin, finish, depths, dead_letters, records)
+    f.__name__: f
+    for f in (send, send_mixed, delay, put, begin, finish, depths, dead_letters, records, control, command)
 }
 
 print(json.dumps({"ready": True}), flush=True)

@@ -12,7 +12,7 @@ call('HDEL', SEQS, dead)
 call('HDEL', READS, dead)
 local moved = held(dead, tonumber(ARGV[4]))
 if call('EXISTS', INFLIGHT .. heir) == 0 then
-  if #moved > 0 then call('RENAME', INFLIGHT .. dead, INFLIGHT .. heir) end
+  if #moved > 1 then call('RENAME', INFLIGHT .. dead, INFLIGHT .. heir) end
 else
   local flat = call('HGETALL', INFLIGHT .. dead)
   for first = 1, #flat, MOST do

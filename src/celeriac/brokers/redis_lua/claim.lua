@@ -3,7 +3,7 @@
 -- queues, the queues..., then the lists in order of reading, each as its key, its queue's place from 0, its name in LISTS
 -- Returns -1 if the consumer has no lease; {} if the number is old or nothing is ready; else
 -- {{place of the queue, digits of the list, number before the first tag, how many, ...}, {messages...}, {place of a
--- message that was cut, its size, ...}}.
+-- message that was cut, its size, ...}, 1 if some tasks are revoked, else 0}.
 
 local consumer, left, longest, room = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local lists = 7 + ARGV[6]
@@ -69,4 +69,4 @@ for i = lists, #ARGV, 3 do
   end
 end
 if total == 0 then return {} end
-return { runs, messages, cuts }
+return { runs, messages, cuts, call('EXISTS', REVOKED) }

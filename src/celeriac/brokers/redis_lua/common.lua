@@ -11,6 +11,8 @@
 -- QUEUES     set of the queues that we know of
 -- DEAD       sorted set: key of a dead letter -> number of DEATHS, a counter
 -- LETTERS    hash: key of a dead letter -> lengths of queue and reason, time, queue, reason, message
+-- REVOKED    sorted set: task id -> until when, seconds of the server's clock
+-- COMMANDS   stream: field c: what workers are told
 -- PREFIX, SEP, STEPS: kombu's global prefix and separator, two digits for each priority step
 
 local call = redis.call
@@ -98,10 +100,11 @@ local function bury(key, queue, reason, payload)
   call('HSET', LETTERS, key, #queue .. ' ' .. #reason .. ' ' .. now() .. ' ' .. queue .. reason .. payload)
 end
 
--- What a consumer holds, for a reply: { tag, size, message or its beginning, queue, ... }.
+-- What a consumer holds, for a reply: { 1 if some tasks are revoked, else 0, tag, size, message or its beginning, queue,
+-- ... }.
 local function held(consumer, longest)
   local flat = call('HGETALL', INFLIGHT .. consumer)
-  local reply = {}
+  local reply = { call('EXISTS', REVOKED) }
   for i = 1, #flat, 2 do
     local payload = flat[i + 1]
     reply[#reply + 1] = flat[i]

@@ -46,6 +46,27 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Revocation",
+            fields=[
+                ("task_id", models.CharField(max_length=255, primary_key=True, serialize=False)),
+                ("until", celeriac.django.fields.UnixTimeField(db_index=True)),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="Command",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("until", celeriac.django.fields.UnixTimeField(db_index=True)),
+                ("payload", models.BinaryField()),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
             name="Consumer",
             fields=[
                 ("name", models.CharField(max_length=255, primary_key=True, serialize=False)),

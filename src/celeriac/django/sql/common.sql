@@ -6,6 +6,8 @@
 -- celeriac_body: message_id (the same number), task_id, task, created, reason (of a dead letter), payload.
 -- celeriac_consumer: name, deadline (unix time by the database's clock), seq (number of the last claim), queues (JSON; '' for who
 --   reads none).
+-- celeriac_revocation: task_id, until (unix time): not to be started until then.
+-- celeriac_command: id, until, payload: what workers are told.
 -- celeriac_taskresult: see models.TaskResult; the order of its columns here is that of store.COLUMNS.
 --
 -- {now} is the database's clock; {in_ids} and {in_names} compare with a set given as one parameter;
@@ -54,7 +56,7 @@ UPDATE celeriac_message SET consumer = %s WHERE state = 2 AND consumer = %s
 -- name: held
 -- max bytes, consumer
 SELECT m.id, m.queue, CASE WHEN {length}(b.payload) <= %s THEN b.payload ELSE {begin_of}(b.payload, 1, 4096) END,
-    {length}(b.payload)
+    {length}(b.payload), NOT EXISTS (SELECT 1 FROM celeriac_revocation)
 FROM celeriac_message m JOIN celeriac_body b ON b.message_id = m.id
 WHERE m.state = 2 AND m.consumer = %s ORDER BY m.id
 
@@ -114,6 +116,32 @@ DELETE FROM celeriac_message WHERE id {in_ids}
 -- name: delete_bodies
 -- ids
 DELETE FROM celeriac_body WHERE message_id {in_ids}
+
+-- name: revoke
+-- seconds, task ids
+INSERT INTO celeriac_revocation (task_id, until) SELECT value, {now} + %s FROM {names} WHERE true
+ON CONFLICT (task_id) DO UPDATE SET until = excluded.until
+
+-- name: revoked
+-- task ids
+SELECT task_id FROM celeriac_revocation WHERE task_id {in_names} AND until > {now}
+
+-- name: command
+-- seconds, payload
+INSERT INTO celeriac_command (until, payload) VALUES ({now} + %s, %s)
+
+-- name: commands
+SELECT id, payload FROM celeriac_command WHERE until > {now} ORDER BY id
+
+-- name: is_outdated
+SELECT EXISTS (SELECT 1 FROM celeriac_revocation WHERE until <= {now})
+    OR EXISTS (SELECT 1 FROM celeriac_command WHERE until <= {now})
+
+-- name: delete_revocations
+DELETE FROM celeriac_revocation WHERE until <= {now}
+
+-- name: delete_commands
+DELETE FROM celeriac_command WHERE until <= {now}
 
 -- name: depths
 SELECT queue, 0, count(*) FROM celeriac_message WHERE state = 0 GROUP BY queue

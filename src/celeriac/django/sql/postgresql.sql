@@ -34,7 +34,7 @@ WITH chosen AS (
 )
 SELECT c.id, c.queue,
     CASE WHEN octet_length(b.payload) <= %s THEN b.payload ELSE substring(b.payload FROM 1 FOR 4096) END,
-    octet_length(b.payload)
+    octet_length(b.payload), NOT EXISTS (SELECT 1 FROM celeriac_revocation)
 FROM claimed c JOIN celeriac_body b ON b.message_id = c.id ORDER BY c.priority DESC, c."order", c.id
 
 -- name: hold_lease

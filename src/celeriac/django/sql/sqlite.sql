@@ -25,7 +25,7 @@ INSERT INTO celeriac_body (message_id, task_id, task, created, reason, payload) 
 -- name: claimable
 -- max bytes, queue, limit
 SELECT m.id, m.queue, CASE WHEN length(b.payload) <= %s THEN b.payload ELSE substr(b.payload, 1, 4096) END,
-    length(b.payload)
+    length(b.payload), NOT EXISTS (SELECT 1 FROM celeriac_revocation)
 FROM celeriac_message m JOIN celeriac_body b ON b.message_id = m.id
 WHERE m.state = 0 AND m.queue = %s ORDER BY m.priority DESC, m."order", m.id LIMIT %s
 

@@ -19,6 +19,7 @@ from celeriac.testing.broker_exam.leases import LeaseChecks
 from celeriac.testing.broker_exam.looking import LookChecks, ProcessChecks
 from celeriac.testing.broker_exam.publishing import PublishChecks, ScheduleChecks
 from celeriac.testing.broker_exam.settling import RecordChecks, SettleChecks
+from celeriac.testing.broker_exam.steering import SteeringChecks
 from celeriac.testing.broker_exam.waiting import WaitChecks
 
 __all__ = ["BrokerExam"]
@@ -31,6 +32,7 @@ class BrokerExam(
     SettleChecks,
     RecordChecks,
     LeaseChecks,
+    SteeringChecks,
     LookChecks,
     WaitChecks,
     ProcessChecks,
