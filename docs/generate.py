@@ -249,6 +249,7 @@ FLOORS = {
         "options",
         "states",
         "generics",
+        "libc",
         "errors",
     ),
 }

@@ -108,8 +108,6 @@ class Watchdog:
     """
 
     def __init__(self) -> None:
-        import ctypes  # noqa: PLC0415 - only workers need it
-
         # By call, not by thread, which may have gone on to the next by the time that it is looked up.
         self._armed: dict[_Watch, bool] = {}
         self._nudging: dict[_Watch, bool] = {}
@@ -117,9 +115,7 @@ class Watchdog:
         self._starting = threading.Lock()  # nothing strikes then
         self._waker: Any = None
         self._wakes_at = _NEVER
-        # With a prototype of this module's own: others may have declared another.
-        raises = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)
-        self._raise = raises(("PyThreadState_SetAsyncExc", ctypes.pythonapi))
+        self._raise: Any = None
 
     def call(
         self,
@@ -187,6 +183,11 @@ class Watchdog:
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
+                import ctypes  # noqa: PLC0415 - only workers need it
+
+                # With a prototype of this module's own: others may have declared another.
+                raises = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)
+                self._raise = raises(("PyThreadState_SetAsyncExc", ctypes.pythonapi))
                 self._waker = Waker()
                 thread = threading.Thread(target=self._watch, name="celeriac-watchdog", daemon=True)
                 thread.start()

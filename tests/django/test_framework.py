@@ -147,6 +147,15 @@ class TestCheck:
         finally:
             databases.remove("bare")
 
+    @pytest.mark.parametrize("module", [None, "tests.django.no_migrations_yet"])
+    def test_a_project_that_has_our_migrations_switched_off(self, app: Celeriac, module: str | None) -> None:
+        with override_settings(MIGRATION_MODULES={"celeriac": module}), connection.cursor() as cursor:
+            cursor.execute("UPDATE django_migrations SET app = 'other' WHERE app = 'celeriac'")
+            try:
+                DjangoFramework().check()
+            finally:
+                cursor.execute("UPDATE django_migrations SET app = 'celeriac' WHERE app = 'other'")
+
     def test_other_brokers_need_no_table(self) -> None:
         with override_settings(CELERY_BROKER_URL="memory://", CELERY_RESULT_BACKEND="memory://"):
             app = framework.make_default_app()

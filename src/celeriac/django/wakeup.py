@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from celeriac.django import deadline
+from celeriac.libc import libc
 
 _POLL = 0.015
 #: select() knows no higher descriptors.
@@ -89,21 +90,22 @@ class Files:
     """
 
     def __init__(self, path: str, version: Callable[[], object]) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
         self._version = version
         self._seen: object = None
-        self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd = libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
         # The log exists as long as a connection is open, and ours is.
-        watched = [self._add(libc, path + suffix) for suffix in ("", "-wal")]
+        watched = [self._add(path + suffix) for suffix in ("", "-wal")]
         if not watched[0]:
             self.close()
             raise OSError(ctypes.get_errno(), "inotify_add_watch", path)
 
-    def _add(self, libc: Any, path: str) -> bool:
+    def _add(self, path: str) -> bool:
         return bool(
-            libc.inotify_add_watch(self._fd, os.fsencode(path), _IN_MODIFY | _IN_DELETE_SELF | _IN_MOVE_SELF)
+            libc().inotify_add_watch(
+                self._fd, os.fsencode(path), _IN_MODIFY | _IN_DELETE_SELF | _IN_MOVE_SELF
+            )
             >= 0
         )
 

@@ -5,7 +5,6 @@ stop a worker are the supervisor's: a child is told by its flight record and a p
 """
 
 import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -21,6 +20,7 @@ from msgspec import Struct
 from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.execute import Executor
+from celeriac.libc import libc
 from celeriac.limits import of_tasks
 from celeriac.waker import Waker
 from celeriac.worker import recycling
@@ -42,6 +42,7 @@ class ChildSetup(Struct):
     """What a child is given by its supervisor. It pokes `parent_waker` after it has written into `notice`."""
 
     options: WorkerOptions
+    executor: Executor
     recorder: Recorder
     waker: Waker
     parent_waker: Waker
@@ -53,6 +54,15 @@ class ChildSetup(Struct):
         """Have the supervisor say that something is away; "": that it is back."""
         self.notice.write(text)
         self.parent_waker.poke()
+
+
+def make_executor(app: Celeriac, hostname: str) -> Executor:
+    """Return what runs the tasks. Made once, before the fork: what is made after it each child has for itself."""
+    if app.framework is not None:
+        app.framework.install_hooks(app.hooks)
+    executor = Executor(app, hostname)
+    executor.limits = of_tasks(executor.tasks, app.conf)
+    return executor
 
 
 def run_child(app: Celeriac, setup: ChildSetup, supervisor: int) -> int:
@@ -85,11 +95,7 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
     """Fetch and run tasks on this thread and `setup.threads` - 1 others until the record says stop."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
     keep_trace(setup.recorder.trace_path)
-    options, conf = setup.options, app.conf
-    if app.framework is not None:
-        app.framework.install_hooks(app.hooks)
-    executor = Executor(app, options.hostname)
-    executor.limits = of_tasks(executor.tasks, conf)
+    options, executor, conf = setup.options, setup.executor, app.conf
     pool = Pool(executor, setup.recorder, setup.waker, setup.threads, conf.worker_async_concurrency)
     pool.overseer = setup.parent_waker
     fetcher = Fetcher(
@@ -140,6 +146,6 @@ def die_with_parent(supervisor: int) -> None:
     """Have the kernel kill this process when its supervisor dies (Linux; elsewhere the lease has to run out)."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != supervisor:
             os._exit(1)

@@ -19,7 +19,7 @@ from celeriac.limits import of_tasks
 from celeriac.unpacking import decoder
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
-from celeriac.worker.child import ChildSetup, serve
+from celeriac.worker.child import ChildSetup, make_executor, serve
 from celeriac.worker.death import Death
 from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
@@ -93,7 +93,9 @@ class SoloWorker:
         logger.info("%s ready.", self.options.hostname)
         self._tell_of_limits()
         try:
-            serve(self.app, ChildSetup(self.options, self.recorder, self.waker, self.alarm, self.notice, 1))
+            executor = make_executor(self.app, self.hostname)
+            setup = ChildSetup(self.options, executor, self.recorder, self.waker, self.alarm, self.notice, 1)
+            serve(self.app, setup)
         finally:
             self._stopped = True
             self.alarm.poke()

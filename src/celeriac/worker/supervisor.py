@@ -4,7 +4,6 @@ One thread and one loop over signals, pokes and times. It loads the app once, fr
 shared. It never runs a task; of the broker it only needs what `recovery` and `caretaker` do.
 """
 
-import gc
 import logging
 import os
 import select
@@ -22,14 +21,13 @@ from msgspec import Struct
 from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.errors import BrokerError, CeleriacError
-from celeriac.execute import Executor
 from celeriac.unpacking import decoder
 from celeriac.waker import Waker
 from celeriac.worker import death, orphans
 from celeriac.worker.aftermath import Aftermath
 from celeriac.worker.autoscale import Autoscaler
 from celeriac.worker.caretaker import Caretaker
-from celeriac.worker.child import ChildSetup, run_child
+from celeriac.worker.child import ChildSetup, make_executor, run_child
 from celeriac.worker.death import Death
 from celeriac.worker.ending import Cause
 from celeriac.worker.lookout import Lookout
@@ -39,6 +37,7 @@ from celeriac.worker.overtime import HardLimits
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
 from celeriac.worker.revival import Revival
+from celeriac.worker.sharing import settle_memory
 from celeriac.worker.stale import StaleCode
 from celeriac.worker.steering import Steering
 from celeriac.worker.stuck import StuckChildren
@@ -92,13 +91,14 @@ class Supervisor:
         self.directory: Path = state_dir(app.conf.worker_state_dir)
         self.broker = app.broker
         self.broker_id = broker_id(app.conf.broker_url or "")
+        self.executor = make_executor(app, options.hostname)
         self.recovery = Recovery(
             app.broker,
             app.store,
             options.hostname,
             app.conf.task_max_deliveries,
             decoder(app.conf),
-            Executor(app, options.hostname),
+            self.executor,
         )
         self.own = f"{options.hostname}/supervisor-{uuid.uuid4().hex[:12]}"
         records = self.directory, self.broker_id
@@ -139,8 +139,6 @@ class Supervisor:
         if not self.caretaker.arrive(self._keep_waiting):
             return 0
         self.caretaker.turn()
-        gc.collect()
-        gc.freeze()
         for number in range(self.processes):
             self.start_at[number] = 0.0
         while not (self.stopping and not self.children and not self.aftermath.busy):
@@ -178,17 +176,20 @@ class Supervisor:
         if self.stopping:
             return
         now = time.monotonic()
+        setups: dict[int, ChildSetup] = {}
         for number, when in list(self.start_at.items()):
             if when <= now:
                 try:
-                    self._fork(number)
+                    setups[number] = self._prepare(number)
                 except BrokerError as error:
                     self.caretaker.met(error)
                     self.start_at[number] = now + 0.5
-                    return
+                    break
                 del self.start_at[number]
+        if setups:
+            self._fork(setups)
 
-    def _fork(self, number: int) -> None:
+    def _prepare(self, number: int) -> ChildSetup:
         tell(signals.worker_before_create_process, self)
         consumer = f"{self.options.hostname}/{number}-{uuid.uuid4().hex[:12]}"
         self.broker.register(consumer, self.lease, self.options.queues)
@@ -196,15 +197,24 @@ class Supervisor:
         path = self.directory / f"{uuid.uuid4().hex}.flight"
         slots = self.threads + conf.worker_async_concurrency
         recorder = Recorder.create(path, consumer, self.broker_id, slots)
-        setup = ChildSetup(self.options, recorder, Waker(), self.waker, Notice(), self.threads, self.lookout)
+        return ChildSetup(
+            self.options, self.executor, recorder,
+            Waker(), self.waker, Notice(), self.threads, self.lookout,
+        )  # fmt: skip
+
+    def _fork(self, setups: Mapping[int, ChildSetup]) -> None:
+        """Fork the children all at once: what the supervisor does between two forks, the one before does not share."""
         if self.app.framework is not None:
             self.app.framework.before_fork()
         self._flush()
+        if not self.announced:
+            settle_memory()
         supervisor = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._be_child(setup, supervisor)
-        self.children.append(Child(number, pid, setup))
+        for number, setup in setups.items():
+            pid = os.fork()
+            if pid == 0:
+                self._be_child(setup, supervisor)
+            self.children.append(Child(number, pid, setup))
 
     def _be_child(self, setup: ChildSetup, supervisor: int) -> None:
         status = 1

@@ -6,7 +6,7 @@ Read by `celeriac.django.session` when a database is first used, never written t
 
 import re
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 # What differs between the databases inside an otherwise equal statement. A clock is always the database's own.
 _MACROS = {
@@ -36,7 +36,7 @@ def statements(vendor: str) -> dict[str, str]:
     """Return the statements for `vendor` ("sqlite" or "postgresql") by name, in its own parameter style."""
     found: dict[str, str] = {}
     for file in ("common.sql", f"{vendor}.sql"):
-        text = (resources.files(__package__) / file).read_text(encoding="utf-8")
+        text = Path(__file__).with_name(file).read_text(encoding="utf-8")
         for block in re.split(r"^-- name: ", text, flags=re.MULTILINE)[1:]:
             name, _, body = block.partition("\n")
             lines = [line for line in body.splitlines() if not line.lstrip().startswith("--")]
