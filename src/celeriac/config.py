@@ -326,8 +326,17 @@ class Settings(Struct, kw_only=True):
     )
     worker_state_dir: Annotated[
         str | None,
-        Row("Where flight records lie; None: a directory of this user's under the system's temporary one."),
+        Row(
+            "Where flight records and heartbeats lie; None: what CELERIAC_STATE_DIR in the environment says, or a "
+            "directory of this user's in memory."
+        ),
     ] = None
+    worker_health_port: Annotated[
+        int, Meta(ge=0, le=65535), Row("Where a worker answers /live, /ready and /metrics; 0: nowhere.")
+    ] = 0
+    worker_health_host: Annotated[
+        str, Row("The address of that port; 0.0.0.0 for all of the host's, which probes of a container need.")
+    ] = "127.0.0.1"
 
     # -- the worker's log
     worker_log_format: Annotated[

@@ -57,7 +57,7 @@ def kind_of(block: Block) -> str:
         if block.attributes.get("title"):
             return "file"
         return "settings" if "settings" in block.words else "python"
-    if block.language in ("pycon", "console", "ini", "conf"):
+    if block.language in ("pycon", "console", "ini", "conf", "yaml", "dockerfile"):
         return block.language
     if block.language == "text" and block.words[:1] and block.words[0] in DRAWINGS:
         return "drawing"
@@ -201,6 +201,30 @@ def test_units_are_understood_by_systemd(block: Block, tmp_path: Path) -> None:
     )
     told = [line for line in done.stderr.splitlines() if name in line]
     assert not told, done.stderr
+
+
+@pytest.mark.parametrize("block", _blocks_of("dockerfile"), ids=lambda block: block.name)
+def test_containers_run_our_commands(block: Block) -> None:
+    for line in block.text.splitlines():
+        name, _, rest = line.partition(" ")
+        assert name in ("HEALTHCHECK", "CMD"), line
+        command = rest.partition("CMD ")[2] if name == "HEALTHCHECK" else rest
+        words = json.loads(command) if command.startswith("[") else shlex.split(command)
+        assert words[0] == "celeriac"
+        parse(words[1:])
+
+
+@pytest.mark.parametrize("block", _blocks_of("yaml"), ids=lambda block: block.name)
+def test_probes_ask_for_what_a_worker_answers(block: Block) -> None:
+    yaml = pytest.importorskip("yaml")
+    for container in yaml.safe_load(block.text)["containers"]:
+        words = container["command"]
+        assert words[0] == "celeriac"
+        parse(words[1:])
+        probes = [facts["httpGet"] for name, facts in container.items() if name.endswith("Probe")]
+        assert probes
+        assert {probe["path"] for probe in probes} <= {"/live", "/ready"}
+        assert {str(probe["port"]) for probe in probes} == {words[words.index("--health-port") + 1]}
 
 
 @pytest.mark.parametrize("block", _blocks_of("conf"), ids=lambda block: block.name)

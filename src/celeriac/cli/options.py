@@ -51,6 +51,8 @@ class Arguments(Struct):
     soft_time_limit: float | None = None
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
+    health_port: int | None = None
+    health_host: str | None = None
     reload: bool = False
     purge: bool = False
     log_format: str = "text"
@@ -78,6 +80,8 @@ class Arguments(Struct):
             ("--soft-time-limit", self.soft_time_limit),
             ("--max-tasks-per-child", self.max_tasks_per_child),
             ("--max-memory-per-child", self.max_memory_per_child),
+            ("--health-port", self.health_port),
+            ("--health-host", self.health_host),
             ("--log-format", self.log_format),
             ("--logfile", self.logfile),
             ("--tag", self.tag),
@@ -232,6 +236,13 @@ def own_options() -> list[click.Option]:
             metavar="KIB",
             help="Replace a process that holds more memory, after its task.",
         ),
+        option(
+            "--health-port",
+            type=click.IntRange(0, 65535),
+            metavar="PORT",
+            help="Answer /live, /ready and /metrics there.",
+        ),
+        option("--health-host", metavar="HOST", help="The address of that port. [127.0.0.1]"),
         option("--purge", "--discard", is_flag=True, help="First drop what waits in the queues."),
         option(
             "--log-format",

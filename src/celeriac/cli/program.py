@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "help": ("celeriac.cli.explain:explain", "Explain an error by its number: celeriac help E109."),
     "deadletter": ("celeriac.cli.deadletter:deadletter", "Look at what was set aside, put it back, drop it."),
     "control": ("celeriac.cli.control:control", "Revoke tasks; have pools grow and shrink."),
+    "health": ("celeriac.cli.health:health", "Whether this host's workers live, for probes: status 0 or 1."),
     "settings": ("celeriac.cli.settings:settings", "Show the settings in force and where each comes from."),
     "report": ("celeriac.cli.settings:report", "Show versions and settings, to paste into a bug report."),
 }

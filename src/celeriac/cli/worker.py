@@ -106,6 +106,10 @@ def _apply(app: Celeriac, arguments: Arguments) -> None:
         app.conf.update(worker_max_tasks_per_child=arguments.max_tasks_per_child)
     if arguments.max_memory_per_child is not None:
         app.conf.update(worker_max_memory_per_child=arguments.max_memory_per_child)
+    if arguments.health_port is not None:
+        app.conf.update(worker_health_port=arguments.health_port)
+    if arguments.health_host is not None:
+        app.conf.update(worker_health_host=arguments.health_host)
     if arguments.soft_time_limit is not None:
         app.conf.update(task_soft_time_limit=arguments.soft_time_limit)
 

@@ -31,6 +31,7 @@ from celeriac.worker.options import WorkerOptions
 from celeriac.worker.outage import Notice
 from celeriac.worker.pool import Pool
 from celeriac.worker.recorder import Recorder
+from celeriac.worker.tally import Tally
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -49,6 +50,7 @@ class ChildSetup(Struct):
     notice: Notice
     threads: int
     lookout: Lookout | None = None
+    tally: Tally | None = None
 
     def tell(self, text: str) -> None:
         """Have the supervisor say that something is away; "": that it is back."""
@@ -98,6 +100,7 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
     options, executor, conf = setup.options, setup.executor, app.conf
     pool = Pool(executor, setup.recorder, setup.waker, setup.threads, conf.worker_async_concurrency)
     pool.overseer = setup.parent_waker
+    pool.tally = setup.tally
     fetcher = Fetcher(
         app.broker,
         app.store,

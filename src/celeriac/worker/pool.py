@@ -31,6 +31,7 @@ from celeriac.worker.overtime import LOOK
 from celeriac.worker.recorder import THAWED, Recorder
 from celeriac.worker.recycling import Recycling
 from celeriac.worker.report import report, task_logger
+from celeriac.worker.tally import Tally
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -97,6 +98,8 @@ class Pool:
         self._at_most_once = executor.acks_early
         #: Poked for what has a hard limit that whoever enforces it might see too late.
         self.overseer: Waker | None = None
+        #: Set where what has run is counted.
+        self.tally: Tally | None = None
         #: Set where the child is to be replaced some time.
         self.recycling: Recycling | None = None
         executor.note = self._note
@@ -169,6 +172,8 @@ class Pool:
                 position = self.recorder.finish(slot, settlement)
             accepted = None if position else make_event()
             self.outbox.append(Finished(settlement, position, accepted))
+            if self.tally is not None:
+                self.tally.count(run, outcome)
             if slot < self.threads:
                 self.count += 1
                 self.busy += outcome.finished - run.started

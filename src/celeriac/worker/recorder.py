@@ -270,6 +270,11 @@ class Recorder:
         slots = _slot.iter_unpack(self._memory[_HEAD : self._ring])
         return [(slot, tag, key) for slot, (tag, _, _, key) in enumerate(slots) if tag]
 
+    def busy(self) -> list[int]:
+        """Return the numbers of the slots in which something runs."""
+        slots = _slot.iter_unpack(self._memory[_HEAD : self._ring])
+        return [number for number, (tag, *_) in enumerate(slots) if tag]
+
     def deadlines(self) -> list[tuple[int, int, float, float]]:
         """Return (slot, tag, start, deadline on the monotonic clock) of what has a hard time limit.
 

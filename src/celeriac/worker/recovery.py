@@ -9,13 +9,13 @@ tree left on this host are the first case again. Called by the supervisor alone.
 import hashlib
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
+import celeriac_health
 from celeriac import states
 from celeriac.broker import Action, Broker, Delivery, Settlement
 from celeriac.errors import ImproperlyConfigured, LeaseLost, MessageError, TaskRevokedError
@@ -50,13 +50,7 @@ def state_dir(configured: str | None) -> Path:
 
     In memory (/dev/shm) where that can be had: a record outlives processes, not the machine.
     """
-    if configured:
-        path = Path(configured)
-    else:
-        parent = Path("/dev/shm")  # noqa: S108 - made below with mode 0700 and checked
-        if not os.access(parent, os.W_OK):
-            parent = Path(tempfile.gettempdir())
-        path = parent / f"celeriac-{os.getuid()}"
+    path = Path(celeriac_health.state_dir(configured))
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = path.stat()
     if status.st_uid != os.getuid() or status.st_mode & 0o022:

@@ -21,6 +21,7 @@ from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, make_executor, serve
 from celeriac.worker.death import Death
+from celeriac.worker.health import STARTING, STOPPING, Health
 from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.recorder import STOP, Recorder
@@ -67,6 +68,7 @@ class SoloWorker:
         )
         self.caretaker.keep_letters = app.conf.task_dead_letter_expires
         self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, self.recovery.decode)
+        self.health = Health(app, options, (directory, broker), 1)
         self.notice = Notice()
         self.alarm = Waker()
         self.ready = threading.Event()
@@ -74,8 +76,12 @@ class SoloWorker:
 
     def run(self) -> int:
         """Work until stopped; return the exit status."""
-        if self.caretaker.arrive(self._keep_waiting):
-            self._work()
+        self.health.open()
+        try:
+            if self.caretaker.arrive(self._keep_waiting):
+                self._work()
+        finally:
+            self.health.close()
         self.recorder.remove()
         tell(signals.worker_shutdown, self)
         logger.info("%s has stopped.", self.options.hostname)
@@ -94,7 +100,16 @@ class SoloWorker:
         self._tell_of_limits()
         try:
             executor = make_executor(self.app, self.hostname)
-            setup = ChildSetup(self.options, executor, self.recorder, self.waker, self.alarm, self.notice, 1)
+            setup = ChildSetup(
+                self.options,
+                executor,
+                self.recorder,
+                self.waker,
+                self.alarm,
+                self.notice,
+                1,
+                tally=self.health.tally(),
+            )
             serve(self.app, setup)
         finally:
             self._stopped = True
@@ -116,6 +131,7 @@ class SoloWorker:
             )
 
     def _keep_waiting(self, seconds: float) -> bool:
+        self.health.turn(self.caretaker.trouble)
         self.waker.wait(seconds)
         return self.recorder.control != STOP
 
@@ -157,12 +173,19 @@ class SoloWorker:
         logger.info("%s has stopped by force.", self.options.hostname)
         os._exit(1)
 
+    def _unready(self) -> str:
+        if self.recorder.control == STOP:
+            return STOPPING
+        return self.caretaker.trouble or ("" if self.ready.is_set() else STARTING)
+
     def _keep_lease(self) -> None:
         caretaker, outage = self.caretaker, Outage()
         while not self._stopped:
             if time.monotonic() >= caretaker.next:
                 caretaker.turn()
             outage.look([caretaker.trouble, self.notice.read()])
-            due = min(moment for moment in (caretaker.next, outage.next) if moment is not None)
+            self.health.turn(self._unready(), [self.recorder])
+            times = (caretaker.next, outage.next, self.health.next)
+            due = min(moment for moment in times if moment is not None)
             self.alarm.wait(max(0.0, due - time.monotonic()))
             self.alarm.clear()

@@ -30,6 +30,7 @@ from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, make_executor, run_child
 from celeriac.worker.death import Death
 from celeriac.worker.ending import Cause
+from celeriac.worker.health import Health, unready
 from celeriac.worker.lookout import Lookout
 from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
@@ -54,7 +55,7 @@ _LONGEST_PAUSE = 30.0
 class Child:
     """A child as its supervisor sees it. `pid` is 0 once it is dead."""
 
-    __slots__ = ("born", "notice", "number", "over", "pid", "recorder", "retired", "waker")
+    __slots__ = ("born", "notice", "number", "over", "pid", "recorder", "retired", "tally", "waker")
 
     def __init__(self, number: int, pid: int, setup: ChildSetup) -> None:
         self.number = number
@@ -62,6 +63,7 @@ class Child:
         self.recorder = setup.recorder
         self.waker = setup.waker
         self.notice = setup.notice
+        self.tally = setup.tally
         self.born = time.monotonic()
         #: For which tasks, by tag, it is killed, and why.
         self.over: dict[int, Cause] = {}
@@ -114,7 +116,8 @@ class Supervisor:
         methods = {"revoke": self._terminate, "pool_grow": self._grow, "pool_shrink": self._shrink}
         self.steering = Steering(app.broker, options.hostname, methods)
         self.aftermath = Aftermath(app, options.hostname, self._flush)
-        self.recovery.tell = self.aftermath.begin
+        self.health = Health(app, options, records, threads)
+        self.recovery.tell = self.health.counting(self.aftermath.begin)
         self.outage = Outage()
         most, least = options.autoscale or (processes, processes)
         self.autoscaler = Autoscaler(least, most) if options.autoscale else None
@@ -135,6 +138,13 @@ class Supervisor:
 
     def run(self) -> int:
         """Work until told to stop; return the exit status: 0 after a warm stop, 1 after a forced one."""
+        self.health.open()
+        try:
+            return self._run()
+        finally:
+            self.health.close()
+
+    def _run(self) -> int:
         self._catch_signals()
         if not self.caretaker.arrive(self._keep_waiting):
             return 0
@@ -147,6 +157,7 @@ class Supervisor:
             self._handle_signals()
             self._bury()
             self._tend()
+            self.health.turn(unready(self, time.monotonic()), [child.recorder for child in self.children])
         if self.dead:
             logger.warning(
                 "%d flight records are left for the next start: %s", len(self.dead), self.caretaker.trouble
@@ -160,6 +171,7 @@ class Supervisor:
         return 1 if self.forced else 0
 
     def _keep_waiting(self, seconds: float) -> bool:
+        self.health.turn(self.caretaker.trouble)
         self.waker.wait(seconds)
         self.waker.clear()
         self._handle_signals()
@@ -199,7 +211,7 @@ class Supervisor:
         recorder = Recorder.create(path, consumer, self.broker_id, slots)
         return ChildSetup(
             self.options, self.executor, recorder,
-            Waker(), self.waker, Notice(), self.threads, self.lookout,
+            Waker(), self.waker, Notice(), self.threads, self.lookout, self.health.tally(),
         )  # fmt: skip
 
     def _fork(self, setups: Mapping[int, ChildSetup]) -> None:
@@ -245,6 +257,7 @@ class Supervisor:
                 self.lookout.pass_on()  # perhaps it was on lookout
             child.waker.close()
             child.notice.close()
+            self.health.retire(child.tally)
             how = death.of_child(status, usage, time.monotonic(), child.recorder.trace_path)
             clean = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
             self.dead.append(Dead(child.recorder, how, not self.forced, child.over))

@@ -1,0 +1,306 @@
+"""A worker's health from outside: over HTTP while tasks keep the interpreter's lock, and by `celeriac health`."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.conftest import MakeProject
+from tests.scenarios.harness import PATIENCE, Project, account, until
+
+QUICK = 1.0  # seconds within which a probe expects its answer
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    """Ask as a probe does; return the status and what is said."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=QUICK)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def value(page: str, name: str, **labels: str) -> float:
+    """Return a metric's value from a page, 0 where it is not there."""
+    for line in page.splitlines():
+        found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
+        if found is not None and dict(re.findall(r'(\w+)="([^"]*)"', found[1] or "")) == labels:
+            return float(found[2])
+    return 0.0
+
+
+def celeriac_health(project: Project, *words: str) -> tuple[int, str]:
+    """Run the command as a container would; return its status and its line."""
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        "from celeriac_health import main; raise SystemExit(main())",
+    ]
+    done = subprocess.run(
+        [*command, "health", "--state-dir", str(project.folder / "state"), *words],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert not done.stderr
+    return done.returncode, done.stdout.strip()
+
+
+@contextmanager
+def asked_all_the_time(port: int, paths: tuple[str, ...]) -> Iterator[list[tuple[str, int]]]:
+    """Ask again and again while the block runs; the list is of what was answered. Nothing may stay unanswered."""
+    answers: list[tuple[str, int]] = []
+    failures: list[BaseException] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            for path in paths:
+                try:
+                    answers.append((path, get(port, path)[0]))
+                except BaseException as error:
+                    failures.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        thread.join()
+    assert not failures
+
+
+@pytest.mark.parametrize("place", ["sqlite", "redis"])
+def test_it_answers_while_tasks_keep_the_lock(make_project: MakeProject, place: str) -> None:
+    pytest.importorskip("prometheus_client")
+    project, port = make_project(place), free_port()
+    with project.working("--health-port", str(port)) as worker:
+        assert worker.said("Health is told on", str(port))
+        project.client.send("hold", [["a", 2.5], ["b", 2.5]])
+        project.client.send("work", [[n] for n in range(20)])
+        project.journal.wait_started("a")
+        project.journal.wait_started("b")
+        with asked_all_the_time(port, ("/live", "/ready", "/metrics")) as answers:
+            until(
+                lambda: value(get(port, "/metrics")[1], "celeriac_slots", state="running") == 2.0,
+                "both processes are busy",
+                2.0,
+            )
+            assert len(project.journal.running()) == 2
+            if place == "redis":
+                until(
+                    lambda: value(get(port, "/metrics")[1], "celeriac_queue_waiting", queue="celery") >= 18,
+                    "what waits is counted",
+                )
+            project.client.wait_empty()
+        assert {status for _, status in answers} == {200}
+
+        def counted() -> dict[str, float]:
+            page = get(port, "/metrics")[1]
+            return {
+                task: value(
+                    page, "celeriac_tasks_total", task=f"jobs.tasks.{task}", queue="celery", state="SUCCESS"
+                )
+                for task in ("hold", "work")
+            }
+
+        until(lambda: counted() == {"hold": 2.0, "work": 20.0}, lambda: f"all are counted: {counted()}")
+        page = get(port, "/metrics")[1]
+        labels = {"task": "jobs.tasks.hold", "queue": "celery"}
+        assert value(page, "celeriac_task_run_seconds_count", **labels) == 2.0
+        assert value(page, "celeriac_task_run_seconds_bucket", le="2.5", **labels) == 0.0
+        assert value(page, "celeriac_task_run_seconds_bucket", le="5.0", **labels) == 2.0
+        assert value(page, "celeriac_task_run_seconds_sum", **labels) >= 5.0
+        assert value(page, "celeriac_task_wait_seconds_count", task="jobs.tasks.work", queue="celery") == 20.0
+        assert value(page, "celeriac_slots", state="free") == 2.0
+        assert value(page, "celeriac_worker_up", worker=f"celery@{socket.gethostname()}") == 1.0
+        until(
+            lambda: value(get(port, "/metrics")[1], "celeriac_queue_workers", queue="celery") == 1.0,
+            "its readers are counted",
+        )
+
+
+@pytest.mark.parametrize("place", ["sqlite", "redis"])
+def test_forks_beside_the_thread_harm_nobody(make_project: MakeProject, place: str) -> None:
+    """A child for each task, and somebody who asks without a pause: every fork finds the server at work."""
+    pytest.importorskip("prometheus_client")
+    project, port = make_project(place), free_port()
+    keys = list(range(60))
+    with project.working("--health-port", str(port), "--max-tasks-per-child", "1") as worker:
+        project.client.send("work", [[key] for key in keys])
+        with asked_all_the_time(port, ("/metrics", "/ready", "/live")) as answers:
+            project.client.wait_empty(60)
+        account(project.journal, keys)
+        assert len({run.pid for key in keys for run in project.journal.of(key)}) == len(keys)
+        assert len(answers) > 100
+        assert {status for _, status in answers} == {200}
+
+        def done() -> float:
+            labels = {"task": "jobs.tasks.work", "queue": "celery", "state": "SUCCESS"}
+            return value(get(port, "/metrics")[1], "celeriac_tasks_total", **labels)
+
+        until(lambda: done() == len(keys), lambda: f"the dead have not taken their counts along: {done()}")
+        until(lambda: len(worker.children()) == 2, "there are two children")
+        for pid in worker.children():
+            assert not listening(pid, port), "a child has inherited the socket"
+        assert listening(worker.pid, port)
+
+
+def listening(pid: int, port: int) -> bool:
+    """Whether a process holds the socket that listens on `port`."""
+    inodes = {
+        fields[9]
+        for fields in (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        if fields[3] == "0A" and int(fields[1].partition(":")[2], 16) == port
+    }
+    assert inodes
+    links = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.add(str(each.readlink()))
+        except FileNotFoundError:
+            pass
+    return not links.isdisjoint(f"socket:[{inode}]" for inode in inodes)
+
+
+def test_ready_says_why_not(make_project: MakeProject) -> None:
+    project, port = make_project("redis"), free_port()
+    worker = project.start("--health-port", str(port))
+    until(lambda: get(port, "/ready")[0] == 200, "it is ready")
+    project.client.send("work", [["long", 2.0]])
+    project.journal.wait_started("long")
+    worker.signal(signal.SIGTERM)
+    until(lambda: get(port, "/ready") == (503, "It is stopping.\n"), "it says that it is stopping", 1.5)
+    assert get(port, "/live") == (200, "ok\n")
+    assert worker.wait_end() == 0
+    with pytest.raises(ConnectionRefusedError):
+        get(port, "/live")
+
+
+def test_a_broker_that_is_away(make_project: MakeProject, request: pytest.FixtureRequest) -> None:
+    """Not a reason to be started anew, so it lives; but it is not ready, at its start and later."""
+    project, port = make_project("redis"), free_port()
+    server = request.getfixturevalue("redis")
+    server.kill()
+    try:
+        worker = project.start("--health-port", str(port), ready=False)
+        worker.wait_said("The worker starts when it is there.")
+        assert get(port, "/live") == (200, "ok\n")
+        until(lambda: str(server.port) in get(port, "/ready")[1], "it says what it cannot reach")
+        assert get(port, "/ready")[0] == 503
+    finally:
+        server.start()
+    worker.wait_ready()
+    until(lambda: get(port, "/ready")[0] == 200, "it is ready")
+    server.kill()
+    try:
+        until(lambda: get(port, "/ready")[0] == 503, "it is not ready any more")
+        assert get(port, "/live")[0] == 200
+        status, line = celeriac_health(project)
+        assert status == 0
+        assert "lives, but is not ready: " in line
+    finally:
+        server.start()
+    until(lambda: get(port, "/ready")[0] == 200, "it is ready again")
+    assert worker.stop() == 0
+
+
+def test_a_port_in_use_is_an_error(make_project: MakeProject) -> None:
+    project = make_project("sqlite")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        worker = project.start("--health-port", str(port), ready=False)
+        assert worker.wait_end() == 3
+    (line,) = worker.said("The worker's health cannot be told")
+    assert f"http://127.0.0.1:{port}: Address already in use. Choose others with --health-port" in line
+    assert not worker.said("Traceback")
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_other_pools(make_project: MakeProject, pool: str) -> None:
+    pytest.importorskip("prometheus_client")
+    project, port = make_project("sqlite"), free_port()
+    with project.working("-P", pool, worker_health_port=port):
+        project.client.send("work", [[n] for n in range(5)])
+        project.client.send("sleep", [[f"c-{n}"] for n in range(5)])
+        project.client.wait_empty()
+
+        def counted() -> float:
+            page = get(port, "/metrics")[1]
+            return sum(
+                value(
+                    page, "celeriac_tasks_total", task=f"jobs.tasks.{name}", queue="celery", state="SUCCESS"
+                )
+                for name in ("work", "sleep")
+            )
+
+        until(lambda: counted() == 10.0, lambda: f"all are counted: {counted()}")
+        assert get(port, "/ready") == (200, "ok\n")
+
+
+def test_lost_and_ended_tasks_are_counted(make_project: MakeProject) -> None:
+    pytest.importorskip("prometheus_client")
+    project, port = make_project("sqlite"), free_port()
+    with project.working("--health-port", str(port)):
+        project.client.send("spin", [["endless"]], time_limit=0.5)
+        labels = {"task": "jobs.tasks.spin", "queue": "celery", "state": "FAILURE"}
+        until(
+            lambda: value(get(port, "/metrics")[1], "celeriac_tasks_total", **labels) == 1.0,
+            "the task that was ended is counted",
+        )
+
+
+# -- celeriac health
+
+
+def test_the_command_sees_life_and_death(make_project: MakeProject) -> None:
+    project = make_project("sqlite")
+    status, line = celeriac_health(project)
+    assert (status, line.startswith("There is no worker's heartbeat in")) == (1, True)
+    worker = project.start("-n", "mails@%h", "-c", "1")
+    name = f"mails@{socket.gethostname()}"
+    status, line = celeriac_health(project, "--worker", "mails", "--max-age", "5")
+    assert (status, line.startswith(f"{name} is ready.")) == (0, True), line
+    project.client.send("hold", [["long", 3.0]])
+    project.journal.wait_started("long")
+    begun = time.monotonic()
+    while time.monotonic() - begun < 2.5:
+        status, line = celeriac_health(project, "--json", "--max-age", "1.9")
+        told = json.loads(line)
+        assert (status, told["healthy"]) == (0, True), told
+        assert [(each["name"], each["pid"]) for each in told["workers"]] == [(name, worker.pid)]
+    status, line = celeriac_health(project, "--worker", "other")
+    assert (status, line.endswith(f"but of: {name}.")) == (1, True), line
+    worker.signal(signal.SIGSTOP)
+    until(lambda: celeriac_health(project, "--max-age", "1")[0] == 1, "a supervisor that hangs is seen", 5.0)
+    worker.signal(signal.SIGCONT)
+    until(lambda: celeriac_health(project, "--max-age", "1.9")[0] == 0, "it is back", 5.0)
+    worker.kill_tree()
+    until(lambda: celeriac_health(project, "--max-age", "1")[0] == 1, "one that was killed is seen", 5.0)
+    with project.working("-n", "mails@%h"):
+        status, line = celeriac_health(project, "--max-age", "1.9")
+        assert (status, "is ready" in line) == (0, True), "the one that was killed counts no more"
+    assert celeriac_health(project)[0] == 1
+    assert not list((project.folder / "state").glob("*.heartbeat"))

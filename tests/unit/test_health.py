@@ -1,0 +1,452 @@
+"""The heartbeat of a worker and the command that reads it; what is told over HTTP, and what is counted for it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import celeriac_health
+from celeriac import Celeriac, states
+from celeriac.broker import Publication
+from celeriac.cli import main
+from celeriac.message import protocol
+from celeriac.message.message import Headers, Message, Properties
+from celeriac.run import Outcome, Run
+from celeriac.worker import tally as tallies
+from celeriac.worker.health import STARTING, STOPPING, Health, unready
+from celeriac.worker.heartbeat import EVERY, HeartbeatFile
+from celeriac.worker.metrics import Metrics
+from celeriac.worker.options import WorkerOptions
+from celeriac.worker.recorder import Recorder
+from celeriac.worker.recovery import state_dir
+from celeriac.worker.tally import BOUNDS, Tallies, Tally
+
+
+class Time:
+    """A monotonic clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def age(path: Path, seconds: float) -> None:
+    """Have a file touched so long ago."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+# -- the file
+
+
+def test_a_heartbeat_is_touched_each_second_and_written_when_something_changes(tmp_path: Path) -> None:
+    clock = Time()
+    file = HeartbeatFile(tmp_path, "broker", "mails@web", clock)
+    file.beat(STARTING)
+    (path,) = files(tmp_path)
+    age(path, 50)
+    file.beat(STARTING)
+    (found,) = celeriac_health.heartbeats(str(tmp_path))
+    assert found.age > 40
+    clock.now += EVERY
+    file.beat(STARTING)
+    (found,) = celeriac_health.heartbeats(str(tmp_path))
+    assert found.age < 40
+    assert (found.name, found.pid, found.broker, found.trouble) == (
+        "mails@web",
+        os.getpid(),
+        "broker",
+        STARTING,
+    )
+    file.beat("The broker\nis away\n")
+    (found,) = celeriac_health.heartbeats(str(tmp_path))
+    assert found.trouble == "The broker is away"
+    file.end()
+    file.end()
+    assert files(tmp_path) == []
+
+
+def test_a_heartbeat_that_was_removed_comes_back(tmp_path: Path) -> None:
+    clock = Time()
+    file = HeartbeatFile(tmp_path, "broker", "mails@web", clock)
+    file.beat("")
+    files(tmp_path)[0].unlink()
+    clock.now += EVERY
+    file.beat("")
+    file.beat("")
+    assert [each.name for each in celeriac_health.heartbeats(str(tmp_path))] == ["mails@web"]
+
+
+def test_a_worker_removes_what_the_dead_have_left(tmp_path: Path) -> None:
+    """Its own from before it was killed, others' that are long gone; never another project's, nor a living one."""
+    for broker, name, seconds in (
+        ("broker", "mails@web", 3),
+        ("broker", "gone@web", 100),
+        ("broker", "lives@web", 1),
+        ("other", "mails@web", 100),
+    ):
+        before = set(files(tmp_path))
+        HeartbeatFile(tmp_path, broker, name).beat("")
+        age((set(files(tmp_path)) - before).pop(), seconds)
+    HeartbeatFile(tmp_path, "broker", "mails@web").beat("")
+    found = [(each.broker, each.name) for each in celeriac_health.heartbeats(str(tmp_path))]
+    assert sorted(found) == [("broker", "lives@web"), ("broker", "mails@web"), ("other", "mails@web")]
+    mine = [each for each in celeriac_health.heartbeats(str(tmp_path)) if each.broker == "broker"]
+    assert min(each.age for each in mine if each.name == "mails@web") < 1
+
+
+def test_a_folder_that_cannot_be_written_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Time()
+    (tmp_path / "state").write_text("not a folder")
+    file = HeartbeatFile(tmp_path / "state", "broker", "mails@web", clock)
+    for _ in range(3):
+        file.beat("")
+        clock.now += EVERY
+    file.end()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("`celeriac health` cannot see this worker: ")
+
+
+def test_what_is_no_heartbeat_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.heartbeat").write_bytes(b"\xff\x00garbage")
+    (tmp_path / "b.heartbeat").write_text("name\nno number\n\n\n")
+    (tmp_path / "c.heartbeat").mkdir()
+    (tmp_path / "d.flight").write_text("mails@web\n1\n\n\n")
+    assert celeriac_health.heartbeats(str(tmp_path)) == []
+    assert celeriac_health.heartbeats(str(tmp_path / "none")) == []
+
+
+# -- the command
+
+
+def beating(folder: Path, name: str, seconds: float = 0.0, trouble: str = "") -> None:
+    """Have a worker's heartbeat in `folder`, that old."""
+    before = set(files(folder))
+    HeartbeatFile(folder, "broker", name).beat(trouble)
+    age((set(files(folder)) - before).pop(), seconds)
+
+
+def asked(capsys: pytest.CaptureFixture[str], folder: Path, *words: str) -> tuple[int, str]:
+    """Ask by the whole program, and by the short way; both must say the same."""
+    capsys.readouterr()
+    given = ["--state-dir", str(folder), *words]
+    status = main(["health", *given])
+    by_program = status, capsys.readouterr().out
+    plain = celeriac_health.plainly(given)
+    assert plain is not None
+    by_door = celeriac_health.check(*plain), capsys.readouterr().out
+    if "--json" not in words:
+        assert by_door == by_program
+    return by_door
+
+
+def test_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, line = asked(capsys, tmp_path)
+    assert status == 1
+    assert line.startswith(
+        f"There is no worker's heartbeat in {tmp_path}. Does one run on this host, as this user?"
+    )
+    beating(tmp_path, "mails@web", 12)
+    assert asked(capsys, tmp_path) == (0, "mails@web is ready. Heard of 12.0 s ago.\n")
+    status, line = asked(capsys, tmp_path, "--max-age", "10")
+    assert (status, line) == (
+        1,
+        f"Not heard of: mails@web (process {os.getpid()}) for 12 s; the limit is 10 s.\n",
+    )
+    beating(tmp_path, "shop@web", 0, "It is starting.")
+    assert asked(capsys, tmp_path, "--worker=mails") == (0, "mails@web is ready. Heard of 12.0 s ago.\n")
+    status, line = asked(capsys, tmp_path, "--worker", "shop@web")
+    assert (status, line.startswith("shop@web lives, but is not ready: It is starting. Heard of 0.")) == (
+        0,
+        True,
+    )
+    text = "2 workers live, all heard of within 60 s. Not ready: shop@web.\n"
+    assert asked(capsys, tmp_path) == (0, text)
+    assert asked(capsys, tmp_path, "--worker", "x") == (
+        1,
+        f"There is no heartbeat of x in {tmp_path}, but of: mails@web, shop@web.\n",
+    )
+    status, line = asked(capsys, tmp_path, "--max-age", "5", "--json")
+    told = json.loads(line)
+    assert (status, told["healthy"], [each["name"] for each in told["workers"]]) == (
+        1,
+        False,
+        ["mails@web", "shop@web"],
+    )
+
+
+def test_what_is_not_plain_goes_to_the_whole_program(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for words in (
+        ["--help"],
+        ["--max-age"],
+        ["--max-age", "soon"],
+        ["--max-age", "0"],
+        ["--max-age", "nan"],
+        ["--worker", "--json"],
+        ["-A", "shop"],
+        ["--wroker", "x"],
+        ["--queue", "celery"],
+    ):
+        assert celeriac_health.plainly(words) is None, words
+    assert celeriac_health.plainly(["--json", "--max-age=5"]) == (None, 5.0, None, True)
+    assert main(["health", "--max-age", "soon"]) == 2
+    assert "'soon' is not a valid float" in capsys.readouterr().err
+    monkeypatch.setenv("CELERIAC_HEALTH_STATE_DIR", str(tmp_path))
+    assert celeriac_health.plainly([]) is None
+    assert main(["health"]) == 1
+    assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_where_the_state_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Workers and the command agree."""
+    monkeypatch.delenv("CELERIAC_STATE_DIR", raising=False)
+    assert str(state_dir(None)) == celeriac_health.state_dir()
+    assert celeriac_health.state_dir().endswith(f"/celeriac-{os.getuid()}")
+    monkeypatch.setenv("CELERIAC_STATE_DIR", str(tmp_path / "here"))
+    assert str(state_dir(None)) == celeriac_health.state_dir() == str(tmp_path / "here")
+    assert state_dir(str(tmp_path / "there")) == tmp_path / "there", "a setting wins"
+
+
+PROGRAM = """
+import sys
+before = set(sys.modules)
+from celeriac_health import main
+status = main()
+print(status, *sorted(set(sys.modules) - before))
+"""
+
+
+def test_it_imports_nothing(tmp_path: Path) -> None:
+    """That is what makes it quick; how quick, a test on a busy machine cannot say."""
+    beating(tmp_path, "mails@web")
+    words = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        PROGRAM,
+        "health",
+        "--worker",
+        "mails",
+        "--state-dir",
+        str(tmp_path),
+    ]
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("COV")}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True, env=environment)
+    line, imported = done.stdout.splitlines()
+    assert line.startswith("mails@web is ready.")
+    assert imported == "0 celeriac_health"
+
+
+# -- what is counted
+
+
+def counted(tally: Tally | Tallies) -> dict[tuple[str, str, str], int]:
+    return {key: counts.count for key, counts in tally.read().items()}
+
+
+def test_a_tally_is_read_by_another_process() -> None:
+    all_of_them = Tallies()
+    tally, other = all_of_them.open(), all_of_them.open()
+    pid = os.fork()
+    if pid == 0:
+        tally.add("add", "celery", states.SUCCESS, 0.02, 3.0)
+        tally.add("add", "celery", states.SUCCESS, 7000.0, 0.0)
+        tally.add("add", "celery", states.REVOKED)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    other.add("add", "celery", states.SUCCESS, 0.005, 0.0051)
+    expected = {("add", "celery", "SUCCESS"): 3, ("add", "celery", "REVOKED"): 1}
+    assert counted(all_of_them) == expected
+    all_of_them.retire(tally)
+    assert counted(all_of_them) == expected, "the dead have not taken their counts along"
+    counts = all_of_them.read()["add", "celery", "SUCCESS"]
+    assert (round(counts.ran, 3), round(counts.waited, 4)) == (7000.025, 3.0051)
+    assert counts.runs == [1, 0, 1, *[0] * (len(BOUNDS) - 3), 1]
+    assert counts.waits[:2] == [1, 1] and sum(counts.waits) == 3
+    assert sum(all_of_them.read()["add", "celery", "REVOKED"].runs) == 0
+
+
+def test_a_tally_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    tally = Tally()
+    for number in range(tallies.ROWS + 10):
+        tally.add(f"task-{number}", "celery", states.SUCCESS, 0.1, 0.1)
+    tally.add("x" * 1000, "celery", states.SUCCESS)
+    found = counted(tally)
+    assert len(found) == tallies.ROWS + 1
+    assert found[tallies.OTHERS] == 11
+    tally.close()
+
+
+def test_what_a_run_counts_as() -> None:
+    app = Celeriac("shop", broker="memory://")
+
+    @app.task(name="shop.add")
+    def add() -> None: ...
+
+    def run(task: str, **headers: object) -> Run:
+        message = Message(Headers(task, "1", **headers), Properties(timestamp=1000.0), b"")  # type: ignore[arg-type]
+        return Run(1, "celery", message, app.tasks.get(task), started=1005.0)
+
+    tally = Tally()
+    done = Outcome(states.SUCCESS, finished=1006.0)
+    tally.count(run("shop.add"), done)
+    tally.count(run("shop.add", eta="1970-01-01T00:16:44+00:00"), done)  # 1004
+    tally.count(run("shop.add", eta="nonsense"), done)
+    tally.count(run("made up"), Outcome(states.FAILURE, finished=1006.0))
+    never = run("shop.add")
+    never.started = 0.0
+    tally.count(never, Outcome(states.REVOKED, finished=1006.0))
+    found = tally.read()
+    assert counted(tally) == {
+        ("shop.add", "celery", "SUCCESS"): 3,
+        (tallies.UNKNOWN, "celery", "FAILURE"): 1,
+        ("shop.add", "celery", "REVOKED"): 1,
+    }
+    success = found["shop.add", "celery", "SUCCESS"]
+    assert (success.ran, success.waited, sum(success.waits)) == (3.0, 6.0, 2)
+    assert found["shop.add", "celery", "REVOKED"].ran == 0.0
+
+
+# -- what is told
+
+
+def health_of(folder: Path, clock: Time, **settings: object) -> Health:
+    app = Celeriac("shop", broker="memory://")
+    app.conf.update(**settings)
+    return Health(app, WorkerOptions(hostname="mails@web", queues=("celery",)), (folder, "broker"), 2, clock)
+
+
+def test_live_and_ready(tmp_path: Path) -> None:
+    clock = Time()
+    health = health_of(tmp_path, clock, worker_health_port=1)
+    health.open = lambda: None  # type: ignore[method-assign]
+    assert health.answer("/live").status == 200
+    assert (health.answer("/ready").status, health.answer("/ready").body) == (503, b"It is starting.\n")
+    health.turn("")
+    assert [health.answer(path).status for path in ("/live", "/ready")] == [200, 200]
+    health.turn(STOPPING)
+    assert [health.answer(path).status for path in ("/live", "/ready")] == [200, 503]
+    health.turn("")
+    clock.now += 61
+    assert [health.answer(path).status for path in ("/live", "/ready")] == [503, 503]
+    assert health.answer("/live").body == b"It has not moved for 61 s.\n"
+    assert health.answer("/").status == 404
+    health.close()
+
+
+def test_without_a_port_nothing_is_counted(tmp_path: Path) -> None:
+    health = health_of(tmp_path, Time())
+    assert health.metrics is None
+    assert health.tally() is None
+    health.retire(None)
+    assert health.counting(print) is print
+    health.close()
+
+
+def test_without_prometheus_client_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "prometheus_client"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    health = health_of(tmp_path, Time(), worker_health_port=1)
+    answer = health.answer("/metrics")
+    assert answer.status == 501
+    assert b"pip install 'celeriac[prometheus]'" in answer.body
+    assert health.answer("/live").status == 200
+    assert health.tally() is None
+    health.close()
+
+
+def worker_like(**facts: object) -> SimpleNamespace:
+    """What `unready` looks at."""
+    child = SimpleNamespace(recorder=SimpleNamespace(ready=True))
+    known = {
+        "stopping": False,
+        "announced": True,
+        "caretaker": SimpleNamespace(trouble=""),
+        "children": [child],
+        "start_at": {},
+    }
+    return SimpleNamespace(**(known | facts))
+
+
+def test_when_a_worker_is_not_ready() -> None:
+    assert unready(worker_like(), 10.0) == ""  # type: ignore[arg-type]
+    assert unready(worker_like(start_at={0: 10.0}, children=[]), 10.0) == ""  # type: ignore[arg-type]
+    assert unready(worker_like(stopping=True), 10.0) == STOPPING  # type: ignore[arg-type]
+    away = SimpleNamespace(trouble="Redis is away.")
+    assert unready(worker_like(caretaker=away), 10.0) == "Redis is away."  # type: ignore[arg-type]
+    text = unready(worker_like(announced=False, start_at={1: 0.0}), 10.0)  # type: ignore[arg-type]
+    assert text == "It is starting. Of 2 processes 1 are ready."
+    text = unready(worker_like(start_at={1: 14.0}), 10.0)  # type: ignore[arg-type]
+    assert text == "A process died as it started; it is tried again in 4.0 s."
+
+
+def test_the_names_of_the_metrics(tmp_path: Path) -> None:
+    """They are promised: dashboards and alerts are written for them."""
+    pytest.importorskip("prometheus_client")
+    clock = Time()
+    app = Celeriac("shop", broker="memory://")
+    app.broker.register("mails@web/0-1", 60.0, ["celery"])
+    app.broker.register("mails@web/1-2", 60.0, ["celery"])
+    app.broker.register("shop@web/0-3", 60.0, ["celery", "slow"])
+    message = Message(Headers("shop.add", "1"), Properties(), b"")
+    app.broker.publish([Publication("1", "shop.add", "slow", protocol.encode(message, "slow"))], 1.0)
+    metrics = Metrics("mails@web", app.broker, ("celery",), 1, clock)
+    tally = metrics.tallies.open()
+    tally.add('shop."add"', "celery", states.SUCCESS, 0.2, 0.02)
+    recorder = Recorder.create(tmp_path / "a.flight", "mails@web/0-1", "broker", 3)
+    recorder.set_ready()
+    recorder.begin(0, 7, 1.0)
+    recorder.begin(2, 8, 1.0)
+    metrics.look([recorder], reachable=True)
+    assert b"celeriac_queue_waiting{" not in metrics.text(), "nobody had asked yet"
+    clock.now += 5
+    metrics.look([recorder], reachable=True)
+    lines = metrics.text().decode().splitlines()
+    assert {line.split()[2]: line.split()[3] for line in lines if line.startswith("# TYPE")} == {
+        "celeriac_worker_up": "gauge",
+        "celeriac_slots": "gauge",
+        "celeriac_queue_waiting": "gauge",
+        "celeriac_queue_workers": "gauge",
+        "celeriac_tasks_total": "counter",
+        "celeriac_task_run_seconds": "histogram",
+        "celeriac_task_wait_seconds": "histogram",
+    }
+    for line in (
+        'celeriac_worker_up{worker="mails@web"} 1.0',
+        'celeriac_slots{state="running"} 1.0',
+        'celeriac_slots{state="free"} 0.0',
+        'celeriac_slots{state="coroutine"} 1.0',
+        'celeriac_queue_waiting{queue="celery"} 0.0',
+        'celeriac_queue_waiting{queue="slow"} 1.0',
+        'celeriac_queue_workers{queue="celery"} 2.0',
+        'celeriac_queue_workers{queue="slow"} 1.0',
+        'celeriac_tasks_total{queue="celery",state="SUCCESS",task="shop.\\"add\\""} 1.0',
+        'celeriac_task_run_seconds_bucket{le="0.1",queue="celery",task="shop.\\"add\\""} 0.0',
+        'celeriac_task_run_seconds_bucket{le="0.25",queue="celery",task="shop.\\"add\\""} 1.0',
+        'celeriac_task_run_seconds_bucket{le="+Inf",queue="celery",task="shop.\\"add\\""} 1.0',
+        'celeriac_task_wait_seconds_sum{queue="celery",task="shop.\\"add\\""} 0.02',
+    ):
+        assert line in lines, line
+    clock.now += 5
+    metrics.look([recorder], reachable=False)
+    assert b"\nceleriac_queue" not in metrics.text(), "what may be long past is not shown"
+    recorder.remove()
