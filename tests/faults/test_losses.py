@@ -3,13 +3,15 @@
 Each process that is lost here is killed for real.
 """
 
+import random
 import time
 
 import pytest
 
 from tests.faults.test_time_limits import failed_by, outcome
 from tests.scenarios.conftest import MakeProject
-from tests.scenarios.harness import Project, until
+from tests.scenarios.harness import Project, account, until, wait
+from tests.size import size
 
 PLACES = ["sqlite", "redis"]
 
@@ -144,3 +146,31 @@ def test_a_handler_that_hangs_holds_nothing_up(project: Project, monkeypatch: py
         project.client.wait_empty()
         begun = time.monotonic()
     assert time.monotonic() - begun < 15
+
+
+def test_what_follows_a_lost_task_is_sent_once_whoever_is_killed(project: Project) -> None:
+    """Also the whole worker, between the end of the task's process and what follows it."""
+    count, stops = size(40, 300), size(5, 40)
+    ids = []
+    for n in range(count):
+        errback = {"task": "jobs.tasks.work", "args": [f"after-{n}"], "immutable": True}
+        ids += project.client.send("fails_if_lost", [[f"bad-{n}"]], link_error=errback)
+    kills = []
+    for _ in range(stops):
+        worker = project.start()
+        begun = len(project.journal.runs()) + random.randrange(1, 6)
+        # All are done sooner on a quick machine.
+        until(
+            lambda begun=begun: (
+                len(project.journal.runs()) >= begun or not any(project.client.ask("depths").values())
+            ),
+            "some have begun",
+        )
+        wait(random.uniform(0, 0.15))
+        kills.append(worker.kill_tree())
+    with project.working():
+        project.client.wait_empty()
+    hit = account(project.journal, [f"after-{n}" for n in range(count)], kills)
+    print(f"{len(hit)} follow-ups ran again after {len(kills)} kills")
+    assert {failed_by(record) for record in project.client.records(ids)} == {"WorkerLostError"}
+    assert {len(project.journal.of(f"bad-{n}")) for n in range(count)} == {1}

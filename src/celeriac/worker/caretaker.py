@@ -13,6 +13,7 @@ from celeriac.broker import Broker
 from celeriac.errors import BrokerError, CeleriacError
 from celeriac.store import ResultStore
 from celeriac.worker.death import Death
+from celeriac.worker.losses import NotYet
 from celeriac.worker.outage import sentences
 from celeriac.worker.recovery import Recovery, stale_records
 from celeriac.worker.revival import Revival
@@ -24,6 +25,7 @@ _EXPIRE_EVERY = 60.0
 _EXPIRE_BATCH = 1000
 _EXPIRE_FOR = 0.2  # seconds at a time
 _EXPIRE_PAUSE = 0.8
+_SOON = 0.1  # seconds until it is asked again what has to be worked out first
 
 
 class Caretaker:
@@ -93,6 +95,8 @@ class Caretaker:
         self.next = now + self.interval
         try:
             lost = self._turn(now)
+        except NotYet:
+            self.next = self._clock() + _SOON
         except CeleriacError as error:
             self.met(error)
         else:
@@ -155,7 +159,7 @@ class Caretaker:
         for recorder in stale_records(*self.records):
             try:
                 counts = self.recovery.child(recorder, Death("its whole worker was killed"))
-            except CeleriacError:
+            except (CeleriacError, NotYet):
                 recorder.close()
                 raise
             logger.info(

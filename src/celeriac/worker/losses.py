@@ -6,12 +6,13 @@ makes the records; without one every task has the options that are defaults.
 
 import logging
 import time
+from collections.abc import Callable
 
 from msgspec import Struct
 
 from celeriac import states
 from celeriac.acks import Acks, count_loss
-from celeriac.broker import Action, Delivery, Settlement
+from celeriac.broker import Action, Delivery, Publication, Settlement
 from celeriac.errors import Retry, TaskError, TaskRevokedError, TimeLimitExceeded, WorkerLostError
 from celeriac.execute import Executor
 from celeriac.failure import failure_json
@@ -23,6 +24,10 @@ from celeriac.worker.death import Death
 from celeriac.worker.ending import Terminated
 
 logger = logging.getLogger("celeriac.worker")
+
+
+def _nothing(_ended: "Ended") -> tuple[Publication, ...]:
+    return ()
 
 
 class Ended(Struct):
@@ -37,6 +42,10 @@ class Ended(Struct):
     signum: int | None = None
 
 
+class NotYet(Exception):
+    """What follows a task is still being worked out: its delivery is to be settled a little later."""
+
+
 class Losses:
     """Decides for one worker. `hostname` is its name, for records; `most` how many losses make a dead letter."""
 
@@ -47,6 +56,8 @@ class Losses:
         self.acks = None if executor is None else Acks(executor.conf)
         #: What is to be told of once it is settled.
         self.ended: list[Ended] = []
+        #: Returns what is to be published as a task has failed; raises NotYet.
+        self.followers: Callable[[Ended], tuple[Publication, ...]] = _nothing
 
     def lost(self, delivery: Delivery, message: Message, death: Death, start: float) -> Settlement:
         """Return how the delivery of a task ends whose process died while it ran, since `start`."""
@@ -90,13 +101,13 @@ class Losses:
                 return Settlement(delivery.tag, Action.PUT_BACK, payload=payload)
             reason = f"it was over its hard time limit of {limit:g} s, or lost, {self.most} times"
             return self._dead(delivery, message, reason, TimeLimitExceeded(limit))
-        logger.error("%s[%s] was ended at its hard time limit of %g s.", headers.task, headers.id, limit)
         error = TimeLimitExceeded(limit)
         if run is None or self.executor is None:
             return Settlement(delivery.tag, record=self._record(delivery, message, error))
-        run.started = time.time() - limit
-        self.ended.append(Ended(run, error))
         outcome = Outcome(states.FAILURE, failure_json(error), error=error, finished=time.time())
+        outcome.publish = self._followers(Ended(run, error))
+        logger.error("%s[%s] was ended at its hard time limit of %g s.", headers.task, headers.id, limit)
+        run.started = time.time() - limit
         return self.executor.settlement(run, outcome)
 
     def terminated(self, delivery: Delivery, message: Message, cause: Terminated) -> Settlement:
@@ -133,11 +144,18 @@ class Losses:
 
     def _failed(self, run: Run, error: WorkerLostError, trace: str | None) -> Settlement:
         assert self.executor is not None  # for mypy
-        self.ended.append(Ended(run, error))
-        logger.error("%s[%s] has failed: %s.", run.message.headers.task, run.message.headers.id, error)
         # Not by way of `failed`, which would look whether `autoretry_for` names this.
         outcome = Outcome(states.FAILURE, failure_json(error), trace, error, finished=time.time())
-        return self.executor.settlement(run, self.executor.acks.judge(run, outcome))
+        outcome = self.executor.acks.judge(run, outcome)
+        outcome.publish = self._followers(Ended(run, error))
+        logger.error("%s[%s] has failed: %s.", run.message.headers.task, run.message.headers.id, error)
+        return self.executor.settlement(run, outcome)
+
+    def _followers(self, ended: Ended) -> tuple[Publication, ...]:
+        """Return what is to be published as a task has failed, and have it told; raises NotYet, first of all."""
+        found = self.followers(ended)
+        self.ended.append(ended)
+        return found
 
     def _dead(
         self,
@@ -147,15 +165,14 @@ class Losses:
         error: TaskError | None = None,
         trace: str | None = None,
     ) -> Settlement:
-        logger.error("%s[%s] is a dead letter now: %s.", message.headers.task, message.headers.id, reason)
         if error is None:
             error = WorkerLostError(f"{message.headers.task}: {reason}. (celeriac help E120)")
         run = self._run(delivery, message)
-        if run is not None:
-            self.ended.append(Ended(run, error))
+        publish = () if run is None else self._followers(Ended(run, error))
+        logger.error("%s[%s] is a dead letter now: %s.", message.headers.task, message.headers.id, reason)
         record = self._record(delivery, message, error)
         record.traceback = trace
-        return Settlement(delivery.tag, Action.DEAD, reason=reason, record=record)
+        return Settlement(delivery.tag, Action.DEAD, reason=reason, publish=publish, record=record)
 
     def _record(
         self, delivery: Delivery, message: Message, error: TaskError, state: str = states.FAILURE

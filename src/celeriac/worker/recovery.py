@@ -26,7 +26,7 @@ from celeriac.message.message import Message
 from celeriac.store import Record, ResultStore
 from celeriac.worker.death import Death
 from celeriac.worker.ending import Cause, Terminated
-from celeriac.worker.losses import Ended, Losses
+from celeriac.worker.losses import Ended, Losses, NotYet
 from celeriac.worker.recorder import Recorder
 
 logger = logging.getLogger("celeriac.worker")
@@ -109,7 +109,9 @@ class Recovery:
         blame: bool = True,
         over: Mapping[int, Cause] | None = None,
     ) -> Recovered:
-        """Settle what a dead child left, by its flight record, and remove that; raises BrokerError to be tried again.
+        """Settle what a dead child left, by its flight record, and remove that.
+
+        Raises BrokerError or NotYet, to be tried again.
 
         Without `blame` what ran goes back uncounted. `over` says, by tag, for which tasks it was ended and why: then
         what ran beside them is not to blame either.
@@ -130,22 +132,18 @@ class Recovery:
         if done:
             refused = self._settle(recorder.consumer, done)
             counts.settled = len(done) - len(refused)
-        settlements = []
-        # The last one put back is the first to be claimed.
         held = self._held(recorder.consumer)
-        for delivery in reversed(held):
+
+        def how(delivery: Delivery) -> Settlement:
             if over and delivery.tag in running:
                 cause = over.get(delivery.tag)
-                settlements.append(
-                    self._ended(delivery, cause, counts) if cause else self._beside(delivery, counts)
-                )
-            elif delivery.tag in running and blame:
-                settlements.append(self._lost(delivery, death, running[delivery.tag], counts))
-            else:
-                settlements.append(Settlement(delivery.tag, Action.PUT_BACK))
-                counts.returned += 1
-        if settlements:
-            self._end_all(recorder.consumer, settlements)
+                return self._ended(delivery, cause, counts) if cause else self._beside(delivery, counts)
+            if delivery.tag in running and blame:
+                return self._lost(delivery, death, running[delivery.tag], counts)
+            counts.returned += 1
+            return Settlement(delivery.tag, Action.PUT_BACK)
+
+        self._end_all(recorder.consumer, held, how)
         if over:
             self._show_terminated(over, {delivery.tag for delivery in held})
         return self._end(recorder, counts)
@@ -164,7 +162,7 @@ class Recovery:
     def consumer(self, dead: str, by: str) -> Recovered:
         """Take over what a consumer with an expired lease held: nobody knows what of it ran.
 
-        If that raises BrokerError, `by` may hold it now: `adopted` is to be called later.
+        If that raises BrokerError or NotYet, `by` may hold it now: `adopted` is to be called later.
         """
         return self._give_back(self.broker.adopt(dead, by), by)
 
@@ -174,30 +172,41 @@ class Recovery:
 
     def _give_back(self, deliveries: list[Delivery], by: str) -> Recovered:
         counts = Recovered()
-        settlements = []
-        for delivery in reversed(deliveries):
+
+        def how(delivery: Delivery) -> Settlement:
             message = self._readable(delivery)
             if message is None:
-                settlements.append(Settlement(delivery.tag, Action.PUT_BACK))
-            elif message.properties.celeriac_suspect:
+                return Settlement(delivery.tag, Action.PUT_BACK)
+            if message.properties.celeriac_suspect:
                 # A suspect is claimed alone: it was this one that ran.
-                settlements.append(self._lost(delivery, Death("its worker was lost"), 0.0, counts))
-            else:
-                message.properties.celeriac_suspect = True
-                payload = protocol.encode(message, delivery.queue)
-                settlements.append(Settlement(delivery.tag, Action.PUT_BACK, payload=payload))
-                counts.returned += 1
-        if settlements:
-            self._end_all(by, settlements)
+                return self._lost(delivery, Death("its worker was lost"), 0.0, counts)
+            message.properties.celeriac_suspect = True
+            counts.returned += 1
+            payload = protocol.encode(message, delivery.queue)
+            return Settlement(delivery.tag, Action.PUT_BACK, payload=payload)
+
+        self._end_all(by, deliveries, how)
         return counts
 
-    def _end_all(self, consumer: str, settlements: list[Settlement]) -> None:
-        """Settle what a dead process had not, and tell of what that has ended."""
+    def _end_all(
+        self, consumer: str, held: Sequence[Delivery], how: Callable[[Delivery], Settlement]
+    ) -> None:
+        """Settle what a dead process had not, and tell of what that has ended; raises NotYet if some has to wait."""
+        settlements, wait = [], False
+        # The last one put back is the first to be claimed.
+        for delivery in reversed(held):
+            try:
+                settlements.append(how(delivery))
+            except NotYet:
+                wait = True
         ended, self.losses.ended = self.losses.ended, []
-        refused = self._settle(consumer, settlements)
-        ended = [each for each in ended if each.run.tag not in refused]
-        if ended and self.tell is not None:
-            self.tell(ended)
+        if settlements:
+            refused = self._settle(consumer, settlements)
+            ended = [each for each in ended if each.run.tag not in refused]
+            if ended and self.tell is not None:
+                self.tell(ended)
+        if wait:
+            raise NotYet
 
     def _settle(self, consumer: str, settlements: list[Settlement]) -> set[int]:
         if self.shared_store is None:

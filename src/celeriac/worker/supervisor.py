@@ -32,6 +32,7 @@ from celeriac.worker.death import Death
 from celeriac.worker.ending import Cause
 from celeriac.worker.health import Health, unready
 from celeriac.worker.lookout import Lookout
+from celeriac.worker.losses import NotYet
 from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.overtime import HardLimits
@@ -118,6 +119,7 @@ class Supervisor:
         self.aftermath = Aftermath(app, options.hostname, self._flush)
         self.health = Health(app, options, records, threads)
         self.recovery.tell = self.health.counting(self.aftermath.begin)
+        self.recovery.losses.followers = self.aftermath.followers
         self.outage = Outage()
         most, least = options.autoscale or (processes, processes)
         self.autoscaler = Autoscaler(least, most) if options.autoscale else None
@@ -268,8 +270,8 @@ class Supervisor:
                 logger.error("Child process %d died: %s. Another takes its place.%s", pid, how.cause, trace)
             if not (self.stopping or child.retired):
                 self._plan_successor(child, clean)
-        self._settle_the_dead()
         self.aftermath.look()
+        self._settle_the_dead()
         orphans.bury(self.aftermath.processes | {child.pid for child in self.children})
 
     def _plan_successor(self, child: Child, clean: bool) -> None:
@@ -310,6 +312,8 @@ class Supervisor:
         for dead in list(self.dead):
             try:
                 self.recovery.child(dead.recorder, dead.death, blame=dead.blame, over=dead.over)
+            except NotYet:
+                continue  # the end of a process wakes us
             except CeleriacError as error:
                 self.caretaker.met(error)
                 return
