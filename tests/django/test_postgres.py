@@ -19,6 +19,7 @@ from celeriac.message.message import new_id
 from celeriac.store import Record
 from tests.django import databases
 from tests.proxy import Proxy
+from tests.scenarios.journal import until
 from tests.servers import PostgresServer, ServerMissing
 
 pytestmark = pytest.mark.postgres
@@ -85,6 +86,35 @@ def test_down(server: PostgresServer, fragile: DatabaseBroker) -> None:
     assert len(fragile.claim("me", ["celery"], 1, 1)) == 1
     store.store([Record("1", "SUCCESS")])
     assert store.fetch(["1"])
+
+
+def test_a_scheduled_message_that_two_make_ready_at_once_is_claimed_by_one(
+    server: PostgresServer, fragile: DatabaseBroker
+) -> None:
+    """The second one finds it due, and by the time that it may change it the first has claimed it."""
+    import psycopg
+
+    fragile.register("me", 60)
+    due = time.time() + 0.05
+    fragile.publish([Publication(new_id(), "shop.tasks.add", "celery", b"payload", due=due)], 2)
+    until(lambda: time.time() > due, "it is due")
+    claimed: list[int] = []
+
+    def claim() -> None:
+        claimed.append(len(fragile.claim("me", ["celery"], 10, 1)))
+        connections["fragile"].close()
+
+    with psycopg.connect(server.dsn()) as other:
+        other.execute("UPDATE celeriac_message SET state = 2, consumer = 'other' WHERE state = 1")
+        second = threading.Thread(target=claim)
+        second.start()
+        with psycopg.connect(server.dsn(), autocommit=True) as watch:
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            until(lambda: claimed or watch.execute(waiting).fetchall(), "the second one has its turn", 10)
+        other.commit()
+        second.join(10)
+    assert claimed == [0]
+    assert fragile.depths()["celery"].in_flight == 1
 
 
 def test_frozen(server: PostgresServer, fragile: DatabaseBroker) -> None:

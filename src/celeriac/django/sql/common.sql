@@ -60,11 +60,6 @@ SELECT m.id, m.queue, CASE WHEN {length}(b.payload) <= %s THEN b.payload ELSE {b
 FROM celeriac_message m JOIN celeriac_body b ON b.message_id = m.id
 WHERE m.state = 2 AND m.consumer = %s ORDER BY m.id
 
--- name: promote
--- limit
-UPDATE celeriac_message SET state = 0
-WHERE id IN (SELECT id FROM celeriac_message WHERE state = 1 AND moment <= {now} ORDER BY moment LIMIT %s)
-
 -- name: look
 -- consumer, queues: the last claim's number, whether there is anything to claim or to promote
 SELECT (SELECT seq FROM celeriac_consumer WHERE name = %s),

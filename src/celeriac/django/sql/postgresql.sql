@@ -23,6 +23,15 @@ SELECT pg_notify('celeriac', '')
 -- name: notify
 SELECT pg_notify('celeriac', '')
 
+-- name: promote
+-- limit; what another claim is about to promote is left to that. Without a lock this one would wait for it, and then
+-- make ready once more what the other has claimed by now.
+WITH due AS MATERIALIZED (
+    SELECT id FROM celeriac_message WHERE state = 1 AND moment <= {now}
+    ORDER BY moment LIMIT %s FOR UPDATE SKIP LOCKED
+)
+UPDATE celeriac_message m SET state = 0 FROM due WHERE m.id = due.id
+
 -- name: claim
 -- queue, limit, consumer, max bytes
 WITH chosen AS (

@@ -4,6 +4,11 @@
 -- The number of a message is the time in microseconds, or the next above the highest there is: it grows, and does
 -- not come twice when the last message is gone.
 
+-- name: promote
+-- limit
+UPDATE celeriac_message SET state = 0
+WHERE id IN (SELECT id FROM celeriac_message WHERE state = 1 AND moment <= {now} ORDER BY moment LIMIT %s)
+
 -- name: publish_message
 -- now in microseconds, queue, priority, state, moment
 INSERT INTO celeriac_message (id, queue, priority, state, "order", moment)
