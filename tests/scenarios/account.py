@@ -70,6 +70,8 @@ def _judge(runs: list[Run], kills: Sequence[Kill], slack: float, found: Account)
     """Return the fate of a task that came to its end after these runs."""
     fate = ONCE
     for run, again in pairwise(runs):
+        if again.retries > run.retries:
+            continue  # it has asked for that
         if run.end is not None and again.start < run.end:
             return CONCURRENT
         causes = [n for n, kill in enumerate(kills) if kill.hit(run, slack) and kill.before < again.start]

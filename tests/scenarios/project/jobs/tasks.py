@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from celeriac import SoftTimeLimitExceeded, Task, shared_task
+from celeriac import Reject, SoftTimeLimitExceeded, Task, shared_task
 from celeriac.signals import task_revoked
 
 _journal = os.open(os.environ["SCENARIO_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -221,6 +221,18 @@ def flaky(self: Task, key: Any, times: int) -> Any:
         pass
     if self.request.retries < times:
         raise self.retry(countdown=0)
+    return key
+
+
+@shared_task(bind=True)
+def refuse(self: Task, key: Any, requeue: bool) -> Any:
+    """Refuse the message: the first time, if it is to go back, else for good."""
+    mark = Path(f"{os.environ['SCENARIO_JOURNAL']}.{key}")
+    with noted(self, key):
+        pass
+    if not requeue or not mark.exists():
+        mark.touch()
+        raise Reject("refused", requeue=requeue)
     return key
 
 

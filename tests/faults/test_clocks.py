@@ -1,0 +1,58 @@
+"""A worker whose clock is an hour off, beside one whose clock is right: the broker's own is what counts.
+
+On SQLite there is one clock for all.
+"""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.conftest import MakeProject
+from tests.scenarios.harness import account
+from tests.size import size
+
+LEASE = 2.0
+LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
+@pytest.mark.slow
+@pytest.mark.scenario("q")
+@pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed")
+@pytest.mark.parametrize("off", [3600, -3600])
+@pytest.mark.parametrize("place", ["redis", "postgres"])
+def test_a_worker_whose_clock_is_an_hour_off(
+    make_project: MakeProject, place: str, off: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(place, worker_lease=LEASE)
+    keys = [f"short-{n}" for n in range(size(100, 2000))]
+    later = [f"later-{n}" for n in range(20)]
+    with project.working("-n", "right", "-c", "2") as right:
+        with monkeypatch.context() as patch:
+            patch.setenv("LD_PRELOAD", str(LIBRARY))
+            patch.setenv("FAKETIME", f"{off:+d}")
+            wrong = project.start("-n", "wrong", "-c", "2", ready=False)
+        wrong.wait_ready()
+        processes = set(wrong.children())
+        sent = time.monotonic()
+        ids = project.client.send("work", [[key] for key in later], countdown=3.0)
+        ids += project.client.send("work", [[f"long-{n}", 2.5 * LEASE] for n in range(4)])
+        ids += project.client.send("work", [[key, 0.01] for key in keys])
+        project.client.wait_empty()
+        assert set(wrong.children()) == processes and wrong.stop() == 0, wrong.log[-3000:]
+        for worker in (right, wrong):
+            assert not worker.said("has not been heard of") and not worker.said("lease"), worker.log
+    # The library has the monotonic clock tell the false time of day.
+    ahead = off + time.time() - time.monotonic()
+    for run in project.journal.runs():
+        if run.pid in processes:
+            run.start, run.end = run.start - ahead, run.end and run.end - ahead
+    assert account(project.journal, [*keys, *later, *(f"long-{n}" for n in range(4))]) == []
+    ran = {run.pid for run in project.journal.runs()}
+    assert ran & processes, "the wrong one has run some"
+    early = [key for key in later if project.journal.of(key)[0].start < sent + 2.99]
+    assert not early
+    last = max(project.journal.of(key)[0].start for key in later) - sent
+    # Not before the long ones, which keep all that run.
+    assert last < 3.0 + 2.5 * LEASE + 10
+    assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
