@@ -6,7 +6,8 @@ collector need not look at them.
 
 A broker moves bytes (`payload`, see `celeriac.message.protocol`) and never reads them. Producers call `publish`;
 worker children `register`, `claim`, `settle`, `held` and `wait`; supervisors `renew`, `expired`, `adopt` and
-`revive`; the admin and the command line look. Anybody may `revoke` a task, or `command` the workers.
+`revive`; the admin and the command line look. Anybody may `revoke` a task, or `command` the workers; who sees to
+schedules has entries `fire`.
 
 A message is in exactly one place at any time: ready, scheduled, in flight at a consumer, or dead letter.
 """
@@ -87,6 +88,26 @@ class QueueDepth(Struct):
     ready: int = 0
     scheduled: int = 0
     in_flight: int = 0
+
+
+class Firing(Struct, gc=False):
+    """An entry of a schedule is due: what is to be published for its due time `slot`, a unix time.
+
+    `expected` is the slot up to which the entry has fired so far, None if it is new; then mostly nothing is published.
+    """
+
+    entry: str
+    slot: float
+    expected: float | None
+    publications: tuple[Publication, ...] = ()
+
+
+class Fired(Struct, gc=False):
+    """How far an entry has fired: its last slot, how often, and when last, by the broker's clock (0.0: never)."""
+
+    slot: float
+    count: int
+    at: float
 
 
 #: How long, in seconds, a command to workers can be read.
@@ -213,6 +234,36 @@ class Broker(ABC):
     @abstractmethod
     def commands(self) -> dict[str, bytes]:
         """Return what is kept of commands, in order, under keys that are not used again."""
+
+    # -- schedules
+
+    @abstractmethod
+    def now(self) -> float:
+        """Return the time by the broker's clock, in unix seconds."""
+
+    @abstractmethod
+    def fire(self, firings: Sequence[Firing]) -> set[str]:
+        """Publish what entries are due for, and note their slots, in one step; return the entries that were accepted.
+
+        One is accepted if it has fired up to `expected` and no further: so each slot of an entry fires once, however
+        many processes try. Of those that are not, nothing is published. An entry is named once at most.
+        """
+
+    @abstractmethod
+    def fired(self, entries: Collection[str]) -> dict[str, Fired]:
+        """Return how far those of `entries` that are known have fired."""
+
+    @abstractmethod
+    def unschedule(self, entries: Collection[str]) -> None:
+        """Forget `entries`: they are new again."""
+
+    @abstractmethod
+    def elect(self, office: str, candidate: str, seconds: float) -> str:
+        """Give `office` to `candidate` for so long, unless another holds it; return who holds it."""
+
+    @abstractmethod
+    def resign(self, office: str, candidate: str) -> None:
+        """Leave an office, if `candidate` holds it."""
 
     # -- looking
 

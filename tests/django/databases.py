@@ -15,6 +15,8 @@ TABLES = (
     "celeriac_consumer",
     "celeriac_revocation",
     "celeriac_command",
+    "celeriac_scheduleentry",
+    "celeriac_office",
     "celeriac_taskresult",
 )
 

@@ -10,7 +10,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from celeriac import states
-from celeriac.broker import Action, Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
+from celeriac.broker import (
+    Action,
+    Broker,
+    DeadLetter,
+    Delivery,
+    Fired,
+    Firing,
+    Publication,
+    QueueDepth,
+    Settlement,
+)
 from celeriac.brokers.memory import MemoryBroker
 from celeriac.errors import LeaseLost
 from celeriac.store import Record, ResultStore
@@ -469,6 +479,73 @@ class CommandsAreReadOnce(MemoryBroker):
         known = super().commands()
         self._shelf.commands.clear()
         return known
+
+
+@caught_by("test_what_was_refused_changes_nothing")
+class FiresWhateverIsExpected(MemoryBroker):
+    def fire(self, firings: Sequence[Firing]) -> set[str]:
+        known = self._shelf.fired
+        return super().fire(
+            [changed(f, expected=known[f.entry].slot if f.entry in known else None) for f in firings]
+        )
+
+
+@caught_by("test_what_was_refused_changes_nothing")
+class PublishesWhatWasRefused(MemoryBroker):
+    def fire(self, firings: Sequence[Firing]) -> set[str]:
+        accepted = super().fire(firings)
+        self.publish([p for f in firings if f.entry not in accepted for p in f.publications], 1.0)
+        return accepted
+
+
+@caught_by("test_each_slot_fires_once_whoever_tries")
+class LooksBeforeItFires(MemoryBroker):
+    """And lets others in between."""
+
+    def fire(self, firings: Sequence[Firing]) -> set[str]:
+        known = self.fired([firing.entry for firing in firings])
+        fits = [f for f in firings if (known[f.entry].slot if f.entry in known else None) == f.expected]
+        time.sleep(0.001)
+        for firing in fits:
+            self._shelf.fired[firing.entry] = Fired(firing.slot, 1, self._clock())
+        self.publish([p for firing in fits for p in firing.publications], 1.0)
+        return {firing.entry for firing in fits}
+
+
+@caught_by("test_a_new_entry_is_noted_and_fires_later")
+class ForgetsWhatItPublished(MemoryBroker):
+    def fire(self, firings: Sequence[Firing]) -> set[str]:
+        return super().fire([changed(firing, publications=()) for firing in firings])
+
+
+@caught_by("test_entries_of_any_name_and_slots_to_the_last_digit")
+class RoundsSlots(MemoryBroker):
+    def fire(self, firings: Sequence[Firing]) -> set[str]:
+        return super().fire([changed(firing, slot=round(firing.slot, 3)) for firing in firings])
+
+
+@caught_by("test_an_entry_that_was_taken_out_is_new_again")
+class UnschedulesAll(MemoryBroker):
+    def unschedule(self, entries: Collection[str]) -> None:
+        self._shelf.fired.clear()
+
+
+@caught_by("test_one_holds_an_office")
+class ElectsWhoComesLast(MemoryBroker):
+    def elect(self, office: str, candidate: str, seconds: float) -> str:
+        return candidate
+
+
+@caught_by("test_one_holds_an_office")
+class ElectsForEver(MemoryBroker):
+    def elect(self, office: str, candidate: str, seconds: float) -> str:
+        return super().elect(office, candidate, 1e9)
+
+
+@caught_by("test_one_holds_an_office")
+class AnybodyResignsForHim(MemoryBroker):
+    def resign(self, office: str, candidate: str) -> None:
+        self._shelf.offices.pop(office, None)
 
 
 @caught_by("test_what_is_no_dead_letter_is_not_revived")

@@ -19,6 +19,8 @@ from celeriac.broker import (
     Broker,
     DeadLetter,
     Delivery,
+    Fired,
+    Firing,
     Publication,
     QueueDepth,
     Settlement,
@@ -55,6 +57,8 @@ class _Shelf:
         self.dead: list[DeadLetter] = []
         self.revoked: dict[str, float] = {}
         self.commands: dict[str, tuple[float, bytes]] = {}
+        self.fired: dict[str, Fired] = {}
+        self.offices: dict[str, tuple[str, float]] = {}
         self.waiters: set[Waker] = set()
         self.order = itertools.count(1)
         self.back = itertools.count(1)
@@ -279,6 +283,50 @@ class MemoryBroker(Broker):
         with self._shelf.lock:
             return {key: payload for key, (until, payload) in self._shelf.commands.items() if until > now}
 
+    def now(self) -> float:
+        return self._clock()
+
+    def fire(self, firings: Sequence[Firing]) -> set[str]:
+        shelf = self._shelf
+        accepted = set()
+        with shelf.lock:
+            for firing in firings:
+                known = shelf.fired.get(firing.entry)
+                if (None if known is None else known.slot) != firing.expected:
+                    continue
+                count, at = (0, 0.0) if known is None else (known.count, known.at)
+                if firing.publications:
+                    count, at = count + 1, self._clock()
+                shelf.fired[firing.entry] = Fired(firing.slot, count, at)
+                accepted.add(firing.entry)
+                for publication in firing.publications:
+                    self._put(publication)
+            self._poke()
+        return accepted
+
+    def fired(self, entries: Collection[str]) -> dict[str, Fired]:
+        known = self._shelf.fired
+        return {entry: known[entry] for entry in entries if entry in known}
+
+    def unschedule(self, entries: Collection[str]) -> None:
+        with self._shelf.lock:
+            for entry in entries:
+                self._shelf.fired.pop(entry, None)
+
+    def elect(self, office: str, candidate: str, seconds: float) -> str:
+        now = self._clock()
+        offices = self._shelf.offices
+        with self._shelf.lock:
+            holder, until = offices.get(office, (candidate, now))
+            if holder == candidate or until < now:
+                offices[office] = candidate, now + seconds
+            return offices[office][0]
+
+    def resign(self, office: str, candidate: str) -> None:
+        with self._shelf.lock:
+            if self._shelf.offices.get(office, ("", 0.0))[0] == candidate:
+                del self._shelf.offices[office]
+
     def depths(self) -> dict[str, QueueDepth]:
         shelf = self._shelf
         depths: dict[str, QueueDepth] = {}
@@ -343,7 +391,8 @@ class MemoryBroker(Broker):
         shelf = self._shelf
         with shelf.lock:
             rooms = (
-                shelf.ready, shelf.scheduled, shelf.consumers, shelf.dead, shelf.revoked, shelf.commands
+                shelf.ready, shelf.scheduled, shelf.consumers, shelf.dead,
+                shelf.revoked, shelf.commands, shelf.fired, shelf.offices,
             )  # fmt: skip
             for room in rooms:
                 room.clear()

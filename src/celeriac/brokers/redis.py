@@ -11,7 +11,17 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from celeriac.broker import COMMAND_SECONDS, Broker, DeadLetter, Delivery, Publication, QueueDepth, Settlement
+from celeriac.broker import (
+    COMMAND_SECONDS,
+    Broker,
+    DeadLetter,
+    Delivery,
+    Fired,
+    Firing,
+    Publication,
+    QueueDepth,
+    Settlement,
+)
 from celeriac.brokers import redis_sweep
 from celeriac.brokers import redis_values as values
 from celeriac.brokers.redis_layout import DECLARE_COUNT, Layout
@@ -249,6 +259,38 @@ class RedisBroker(Broker):
     def commands(self) -> dict[str, bytes]:
         flat = self._run("commands", COMMAND_SECONDS)
         return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+
+    # -- schedules
+
+    def now(self) -> float:
+        return float(self._run("now"))
+
+    def fire(self, firings: Sequence[Firing]) -> set[str]:
+        if not firings:
+            return set()
+        queues = [publication.queue for firing in firings for publication in firing.publications]
+        accepted = set(self._run_declared("fire", values.firing_arguments(firings, self._layout), queues))
+        return {firing.entry for firing in firings if values.bytes_of(firing.entry) in accepted}
+
+    def fired(self, entries: Collection[str]) -> dict[str, Fired]:
+        if not entries:
+            return {}
+        command = pack(("HMGET", self._layout.entries, *map(values.bytes_of, entries)))
+        texts = self._exchange(command, 1)[0]
+        return {
+            entry: values.fired(text) for entry, text in zip(entries, texts, strict=True) if text is not None
+        }
+
+    def unschedule(self, entries: Collection[str]) -> None:
+        if entries:
+            self._exchange(pack(("HDEL", self._layout.entries, *map(values.bytes_of, entries))), 1)
+
+    def elect(self, office: str, candidate: str, seconds: float) -> str:
+        holder: bytes = self._run("elect", office, candidate, seconds)
+        return holder.decode()
+
+    def resign(self, office: str, candidate: str) -> None:
+        self._run("resign", office, candidate)
 
     # -- looking
 

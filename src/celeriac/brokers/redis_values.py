@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from celeriac.broker import DeadLetter, Delivery, Publication, Settlement
+from celeriac.broker import DeadLetter, Delivery, Fired, Firing, Publication, Settlement
 from celeriac.brokers.redis_layout import Layout
 from celeriac.redis_client.scripts import Argument
 from celeriac.redis_client.store import KeepsOnRedis, record_arguments
@@ -108,6 +108,24 @@ def finish_arguments(settlements: Sequence[Settlement]) -> list[Argument]:
             key, json, success = record_arguments(settlement.record)
             (successes if success else others).extend((settlement.tag, key, json))
     return [len(successes) // 3, *successes, *others]
+
+
+def firing_arguments(firings: Sequence[Firing], layout: Layout) -> list[Argument]:
+    """Return what fire.lua is to read of `firings`."""
+    args: list[Argument] = []
+    for firing in firings:
+        expected = "" if firing.expected is None else repr(firing.expected)
+        args += [bytes_of(firing.entry), repr(firing.slot), expected, len(firing.publications)]
+        for target, payloads in by_target(firing.publications, layout).items():
+            for payload in payloads:
+                args += [*target_arguments(target), payload]
+    return args
+
+
+def fired(text: bytes) -> Fired:
+    """Return what fire.lua wrote of an entry."""
+    slot, count, at = text.split()
+    return Fired(float(slot), int(count), float(at))
 
 
 def bytes_of(id: str) -> bytes:

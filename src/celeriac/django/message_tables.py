@@ -14,8 +14,8 @@ from django.db import connections
 
 from celeriac.broker import Action, DeadLetter, Delivery, Publication, QueueDepth, Settlement
 from celeriac.django import failures, wakeup
+from celeriac.django.schedule_tables import ScheduleTables
 from celeriac.django.session import Rows
-from celeriac.django.steering_tables import SteeringTables
 from celeriac.django.storable import name, text
 from celeriac.django.store import DatabaseStore
 from celeriac.errors import CeleriacError, LeaseLost
@@ -31,7 +31,7 @@ _BYTES_PACE = 5_000_000
 BATCH = 5000
 
 
-class MessageTables(SteeringTables):
+class MessageTables(ScheduleTables):
     """Messages in tables of the database. A subclass for each database says how it publishes and claims."""
 
     def __init__(self, url: str = "django://", settings: Any = None) -> None:
@@ -55,9 +55,6 @@ class MessageTables(SteeringTables):
                 self._insert(raw, publications)
         except session.errors as error:
             raise failures.not_queued(session, error, publications) from error
-
-    def _insert(self, raw: Any, publications: Sequence[Publication]) -> None:
-        raise NotImplementedError
 
     def _wake(self, raw: Any) -> None:
         """Tell those who wait, if they are not told by the change itself."""

@@ -117,6 +117,35 @@ class Command(models.Model):
         return str(self.pk)
 
 
+class ScheduleEntry(models.Model):
+    """How far an entry of a schedule has fired: up to the due time `slot`; when and how often. Unix times."""
+
+    name = models.CharField(max_length=255, primary_key=True)
+    slot = models.FloatField()
+    fired_at = models.FloatField(default=0)
+    count = models.BigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+class Office(models.Model):
+    """What one process at a time sees to, and which."""
+
+    name = models.CharField(max_length=255, primary_key=True)
+    holder = models.CharField(max_length=255)
+    until = UnixTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.holder}"
+
+
 class TaskResult(models.Model):
     """The last that is known of a task. `args` and `kwargs` are bounded reprs, `result` and `children` JSON."""
 

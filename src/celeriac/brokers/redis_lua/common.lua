@@ -13,6 +13,8 @@
 -- LETTERS    hash: key of a dead letter -> lengths of queue and reason, time, queue, reason, message
 -- REVOKED    sorted set: task id -> until when, seconds of the server's clock
 -- COMMANDS   stream: field c: what workers are told
+-- ENTRIES    hash: entry of a schedule -> its last slot, how often it has fired, when the last time; with spaces between
+-- OFFICES    .. office, string that expires: who holds it
 -- PREFIX, SEP, STEPS: kombu's global prefix and separator, two digits for each priority step
 
 local call = redis.call

@@ -67,6 +67,29 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="ScheduleEntry",
+            fields=[
+                ("name", models.CharField(max_length=255, primary_key=True, serialize=False)),
+                ("slot", models.FloatField()),
+                ("fired_at", models.FloatField(default=0)),
+                ("count", models.BigIntegerField(default=0)),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="Office",
+            fields=[
+                ("name", models.CharField(max_length=255, primary_key=True, serialize=False)),
+                ("holder", models.CharField(max_length=255)),
+                ("until", celeriac.django.fields.UnixTimeField()),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
             name="Consumer",
             fields=[
                 ("name", models.CharField(max_length=255, primary_key=True, serialize=False)),

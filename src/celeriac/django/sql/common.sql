@@ -8,6 +8,8 @@
 --   reads none).
 -- celeriac_revocation: task_id, until (unix time): not to be started until then.
 -- celeriac_command: id, until, payload: what workers are told.
+-- celeriac_scheduleentry: name, slot (unix time: up to where it has fired), count, fired_at (0: never).
+-- celeriac_office: name, holder, until (unix time).
 -- celeriac_taskresult: see models.TaskResult; the order of its columns here is that of store.COLUMNS.
 --
 -- {now} is the database's clock; {in_ids} and {in_names} compare with a set given as one parameter;
@@ -137,6 +139,42 @@ DELETE FROM celeriac_revocation WHERE until <= {now}
 
 -- name: delete_commands
 DELETE FROM celeriac_command WHERE until <= {now}
+
+-- name: now
+SELECT {now}
+
+-- name: first_firing
+-- name, slot, whether it fires, 1 if it fires
+INSERT INTO celeriac_scheduleentry (name, slot, fired_at, count)
+VALUES (%s, %s, CASE WHEN %s THEN {now} ELSE 0 END, %s) ON CONFLICT (name) DO NOTHING
+
+-- name: firing
+-- slot, whether it fires, 1 if it fires, name, expected slot
+UPDATE celeriac_scheduleentry
+SET slot = %s, fired_at = CASE WHEN %s THEN {now} ELSE fired_at END, count = count + %s
+WHERE name = %s AND slot = %s
+
+-- name: fired
+-- names
+SELECT name, slot, count, fired_at FROM celeriac_scheduleentry WHERE name {in_names}
+
+-- name: unschedule
+-- names
+DELETE FROM celeriac_scheduleentry WHERE name {in_names}
+
+-- name: elect
+-- office, candidate, seconds
+INSERT INTO celeriac_office (name, holder, until) VALUES (%s, %s, {now} + %s)
+ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+WHERE celeriac_office.holder = excluded.holder OR celeriac_office.until < {now}
+
+-- name: holder
+-- office
+SELECT holder FROM celeriac_office WHERE name = %s
+
+-- name: resign
+-- office, holder
+DELETE FROM celeriac_office WHERE name = %s AND holder = %s
 
 -- name: depths
 SELECT queue, 0, count(*) FROM celeriac_message WHERE state = 0 GROUP BY queue

@@ -15,6 +15,7 @@ Every wait has a deadline. Leases are short and the broker's own clock decides, 
 """
 
 from celeriac.testing.broker_exam.claiming import ClaimChecks
+from celeriac.testing.broker_exam.firing import FiringChecks
 from celeriac.testing.broker_exam.leases import LeaseChecks
 from celeriac.testing.broker_exam.looking import LookChecks, ProcessChecks
 from celeriac.testing.broker_exam.publishing import PublishChecks, ScheduleChecks
@@ -33,6 +34,7 @@ class BrokerExam(
     RecordChecks,
     LeaseChecks,
     SteeringChecks,
+    FiringChecks,
     LookChecks,
     WaitChecks,
     ProcessChecks,

@@ -1,0 +1,35 @@
+-- Publish what entries of schedules are due for, if they have fired as far as expected.
+-- ARGV: for each: entry, slot, expected slot or '', how many publications; of each: queue, step, due or '', payload
+-- Returns the entries that were accepted.
+
+local accepted, at = {}, 0
+
+local function arg()
+  at = at + 1
+  return ARGV[at]
+end
+
+local function advance(entry, slot, expected, fires)
+  local known = call('HGET', ENTRIES, entry)
+  local last, count, moment = '', 0, '0'
+  if known then last, count, moment = string.match(known, '^(%S+) (%d+) (%S+)$') end
+  if last ~= expected then return false end
+  if fires then count, moment = count + 1, now() end
+  call('HSET', ENTRIES, entry, slot .. ' ' .. count .. ' ' .. moment)
+  return true
+end
+
+while at < #ARGV do
+  local entry, slot, expected, count = arg(), arg(), arg(), tonumber(arg())
+  local ours = advance(entry, slot, expected, count > 0)
+  if ours then accepted[#accepted + 1] = entry end
+  for _ = 1, count do
+    local queue, step, due, message = arg(), arg(), arg(), arg()
+    if ours and due ~= '' then
+      schedule(queue, step, due, message)
+    elseif ours then
+      call('LPUSH', ready(queue, step), message)
+    end
+  end
+end
+return accepted
