@@ -14,6 +14,7 @@ import pytest
 
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, Worker, account, until, wait
+from tests.size import size
 
 NAMESPACE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
@@ -32,9 +33,9 @@ def _allowed() -> None:
         pytest.skip(reason)
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=size(["redis"], ["sqlite", "redis", "postgres"]))
 def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
-    """A project on each of two brokers."""
+    """A project; at length on each broker."""
     return make_project(request.param)
 
 

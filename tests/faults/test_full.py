@@ -23,16 +23,17 @@ SECONDS = size(2.0, 20.0)
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of 32 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
+def small() -> Iterator[Path]:
+    """A folder on a disk of 32 MB, with a name that is short enough for a socket in it."""
+    folder = Path(tempfile.mkdtemp(prefix="celeriac-small-"))
     command = ["mount", "-t", "tmpfs", "-o", "size=32m", "none", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     if done.returncode:
+        folder.rmdir()
         pytest.skip(f"no disk can be made here: {done.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=20)
+    folder.rmdir()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ DIED = 66
 #: A supervisor that dies with messages that it has just taken over keeps them for so long.
 LEASE = 3.0
 #: The short form takes every so many-th step.
-EVERY = size(9, 1)
+EVERY = size(13, 1)
 
 
 class Stage:
