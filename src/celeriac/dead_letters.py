@@ -5,14 +5,21 @@ what is too old. Reads messages and never runs them.
 """
 
 import fnmatch
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct, structs
 
 from celeriac.broker import Broker, DeadLetter, Publication
-from celeriac.errors import MessageError
-from celeriac.message import protocol
+from celeriac.config import Settings
+from celeriac.errors import CallError, EncodeError, MessageError
+from celeriac.message import protocol, serializers
 from celeriac.message.message import Message
+from celeriac.message.reprs import bounded_repr
+from celeriac.queues import Queues
+from celeriac.sensitive import BY_NAME
+from celeriac.task import Task
+from celeriac.unpacking import Unpacker
 
 Decode = Callable[[bytes], Message]
 
@@ -105,6 +112,80 @@ def put_back(broker: Broker, letters: Sequence[Found]) -> int:
 def drop(broker: Broker, letters: Sequence[Found]) -> int:
     """`discard` for letters that were found."""
     return broker.discard([each.letter.key for each in letters])
+
+
+class Amendment(Struct, frozen=True):
+    """What a dead letter is to run with instead of what it has; None: as it is."""
+
+    args: list[Any] | None = None
+    kwargs: dict[str, Any] | None = None
+    queue: str | None = None
+
+    @classmethod
+    def read(cls, args: str | None, kwargs: str | None, queue: str | None) -> "Amendment":
+        """Return what is given as JSON; None and "" stand for "as it is". Raises CallError."""
+        return cls(
+            _read_json(args, list, 'Arguments by position are a JSON list, such as [4711, "pdf"]'),
+            _read_json(kwargs, dict, 'Arguments by name are a JSON object, such as {"order": 4711}'),
+            queue or None,
+        )
+
+
+def _read_json(text: str | None, kind: type, what: str) -> Any:
+    if not text or not text.strip():
+        return None
+    try:
+        value = serializers.json_loads(text.encode())
+    except (ValueError, MessageError) as error:
+        raise CallError(f"{what}; this is {error}.") from None
+    if type(value) is not kind:
+        raise CallError(f"{what}; this is {value!r:.100}.")
+    return value
+
+
+def call_in(message: Message, conf: Settings) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments in a message; raises MessageError if they cannot be read."""
+    return Unpacker(conf).unpack(message)[:2]
+
+
+def amend(found: Found, amendment: Amendment, tasks: Mapping[str, Task], conf: Settings) -> Found:
+    """Return a dead letter with other arguments or another queue, to be `put_back`.
+
+    Raises CallError where its task, if that is one of `tasks`, takes no such arguments; MessageError where what it has
+    cannot be read; EncodeError where its serializer does not take them; QueueNotFound.
+    """
+    letter, message = found.letter, found.message
+    if message is None:
+        raise MessageError("What cannot be read cannot be changed either.")
+    if amendment.args is not None or amendment.kwargs is not None:
+        message = _with_arguments(message, amendment, tasks.get(message.headers.task), conf)
+    if amendment.queue is not None:
+        letter = structs.replace(letter, queue=Queues(conf).name(amendment.queue))
+    return Found(letter, message)
+
+
+def _with_arguments(message: Message, amendment: Amendment, task: Task | None, conf: Settings) -> Message:
+    old_args, old_kwargs, embed = Unpacker(conf).unpack(message)
+    args = old_args if amendment.args is None else amendment.args
+    kwargs = old_kwargs if amendment.kwargs is None else amendment.kwargs
+    covers = BY_NAME if task is None else task.covers
+    if task is not None and task.arity is not None:
+        try:
+            task.arity.explain(task.name, covers, args, kwargs)
+        except CallError as error:
+            raise CallError(str(error).partition("  At ")[0]) from None  # no code has made this call
+    body = serializers.find(message.content_type).dumps([args, kwargs, embed])
+    if len(body) > conf.worker_max_message_bytes:
+        raise EncodeError(
+            f"These are {len(body):,} bytes; worker_max_message_bytes allows {conf.worker_max_message_bytes:,}."
+        )
+    shown, named = (tuple(args), kwargs) if covers is None else covers.cover(args, kwargs)
+    headers = structs.replace(
+        message.headers,
+        argsrepr=bounded_repr(shown, len(body)),
+        kwargsrepr=bounded_repr(named, len(body)),
+    )
+    return structs.replace(message, headers=headers, body=body, compression=None)
 
 
 def _sweep(broker: Broker, wanted: Wanted, decode: Decode, act: Callable[[Broker, list[Found]], int]) -> int:

@@ -567,6 +567,66 @@ class TestDeadLetters:
         assert Client(enforce_csrf_checks=True).post(LETTERS).status_code == 403
         assert broker.count_dead_letters() == 1
 
+    def test_one_is_changed_and_put_back(
+        self, boss: Client, broker: DatabaseBroker, letters: list[Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        letter = next(each for each in letters if each.reason == "why")
+        url = f"{LETTERS}{letter.key}/amend/"
+        assert f'href="{url}"' in page(boss, LETTERS)
+        html = page(boss, url)
+        assert 'name="queue" value="q"' in html
+        assert ">\n[2]</textarea>" in html
+        html = boss.post(url, {"args": "[2", "kwargs": "[]", "queue": "q"}).content.decode()
+        assert "Nothing has been put back." in html
+        assert "this is not readable as JSON" in html
+        assert "Arguments by name are a JSON object" in html
+        assert broker.count_dead_letters() == 4
+        with caplog.at_level("INFO", "celeriac.django"):
+            response = boss.post(
+                url, {"args": "[77]", "kwargs": '{"b": "</textarea>"}', "queue": "slow"}, follow=True
+            )
+        assert "1 dead letter put back, as you have changed it." in response.content.decode()
+        assert broker.count_dead_letters() == 3
+        (delivery,) = broker.claim("me", ["slow"], 10, 3)
+        headers = protocol.decode(delivery.payload).headers
+        assert (headers.argsrepr, headers.kwargsrepr) == ("(77,)", "{'b': '</textarea>'}")
+        (line,) = [each.getMessage() for each in caplog.records if "changed" in each.getMessage()]
+        assert line == f"boss: a dead letter changed and put back into slow (shop.pay[{headers.id}])."
+        gone = boss.get(url, follow=True)
+        assert "It is gone, or cannot be read." in gone.content.decode()
+
+    def test_secrets_are_not_put_into_the_form(
+        self, boss: Client, broker: DatabaseBroker, app: Celeriac
+    ) -> None:
+        app.send_task("shop.log_in", [1], {"password": "hunter2"}, queue="q")
+        broker.register("me", 60)
+        (delivery,) = broker.claim("me", ["q"], 10, 1)
+        broker.settle("me", [Settlement(delivery.tag, Action.DEAD, reason="</script>")])
+        (letter,) = broker.dead_letters()
+        html = page(boss, f"{LETTERS}{letter.key}/amend/")
+        assert "hunter2" not in html
+        assert "</script>" not in html.split('id="content-main"')[1].split("</main>")[0]
+        boss.post(f"{LETTERS}{letter.key}/amend/", {"args": "[2]", "kwargs": "", "queue": "q"})
+        (delivery,) = broker.claim("me", ["q"], 10, 2)
+        assert b"hunter2" in protocol.decode(delivery.payload).body, "what is left empty stays"
+
+    def test_who_may_not_put_back_may_not_change(
+        self, clerk: tuple[Client, User], broker: DatabaseBroker, letters: list[Any]
+    ) -> None:
+        client, user = clerk
+        url = f"{LETTERS}{letters[-1].key}/amend/"
+        user.user_permissions.add(Permission.objects.get(codename="view_deadletter"))
+        assert "amend" not in page(client, LETTERS)
+        assert client.get(url).status_code == 403
+        assert client.post(url, {"args": "[1]", "queue": "q"}).status_code == 403
+        assert Client().get(url).status_code == 302
+        assert broker.count_dead_letters() == 4
+        user.user_permissions.add(Permission.objects.get(codename="change_deadletter"))
+        assert client.get(url).status_code == 200
+        strict = Client(enforce_csrf_checks=True)
+        strict.force_login(user)
+        assert strict.post(url, {"args": "[1]", "queue": "q"}).status_code == 403
+
     def test_on_another_broker(self, boss: Client) -> None:
         with override_settings(CELERY_BROKER_URL="memory://letters"):
             app = framework.make_default_app()

@@ -11,7 +11,8 @@ import pytest
 from celeriac import Celeriac, Reject, Task, dead_letters
 from celeriac.broker import Action, Publication, Settlement
 from celeriac.cli import main
-from celeriac.dead_letters import Wanted
+from celeriac.dead_letters import Amendment, Wanted
+from celeriac.errors import CallError, EncodeError, MessageError, QueueNotFound
 from celeriac.message import protocol
 from celeriac.testing import Queue
 from celeriac.worker.caretaker import Caretaker
@@ -155,6 +156,107 @@ def test_a_worker_drops_what_is_too_old(app: Celeriac, tmp_path: Path) -> None:
     assert [each.id for each in dead_letters.find(app.broker, Wanted())] == ids[:54:-1]
 
 
+# -- changed before they run again
+
+
+def the_only(app: Celeriac) -> dead_letters.Found:
+    """Return the one dead letter that there is."""
+    (found,) = dead_letters.find(app.broker, Wanted())
+    return found
+
+
+def test_what_is_changed_runs_with_other_arguments_and_all_else_as_it_was() -> None:
+    app = Celeriac("letters", broker="memory://letters", backend="memory://letters")
+    ran = []
+
+    @app.task(name="pay", bind=True)
+    def pay(self: Task, order: int, *, token: str = "", note: str = "") -> int:
+        if order < 0:
+            raise Reject("no such order")
+        ran.append((order, token, note, self.request.delivery_info["routing_key"], self.request.headers))
+        return order
+
+    @app.task(name="after")
+    def after(order: int) -> None:
+        ran.append((order,))
+
+    with Queue(app) as queue:
+        result = pay.apply_async(
+            (-1,),
+            {"token": "hunter2"},
+            headers={"tenant": "a"},
+            priority=7,
+            link=after.s(),
+            compression="gzip",
+        )
+        queue.drain(raise_errors=False)
+        found = the_only(app)
+        changed = dead_letters.amend(found, Amendment(args=[5], queue="slow"), app.tasks, app.conf)
+        assert changed.message is not None
+        headers = changed.message.headers
+        assert (headers.argsrepr, headers.kwargsrepr) == ("(5,)", "{'token': '********'}")
+        assert (headers.id, changed.message.properties.priority) == (result.id, 7)
+        assert dead_letters.put_back(app.broker, [changed]) == 1
+        assert dead_letters.put_back(app.broker, [changed]) == 0
+        queue.drain()
+        assert ran[0][:4] == (5, "hunter2", "", "slow")
+        assert ran[0][4]["tenant"] == "a"
+        assert ran[1:] == [(5,)]
+        assert app.AsyncResult(result.id).get() == 5
+    app.close()
+
+
+def test_what_cannot_be_changed_like_that(app: Celeriac) -> None:
+    @app.task(name="shop.charge")
+    def charge(order: int, pin: int = 0) -> None: ...
+
+    bury(app, FOUR[0])
+    found = the_only(app)
+    with pytest.raises(CallError, match=r"^shop\.charge\(order: int.*too many positional arguments\.$"):
+        dead_letters.amend(found, Amendment(args=[1, 2, 3]), app.tasks, app.conf)
+    with pytest.raises(CallError) as raised:
+        dead_letters.amend(found, Amendment(args=[], kwargs={"pin": 1234}), app.tasks, app.conf)
+    assert "1234" not in str(raised.value)
+    unknown = dead_letters.amend(found, Amendment(args=[1, 2, 3]), {}, app.conf)
+    assert unknown.message is not None
+    assert unknown.message.headers.argsrepr == "(1, 2, 3)", "who does not know the task cannot say more"
+    app.conf.update(worker_max_message_bytes=100)
+    with pytest.raises(EncodeError, match="worker_max_message_bytes allows 100"):
+        dead_letters.amend(found, Amendment(kwargs={"pin": "x" * 200}), app.tasks, app.conf)
+    app.conf.update(task_queues=["money"], task_create_missing_queues=False)
+    with pytest.raises(QueueNotFound):
+        dead_letters.amend(found, Amendment(queue="slow"), app.tasks, app.conf)
+    with pytest.raises(MessageError):
+        dead_letters.amend(dead_letters.Found(found.letter, None), Amendment(args=[]), {}, app.conf)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "why"),
+    [
+        (
+            "[1",
+            None,
+            'Arguments by position are a JSON list, such as [4711, "pdf"]; this is not readable as JSON',
+        ),
+        ('{"a": 1}', None, "Arguments by position are a JSON list"),
+        (None, "[1]", 'Arguments by name are a JSON object, such as {"order": 4711}; this is [1].'),
+        ("[" * 10_000, None, "Arguments by position are a JSON list"),
+        ("[1] [2]", None, "Arguments by position are a JSON list"),
+    ],
+)
+def test_arguments_that_are_not_what_they_should_be(args: str | None, kwargs: str | None, why: str) -> None:
+    with pytest.raises(CallError) as raised:
+        Amendment.read(args, kwargs, None)
+    assert str(raised.value).startswith(why)
+    assert len(str(raised.value)) < 400
+
+
+def test_what_is_left_empty_stays() -> None:
+    assert Amendment.read("", " ", "") == Amendment()
+    day = Amendment.read('[{"__type__": "date", "__value__": "2026-11-21"}]', "{}", "q")
+    assert (str(day.args), day.kwargs, day.queue) == ("[datetime.date(2026, 11, 21)]", {}, "q")
+
+
 # -- the command line
 
 PROJECT = "from celeriac import Celeriac\n\napp = Celeriac('jobs', broker='memory://letters')\n"
@@ -230,6 +332,23 @@ def test_retry_and_discard(app: Celeriac, shell: Shell) -> None:
     for command in ("retry", "discard"):
         assert shell(command, status=2) == ""
         assert "Say which" in shell.error
+
+
+def test_retry_with_other_arguments(app: Celeriac, shell: Shell) -> None:
+    ids = bury(app, *FOUR)
+    words = ("--args", "[9]", "--kwargs", '{"n": 1}', "--to", "slow")
+    assert shell("retry", ids[0], *words) == "1 dead letter went back.\n"
+    (delivery,) = app.broker.claim("undertaker", ["slow"], 9, time.time_ns())
+    headers = protocol.decode(delivery.payload).headers
+    assert (headers.id, headers.argsrepr, headers.kwargsrepr) == (ids[0], "(9,)", "{'n': 1}")
+    assert shell("retry", ids[0], *words, status=1) == ""
+    assert "There is no dead letter" in shell.error
+    assert shell("retry", ids[1], "--args", "9", status=1) == ""
+    assert "Arguments by position are a JSON list" in shell.error
+    for more in ((ids[1], ids[2]), ("--all",), (ids[1], "--task", "x"), ()):
+        assert shell("retry", *more, "--args", "[9]", status=2) == ""
+        assert "for one dead letter: give its id alone" in shell.error
+    assert app.broker.count_dead_letters() == 3
 
 
 def test_it_asks_first(app: Celeriac, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

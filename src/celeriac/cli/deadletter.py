@@ -17,7 +17,7 @@ from celeriac import dead_letters
 from celeriac.cli import failures, finding
 from celeriac.cli.paint import Paint, terminal_width, wants_colour
 from celeriac.cli.program import Command, Session
-from celeriac.dead_letters import Found, Wanted
+from celeriac.dead_letters import Amendment, Found, Wanted
 from celeriac.message import protocol
 from celeriac.unpacking import decoder
 
@@ -28,6 +28,7 @@ Examples:
   celeriac deadletter show 0193f2c1-7d1e-7a3b-8f00-5b2a9c0d1e2f
   celeriac deadletter retry 0193f2c1-7d1e-7a3b-8f00-5b2a9c0d1e2f
   celeriac deadletter retry --task shop.tasks.charge
+  celeriac deadletter retry 0193f2c1-7d1e-7a3b-8f00-5b2a9c0d1e2f --args "[4711]" --to slow
   celeriac deadletter discard --older-than 7 --yes
   celeriac deadletter discard --all
 """
@@ -144,14 +145,48 @@ def _changing(name: str, what: str) -> Callable[..., Any]:
 
 
 @_changing("retry", "Put back")
-def retry(session: Session, /, ids: tuple[str, ...], everything: bool, yes: bool, **filters: Any) -> int:
+@click.option("--args", metavar="JSON", help="With these arguments instead, a list; for one ID.")
+@click.option("--kwargs", metavar="JSON", help="With these arguments by name instead, an object; for one ID.")
+@click.option("--to", metavar="QUEUE", help="Into this queue instead; for one ID.")
+def retry(
+    session: Session,
+    /,
+    ids: tuple[str, ...],
+    everything: bool,
+    yes: bool,
+    args: str | None,
+    kwargs: str | None,
+    to: str | None,
+    **filters: Any,
+) -> int:
     """Put dead letters back into their queues, to be run as if they were sent now.
 
     Earlier retries and losses do not count any more. What cannot be read stays.
     """
+    if (args, kwargs, to) != (None, None, None):
+        if len(ids) != 1 or everything or any(value is not None for value in filters.values()):
+            raise click.UsageError("--args, --kwargs and --to are for one dead letter: give its id alone.")
+        return _retry_amended(session, ids[0], Amendment.read(args, kwargs, to))
     return _change(
         session, ids, everything, yes, filters, dead_letters.retry, ("Put back", "went back", "went back")
     )
+
+
+def _retry_amended(session: Session, task_id: str, amendment: Amendment) -> int:
+    """Put one back with other arguments, or into another queue."""
+    app = finding.find_app(session)
+    app.load_tasks()  # which say what arguments they take
+    wanted = Wanted(ids=frozenset([task_id]))
+    found = next(dead_letters.find(app.broker, wanted, decoder(app.conf)), None)
+    if found is None or not dead_letters.put_back(
+        app.broker, [dead_letters.amend(found, amendment, app.tasks, app.conf)]
+    ):
+        failures.note(
+            f"There is no dead letter {task_id!r}. List them: celeriac deadletter list", session.no_color
+        )
+        return failures.PROBLEM
+    click.echo(f"{_counted(1)} went back.")
+    return failures.OK
 
 
 @_changing("discard", "Drop")

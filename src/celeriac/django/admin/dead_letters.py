@@ -13,11 +13,13 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 
 from celeriac import dead_letters, registry
 from celeriac.broker import DeadLetter as Letter
 from celeriac.dead_letters import Found
 from celeriac.django.admin import looks
+from celeriac.django.admin.amending import amend_view
 from celeriac.django.admin.messages import UNREADABLE, call_of
 from celeriac.django.admin.read_only import ReadOnlyAdmin
 from celeriac.errors import CeleriacError, MessageError
@@ -31,6 +33,18 @@ LETTERS_PER_PAGE = 50
 
 class DeadLetterAdmin(ReadOnlyAdmin):
     """What was set aside."""
+
+    def get_urls(self) -> list[URLPattern]:
+        amend = path(
+            "<path:key>/amend/", self.admin_site.admin_view(self.amend), name="celeriac_deadletter_amend"
+        )
+        return [amend, *super().get_urls()]
+
+    def amend(self, request: HttpRequest, key: str) -> HttpResponse:
+        """Put one back with other arguments."""
+        if not admin.ModelAdmin.has_change_permission(self, request):
+            raise PermissionDenied
+        return amend_view(self, request, key)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
