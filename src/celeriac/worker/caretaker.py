@@ -33,7 +33,8 @@ class Caretaker:
 
     What workers that were killed on this host have left in `records`, a directory and the name of the broker, it
     settles exactly and at once. Grace: after a time in which it could not reach the broker itself, everybody gets
-    half a lease to renew before it takes anything over.
+    half a lease to renew before it takes anything over. So they do when the time of day has leapt, as it does when
+    a machine has slept: its database's clock, by which leases run out, has leapt with it.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Caretaker:
         lease: float,
         consumers: Callable[[], Sequence[str]],
         clock: Callable[[], float] = time.monotonic,
+        time_of_day: Callable[[], float] = time.time,
     ) -> None:
         self.broker = broker
         self.store = store
@@ -55,7 +57,8 @@ class Caretaker:
         self.lease = lease
         self.consumers = consumers
         self._clock = clock
-        self._renewed = clock()
+        self._time_of_day = time_of_day
+        self._renewed = clock(), time_of_day()
         self._reap_from = clock() + lease / 2
         self._expired_at = clock()
         self._adopting = False
@@ -111,10 +114,11 @@ class Caretaker:
 
     def _turn(self, now: float) -> set[str]:
         lost = self.broker.renew([self.own, *self.consumers()], self.lease)
-        now = self._clock()
-        if now - self._renewed > self.lease / 2:
+        now, day = self._clock(), self._time_of_day()
+        before, day_before = self._renewed
+        if max(now - before, day - day_before) > self.lease / 2:
             self._reap_from = now + self.lease / 2
-        self._renewed = now
+        self._renewed = now, day
         if self.own in lost:
             self.broker.register(self.own, self.lease)
             lost.discard(self.own)
