@@ -22,6 +22,7 @@ from celeriac.worker.health import STARTING, STOPPING, Health, unready
 from celeriac.worker.heartbeat import EVERY, HeartbeatFile
 from celeriac.worker.metrics import Metrics
 from celeriac.worker.options import WorkerOptions
+from celeriac.worker.outage import Notice
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import state_dir
 from celeriac.worker.tally import BOUNDS, Tallies, Tally
@@ -376,7 +377,7 @@ def test_without_prometheus_client_it_says_what_to_install(
 
 def worker_like(**facts: object) -> SimpleNamespace:
     """What `unready` looks at."""
-    child = SimpleNamespace(recorder=SimpleNamespace(ready=True))
+    child = SimpleNamespace(recorder=SimpleNamespace(ready=True), notice=notice(""))
     known = {
         "stopping": False,
         "announced": True,
@@ -387,12 +388,21 @@ def worker_like(**facts: object) -> SimpleNamespace:
     return SimpleNamespace(**(known | facts))
 
 
+def notice(text: str) -> Notice:
+    """Return what a child has to say."""
+    written = Notice()
+    written.write(text)
+    return written
+
+
 def test_when_a_worker_is_not_ready() -> None:
     assert unready(worker_like(), 10.0) == ""  # type: ignore[arg-type]
     assert unready(worker_like(start_at={0: 10.0}, children=[]), 10.0) == ""  # type: ignore[arg-type]
     assert unready(worker_like(stopping=True), 10.0) == STOPPING  # type: ignore[arg-type]
     away = SimpleNamespace(trouble="Redis is away.")
     assert unready(worker_like(caretaker=away), 10.0) == "Redis is away."  # type: ignore[arg-type]
+    child = SimpleNamespace(recorder=SimpleNamespace(ready=True), notice=notice("The store is away."))
+    assert unready(worker_like(children=[child]), 10.0) == "The store is away."  # type: ignore[arg-type]
     text = unready(worker_like(announced=False, start_at={1: 0.0}), 10.0)  # type: ignore[arg-type]
     assert text == "It is starting. Of 2 processes 1 are ready."
     text = unready(worker_like(start_at={1: 14.0}), 10.0)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from celeriac.worker.heartbeat import HeartbeatFile
 from celeriac.worker.losses import Ended
 from celeriac.worker.metrics import CONTENT_TYPE, Metrics
 from celeriac.worker.options import WorkerOptions
+from celeriac.worker.outage import Notice
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.tally import Tally
 from celeriac_health import MAX_AGE
@@ -147,6 +148,10 @@ class Child(Protocol):
     def recorder(self) -> Recorder:
         """Its flight record."""
 
+    @property
+    def notice(self) -> Notice:
+        """What it has to say of an outage."""
+
 
 class Tended(Protocol):
     """What is to be known of a supervisor. `start_at` says when children are to be started, by their numbers."""
@@ -165,8 +170,10 @@ def unready(worker: Tended, now: float) -> str:
     """Return why a worker is not ready, "" if it is. One whose children are replaced now and then is."""
     if worker.stopping:
         return STOPPING
-    if worker.caretaker.trouble:
-        return worker.caretaker.trouble
+    notices = (child.notice.read() for child in worker.children)
+    trouble = worker.caretaker.trouble or next(filter(None, notices), "")
+    if trouble:
+        return trouble
     if not worker.announced:
         ready = sum(1 for child in worker.children if child.recorder.ready)
         return f"{STARTING} Of {len(worker.children) + len(worker.start_at)} processes {ready} are ready."

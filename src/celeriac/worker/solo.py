@@ -176,7 +176,7 @@ class SoloWorker:
     def _unready(self) -> str:
         if self.recorder.control == STOP:
             return STOPPING
-        return self.caretaker.trouble or ("" if self.ready.is_set() else STARTING)
+        return self.caretaker.trouble or self.notice.read() or ("" if self.ready.is_set() else STARTING)
 
     def _keep_lease(self) -> None:
         caretaker, outage = self.caretaker, Outage()
