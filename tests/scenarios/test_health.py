@@ -92,7 +92,7 @@ def asked_all_the_time(port: int, paths: tuple[str, ...]) -> Iterator[list[tuple
     assert not failures
 
 
-@pytest.mark.parametrize("place", ["sqlite", "redis"])
+@pytest.mark.parametrize("place", ["sqlite", "redis", "postgres"])
 def test_it_answers_while_tasks_keep_the_lock(make_project: MakeProject, place: str) -> None:
     pytest.importorskip("prometheus_client")
     project, port = make_project(place), free_port()
@@ -109,11 +109,10 @@ def test_it_answers_while_tasks_keep_the_lock(make_project: MakeProject, place: 
                 2.0,
             )
             assert len(project.journal.running()) == 2
-            if place == "redis":
-                until(
-                    lambda: value(get(port, "/metrics")[1], "celeriac_queue_waiting", queue="celery") >= 18,
-                    "what waits is counted",
-                )
+            until(
+                lambda: value(get(port, "/metrics")[1], "celeriac_queue_waiting", queue="celery") >= 18,
+                "what waits is counted",
+            )
             project.client.wait_empty()
         assert {status for _, status in answers} == {200}
 

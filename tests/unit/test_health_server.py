@@ -1,6 +1,8 @@
 """The small HTTP server: what it answers, to whom it does not listen for ever, and that forks beside it are safe."""
 
+import contextlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -148,6 +150,29 @@ def test_who_leaves_early_harms_nobody(server: HealthServer) -> None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # with a reset
             connection.sendall(b"GET /large HTTP/1.1\r\n\r\n")
     assert say(server, b"GET /live HTTP/1.1\r\n\r\n").endswith(b"/live\n")
+
+
+def test_out_of_file_descriptors(server: HealthServer) -> None:
+    """It answers when there are some again, and does not turn in circles until then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    client, taken = socket.socket(), [os.dup(0)]
+    client.settimeout(DEADLINE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 50, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        before = time.process_time()
+        client.connect((server.host, server.port))
+        client.sendall(b"GET /live HTTP/1.1\r\n\r\n")
+        assert not select.select([client], [], [], 1.0)[0]
+        assert time.process_time() - before < 0.2
+    finally:
+        for each in taken:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with client:
+        assert until_end(client).endswith(b"/live\n")
 
 
 def test_a_port_in_use() -> None:

@@ -24,6 +24,7 @@ from celeriac.waker import Waker
 _MOST = 50  # connections at a time
 _HEAD = 8192  # bytes of a request
 _PATIENCE = 5.0  # seconds that a connection has
+_PAUSE = 0.1  # seconds until it accepts connections again, where it could not
 _PHRASES = {
     200: "OK",
     400: "Bad Request",
@@ -80,6 +81,7 @@ class HealthServer:
         self._thread: threading.Thread | None = None
         self._shut = False
         self._closed = False
+        self._exhausted = False
 
     @property
     def url(self) -> str:
@@ -150,7 +152,10 @@ class HealthServer:
 
     def _run(self) -> None:
         while not self._closed:
-            events = self._selector.select(1.0)
+            if self._exhausted:
+                self._exhausted = False
+                self._waker.wait(_PAUSE)
+            events = self._selector.select(1.0 if self._connections else None)
             with self._gate:
                 self._handle(events)
 
@@ -173,8 +178,9 @@ class HealthServer:
             except BlockingIOError:
                 return
             except OSError:
-                # Out of file descriptors, say.
+                # Out of file descriptors, say, and it would say so again at once.
                 self._make_room()
+                self._exhausted = True
                 return
             connected.setblocking(False)
             if len(self._connections) >= _MOST:

@@ -55,7 +55,8 @@ class HeartbeatFile:
     def end(self) -> None:
         """Remove the file: the worker has stopped as it should."""
         try:
-            self._path.unlink(missing_ok=True)
+            for path in (self._path, self._path.with_suffix(".new")):
+                path.unlink(missing_ok=True)
         except OSError as error:
             self._tell(error)
 
