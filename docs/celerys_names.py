@@ -13,7 +13,6 @@ SAME, DIFFERS, LATER, ABSENT_HERE = "the same", "differs", "later", "not here"
 
 _CANVAS = "chains, groups and chords come later"
 _EVENTS = "events come later"
-_BEAT = "schedules come later"
 _CONTROL = "remote control comes later"
 _PARTS = "the worker is made of other parts"
 _INTERNAL = "a part of Celery's inside"
@@ -171,7 +170,7 @@ APP = Section(
     "The app",
     "Methods and attributes of `Celery`, and the parameters of its class.",
     same=(
-        "AsyncResult ResultSet autodiscover_tasks close conf config_from_object current_task current_worker_task "
+        "AsyncResult ResultSet add_periodic_task autodiscover_tasks close conf config_from_object current_task current_worker_task "
         "finalize main register_task set_as_current signature task tasks"
     ),
     differs={
@@ -179,23 +178,23 @@ APP = Section(
         "Task task_cls": "is the class of tasks that are defined afterwards",
         "GroupResult": "is a method; `restore` comes with chains, groups and chords",
         "backend broker include": "as parameters; a setting under any of its names may be a parameter too",
+        "on_after_configure on_after_finalize": "are both sent when a worker or beat has loaded the tasks",
         "clock": "is what tells the time; there is no logical clock",
         "control": "has `revoke`, `terminate`, `pool_grow` and `pool_shrink`, which wait for no answer; the rest "
         "comes later",
         "send_task": "checks the arguments of a task that is registered; tells of a name that looks misspelt",
     },
     later={
-        "add_periodic_task Beat": _BEAT,
         "events events_cls": _EVENTS,
     },
     absent={
         "IS_WINDOWS IS_macOS SYSTEM": "ask `platform`",
         "control_cls": _PARTS,
-        "Pickler WorkController Worker amqp amqp_cls annotations backend_cls builtin_fixups changes configured "
+        "Beat Pickler WorkController Worker amqp amqp_cls annotations backend_cls builtin_fixups changes configured "
         "create_task_cls either fixups loader loader_cls log_cls oid pool prepare_config registry_cls "
         "steps subclass_with_self thread_oid type_checker use_fast_trace_task user_options": _PARTS,
         "add_defaults config_source config_source_silent": "pass settings to the class, or call `config_from_object`",
-        "autofinalize finalized namespace on_after_configure on_after_finalize on_after_fork on_configure "
+        "autofinalize finalized namespace on_after_fork on_configure "
         "on_init": "an app is ready when it is made, and reads its settings when they are first asked for",
         "broker_connection connection connection_for_read connection_for_write connection_or_acquire "
         "default_connection default_producer producer_or_acquire producer_pool": "`app.broker` has its own connections",
@@ -271,7 +270,8 @@ SIGNALS = Section(
     differs={
         "after_task_publish": "comes when the broker has it, so after a commit where there is one",
         "before_task_publish": "only headers of one's own can be set",
-        "beat_embedded_init beat_init user_preload_options": "may be connected, and is not sent yet",
+        "beat_init beat_embedded_init": "the sender is a `Beat`, which has `entries`",
+        "user_preload_options": "may be connected, and is not sent yet",
         "task_received": "is sent in the process that runs the task",
         "worker_process_init worker_process_shutdown": "also for the `threads` pool, which has a process of its own",
         "worker_shutdown": "also after a stop by force, except in the `solo` pool",
@@ -362,7 +362,7 @@ OWN_SETTINGS = frozenset(
 FLAGS_SAME = (
     "-A/--app -b/--broker --result-backend --workdir -C/--no-color -q/--quiet --version -n/--hostname -l/--loglevel "
     "--prefetch-multiplier -c/--concurrency --purge/--discard -Q/--queues -X/--exclude-queues -I/--include "
-    "-f/--logfile --soft-time-limit --time-limit --max-tasks-per-child --max-memory-per-child "
+    "-f/--logfile -B/--beat --soft-time-limit --time-limit --max-tasks-per-child --max-memory-per-child "
     "--autoscale"
 )
 FLAGS_DIFFER = {

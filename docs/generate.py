@@ -230,11 +230,11 @@ def schemes() -> str:
 #: The floors of the house, top first, and the rooms on each; a room that is not here is an error.
 FLOORS = {
     "Faces: what people and frameworks touch": ("__main__", "cli", "testing", "django"),
-    "Services: what runs for long": ("worker",),
+    "Services: what runs for long": ("worker", "beat"),
     "The user's: what task code holds": (
         "app connected configured sending routing annotations eager deferred discovery sources shared naming "
         "dead_letters execute next_try acks limits overtime callbacks run hints unpacking reporting "
-        "publishing decorator task canvas result result_set pydantic_models result_tree stored_result waiting "
+        "publishing decorator task periodic canvas result result_set pydantic_models result_tree stored_result waiting "
         "signals log control failure revocations unread".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
@@ -248,6 +248,7 @@ FLOORS = {
         "schemes",
         "options",
         "states",
+        "schedules",
         "generics",
         "libc",
         "errors",

@@ -78,6 +78,11 @@ class Celeriac(Connected):
         self._finished: set[BaseTask] = set()
         # Tasks that were sent by name and are not known here.
         self._elsewhere: dict[str, BaseTask] = {}
+        #: Entries of the schedule that code has added, by name.
+        self.periodic: dict[str, dict[str, Any]] = {}
+        #: Sent, both, when the tasks of the app have been loaded, as by workers and beat.
+        self.on_after_configure = signals.Signal("on_after_configure")
+        self.on_after_finalize = signals.Signal("on_after_finalize")
         self._discover: list[tuple[Iterable[str] | Callable[[], Iterable[str]] | None, str | None]] = []
         self._sender: Sender | None = None
         #: When this process made it, in unix seconds: its code is as old as that.
@@ -162,7 +167,10 @@ class Celeriac(Connected):
         for _, answer in signals.import_modules.send(self):
             if isinstance(answer, Exception):
                 raise answer
-        return self._import_modules()
+        names = self._import_modules()
+        self.on_after_configure.send(self, source=self.conf)
+        self.on_after_finalize.send(self)
+        return names
 
     def _import_modules(self) -> list[str]:
         names = [*self.conf.imports, *self.conf.include]
@@ -175,6 +183,25 @@ class Celeriac(Connected):
         for name in dict.fromkeys(names):
             discovery.import_tasks(name)
         return names
+
+    def add_periodic_task(
+        self,
+        schedule: Any,
+        sig: Signature[Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> str:
+        """Put a call into the schedule, and return the name of its entry, which is its text unless given.
+
+        `schedule` is seconds, a timedelta, `crontab(...)` or another schedule; `options` are those of `apply_async`.
+        """
+        from celeriac.periodic import entry_of  # noqa: PLC0415 - few processes have a schedule
+
+        key = name or repr(sig)
+        self.periodic[key] = entry_of(schedule, sig, args, kwargs or {}, options)
+        return key
 
     # -- sending
 

@@ -103,7 +103,7 @@ class Firing(Struct, gc=False):
 
 
 class Fired(Struct, gc=False):
-    """How far an entry has fired: its last slot, how often, and when last, by the broker's clock (0.0: never)."""
+    """How far an entry has fired: its last slot, how much was published, when last by the broker's clock (0: never)."""
 
     slot: float
     count: int

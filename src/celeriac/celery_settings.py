@@ -13,10 +13,7 @@ def _because(reasons: dict[str, str]) -> dict[str, str]:
 #: Without effect in this release.
 NOT_YET = _because(
     {
-        "beat_cron_starting_deadline beat_enable_remote_control beat_max_loop_interval "
-        "beat_remote_control_max_tick_age beat_schedule beat_schedule_filename beat_scheduler beat_sync_every": (
-            "schedules come later, and nothing is sent by one"
-        ),
+        "beat_enable_remote_control beat_remote_control_max_tick_age": "remote control comes later",
         "broker_use_ssl": "for TLS begin broker_url with rediss://, and put ssl_ca_certs and the like behind a ?",
         "redis_backend_use_ssl": (
             "for TLS begin result_backend with rediss://, and put ssl_ca_certs and the like behind a ?"
@@ -57,6 +54,9 @@ NOT_YET = _because(
 #: Without meaning here.
 MOOT = _because(
     {
+        "beat_max_loop_interval": "beat wakes when something is due",
+        "beat_schedule_filename beat_sync_every": "how far the schedule is, is kept at the broker",
+        "beat_scheduler": "there is one, which keeps at the broker how far the schedule is",
         "beat_logfile beat_pidfile worker_logfile worker_pidfile worker_umask": (
             "what starts the process decides about its files"
         ),

@@ -338,6 +338,16 @@ class Settings(Struct, kw_only=True):
         str, Row("The address of that port; 0.0.0.0 for all of the host's, which probes of a container need.")
     ] = "127.0.0.1"
 
+    # -- beat
+    beat_schedule: Annotated[
+        dict[str, Any],
+        Row("What is sent when: entries by name, each a dict with task and schedule.", "CELERYBEAT_SCHEDULE"),
+    ] = field(default_factory=dict)
+    beat_cron_starting_deadline: Annotated[
+        _Time | None,
+        Row("How late a crontab entry may run that nobody was there for in time; None: however late."),
+    ] = None
+
     # -- the worker's log
     worker_log_format: Annotated[
         str | None, Row("Format of the worker's log lines; unset: Celeriac's own.", "CELERYD_LOG_FORMAT")

@@ -10,6 +10,8 @@ from celeriac.errors import ImproperlyConfigured
 from celeriac.hooks import Framework
 
 shared_tasks: dict[str, Any] = {}
+#: Entries of the schedule that decorators have made, by name.
+periodic: dict[str, Any] = {}
 _apps: list[Any] = []
 _framework: list[Framework] = []
 _default: list[Callable[[], Any]] = []

@@ -43,7 +43,7 @@ class Worker:
     ) -> None:
         self.log_path = project.folder / f"worker-{len(project.workers)}.log"
         self.told_to_end = False
-        program = [sys.executable, "-W", "error", str(PROJECT / "manage.py"), "celeriac", "worker"]
+        program = [sys.executable, "-W", "error", str(PROJECT / "manage.py"), "celeriac"]
         command = [*within, *program, *words]
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
@@ -258,9 +258,16 @@ class Project:
         `within` is a command that runs it.
         """
         count = () if "-c" in words else ("-c", "2")
-        worker = Worker(self, ["-l", "info", *count, *words], self.environment(**settings), within)
+        words = ("worker", "-l", "info", *count, *words)
+        worker = Worker(self, words, self.environment(**settings), within)
         self.workers.append(worker)
         return worker.wait_ready() if ready else worker
+
+    def start_beat(self, *words: str) -> Worker:
+        """Start a beat, and wait until it is ready."""
+        beat = Worker(self, ["beat", *words], self.environment())
+        self.workers.append(beat)
+        return beat.wait_ready()
 
     @contextlib.contextmanager
     def working(self, *words: str, **settings: Any) -> Iterator[Worker]:

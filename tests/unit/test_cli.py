@@ -73,7 +73,6 @@ class TestProgram:
         [
             (["wroker"], "Did you mean 'worker'?"),
             (["xyzzy"], "Commands: dev, worker,"),
-            (["beat"], "schedules come in a later release"),
             (["worker", "--concurency", "2"], "Did you mean '--concurrency'?"),
             (["worker", "-c", "many"], "'many' is not a number of processes"),
             (["worker", "-c", "0"], "'0' is not a number of processes"),

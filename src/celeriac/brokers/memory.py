@@ -296,7 +296,7 @@ class MemoryBroker(Broker):
                     continue
                 count, at = (0, 0.0) if known is None else (known.count, known.at)
                 if firing.publications:
-                    count, at = count + 1, self._clock()
+                    count, at = count + len(firing.publications), self._clock()
                 shelf.fired[firing.entry] = Fired(firing.slot, count, at)
                 accepted.add(firing.entry)
                 for publication in firing.publications:

@@ -10,8 +10,11 @@ from msgspec import Struct
 
 from celeriac.worker.options import LEVELS, POOLS, WorkerOptions
 
-#: Options of Celery's that are accepted: what is said about each. The second word: whether it takes a value.
-IGNORED: dict[tuple[str, ...], tuple[bool, str]] = {
+#: Names of options, whether each takes a value, and what is said about it.
+Ignored = dict[tuple[str, ...], tuple[bool, str]]
+
+#: Options of Celery's that are accepted.
+IGNORED: Ignored = {
     ("-E", "--task-events"): (False, "events come in a later release"),
     ("-O", "--optimization"): (True, "fair is how tasks are given out anyway"),
     ("--without-gossip",): (False, "there is no gossip"),
@@ -22,9 +25,8 @@ IGNORED: dict[tuple[str, ...], tuple[bool, str]] = {
     ("--pool-start-method",): (True, "processes are forked"),
     ("--pidfile",): (True, "the worker stays in the foreground"),
     ("-S", "--statedb"): (True, "there is no state to keep"),
-    ("-B", "--beat"): (False, "schedules come in a later release; nothing is sent by a schedule yet"),
-    ("-s", "--schedule-filename"): (True, "schedules come in a later release"),
-    ("--scheduler",): (True, "schedules come in a later release"),
+    ("-s", "--schedule-filename"): (True, "how far the schedule is, is kept at the broker"),
+    ("--scheduler",): (True, "there is one"),
 }
 
 REFUSED: dict[tuple[str, ...], tuple[bool, str]] = {
@@ -53,6 +55,7 @@ class Arguments(Struct):
     max_memory_per_child: int | None = None
     health_port: int | None = None
     health_host: str | None = None
+    beat: bool = False
     reload: bool = False
     purge: bool = False
     log_format: str = "text"
@@ -86,7 +89,12 @@ class Arguments(Struct):
             ("--logfile", self.logfile),
             ("--tag", self.tag),
         ]
-        return ["worker", *(str(word) for pair in pairs if pair[1] not in (None, "") for word in pair)]
+        flags = ["--beat"] if self.beat else []
+        return [
+            "worker",
+            *flags,
+            *(str(word) for pair in pairs if pair[1] not in (None, "") for word in pair),
+        ]
 
 
 # -- reading the options
@@ -137,22 +145,22 @@ def _refuse(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
         ctx.fail(f"{names[-1]} is not supported. {REFUSED[names][1]}")
 
 
-def celerys_options() -> list[click.Option]:
+def celerys_options(ignored: Ignored = IGNORED) -> list[click.Option]:
     """Return the options that are only there for Celery's sake."""
     refused = [
         click.Option(names, hidden=True, is_flag=not valued, expose_value=False, callback=_refuse)
         for names, (valued, _) in REFUSED.items()
     ]
     return refused + [
-        click.Option(names, hidden=True, is_flag=not valued) for names, (valued, _) in IGNORED.items()
+        click.Option(names, hidden=True, is_flag=not valued) for names, (valued, _) in ignored.items()
     ]
 
 
-def unused_lines(given: dict[str, Any]) -> tuple[str, ...]:
+def unused_lines(given: dict[str, Any], ignored: Ignored = IGNORED) -> tuple[str, ...]:
     """Return a line for each option that was given and has no effect."""
-    by_parameter = {names[-1].lstrip("-").replace("-", "_"): names for names in IGNORED}
+    by_parameter = {names[-1].lstrip("-").replace("-", "_"): names for names in ignored}
     unused = [by_parameter[name] for name, value in given.items() if value]
-    return tuple(f"ignored: {names[-1]} ({IGNORED[names][1]})" for names in unused)
+    return tuple(f"ignored: {names[-1]} ({ignored[names][1]})" for names in unused)
 
 
 def own_options() -> list[click.Option]:
@@ -205,6 +213,12 @@ def own_options() -> list[click.Option]:
             help="Queues not to read, of those.",
         ),
         option("-I", "--include", callback=read_names, metavar="A,B", help="More modules with tasks."),
+        option(
+            "-B",
+            "--beat",
+            is_flag=True,
+            help="Send the tasks of the schedule, too, as one of any number that do.",
+        ),
         option("--reload", is_flag=True, help="Start anew when the project's code changes."),
         option(
             "--prefetch-multiplier",

@@ -23,6 +23,7 @@ from celeriac.errors import CeleriacError
 COMMANDS: dict[str, tuple[str, str]] = {
     "dev": ("celeriac.cli.dev:dev", "Web server and worker in one terminal, reloading on change (Django)."),
     "worker": ("celeriac.cli.worker:worker", "Run tasks."),
+    "beat": ("celeriac.cli.beat:beat", "Send the tasks of the schedule when they are due."),
     "help": ("celeriac.cli.explain:explain", "Explain an error by its number: celeriac help E109."),
     "deadletter": ("celeriac.cli.deadletter:deadletter", "Look at what was set aside, put it back, drop it."),
     "control": ("celeriac.cli.control:control", "Revoke tasks; have pools grow and shrink."),
@@ -34,7 +35,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 #: Commands of Celery's that are not here, and what to do instead.
 ABSENT = {
     "amqp": "it spoke AMQP to a server; the server's own tools do that.",
-    "beat": "schedules come in a later release.",
     "call": "use python -c or manage.py shell: `from shop.tasks import add; add.delay(1, 2)`.",
     "events": "events come in a later release; `celeriac worker -l info` prints a line for each task.",
     "flower": "the dashboard comes in a later release; the Django admin lists tasks and results.",

@@ -75,6 +75,10 @@ def run(session: Session, arguments: Arguments) -> int:
 
     worker = Worker(app, arguments.options)
     options = worker.options
+    if arguments.beat:
+        from celeriac.beat.embedded import embedded
+
+        worker.companions["beat"] = embedded(app, options.hostname)
     log_setup.set_up(
         options.loglevel,
         style=arguments.log_format,

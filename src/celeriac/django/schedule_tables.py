@@ -37,10 +37,10 @@ class ScheduleTables(SteeringTables):
         return accepted
 
     def _advance(self, raw: Any, firing: Firing) -> bool:
-        session, entry, fires = self._session, name(firing.entry), bool(firing.publications)
+        session, entry, count = self._session, name(firing.entry), len(firing.publications)
         if firing.expected is None:
-            return session.count(raw, "first_firing", entry, firing.slot, fires, int(fires)) > 0
-        return session.count(raw, "firing", firing.slot, fires, int(fires), entry, firing.expected) > 0
+            return session.count(raw, "first_firing", entry, firing.slot, count > 0, count) > 0
+        return session.count(raw, "firing", firing.slot, count > 0, count, entry, firing.expected) > 0
 
     def fired(self, entries: Collection[str]) -> dict[str, Fired]:
         if not entries:

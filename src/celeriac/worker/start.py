@@ -5,6 +5,7 @@ from msgspec import structs
 from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.errors import ImproperlyConfigured
+from celeriac.worker.companions import Work, beside
 from celeriac.worker.options import WorkerOptions
 from celeriac.worker.solo import SoloWorker
 from celeriac.worker.supervisor import Supervisor
@@ -25,6 +26,8 @@ class Worker:
             self.hostname, instance=self, conf=app.conf, options=structs.asdict(options)
         )
         self.options = options.resolve(app.conf)
+        #: What is to run beside the tasks, by name.
+        self.companions: dict[str, Work] = {}
         signals.worker_init.send(self)
 
     def run(self) -> int:
@@ -39,7 +42,8 @@ class Worker:
         if options.pool == "solo":
             worker = SoloWorker(app, options)
             worker.stop_on_signals()
-            return worker.run()
+            with beside(self.companions):
+                return worker.run()
         if not app.broker.shared:
             raise ImproperlyConfigured(
                 f"The broker {app.broker.safe_url} is in this process's memory, where no other process can reach it: "
@@ -48,4 +52,4 @@ class Worker:
         if options.autoscale:
             concurrency = options.autoscale[1]
         processes, threads = (1, concurrency) if options.pool == "threads" else (concurrency, 1)
-        return Supervisor(app, options, processes, threads).run()
+        return Supervisor(app, options, processes, threads, self.companions).run()

@@ -28,6 +28,7 @@ from celeriac.worker.aftermath import Aftermath
 from celeriac.worker.autoscale import Autoscaler
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, make_executor, run_child
+from celeriac.worker.companions import Companions, Work
 from celeriac.worker.death import Death
 from celeriac.worker.ending import Cause
 from celeriac.worker.health import Health, unready
@@ -84,7 +85,14 @@ class Dead(Struct):
 class Supervisor:
     """Runs a worker of `processes` children with `threads` task threads each."""
 
-    def __init__(self, app: Celeriac, options: WorkerOptions, processes: int, threads: int) -> None:
+    def __init__(
+        self,
+        app: Celeriac,
+        options: WorkerOptions,
+        processes: int,
+        threads: int,
+        companions: Mapping[str, Work] | None = None,
+    ) -> None:
         self.app = app
         self.options = options
         self.hostname = options.hostname
@@ -117,6 +125,7 @@ class Supervisor:
         methods = {"revoke": self._terminate, "pool_grow": self._grow, "pool_shrink": self._shrink}
         self.steering = Steering(app.broker, options.hostname, methods)
         self.aftermath = Aftermath(app, options.hostname, self._flush)
+        self.companions = Companions(app, options.hostname, companions or {}, self._flush)
         self.health = Health(app, options, records, threads)
         self.recovery.tell = self.health.counting(self.aftermath.begin)
         self.recovery.losses.followers = self.aftermath.followers
@@ -153,7 +162,7 @@ class Supervisor:
         self.caretaker.turn()
         for number in range(self.processes):
             self.start_at[number] = 0.0
-        while not (self.stopping and not self.children and not self.aftermath.busy):
+        while not (self.stopping and not (self.children or self.aftermath.busy or self.companions.processes)):
             self._start_children()
             self._sleep()
             self._handle_signals()
@@ -271,8 +280,10 @@ class Supervisor:
             if not (self.stopping or child.retired):
                 self._plan_successor(child, clean)
         self.aftermath.look()
+        self.companions.look()
         self._settle_the_dead()
-        orphans.bury(self.aftermath.processes | {child.pid for child in self.children})
+        ours = self.aftermath.processes | self.companions.processes
+        orphans.bury(ours | {child.pid for child in self.children})
 
     def _plan_successor(self, child: Child, clean: bool) -> None:
         now = time.monotonic()
@@ -386,7 +397,7 @@ class Supervisor:
             times += [self.limits.next, self.terminations.next]
             if not self.caretaker.trouble:
                 times += [self.stuck.next, self.steering.next]
-        times.append(self.aftermath.next)
+        times += [self.aftermath.next, self.companions.next]
         if self.autoscaler is not None:
             times.append(self.autoscaler.next)
         times += [moment for moment in (self.kill_at, self.outage.next) if moment is not None]
@@ -431,6 +442,7 @@ class Supervisor:
         for child in self.children:
             child.recorder.stop()
             child.waker.poke()
+        self.companions.stop()
         self._tell_of_end(number, "Warm", 0)
 
     def _tell_of_end(self, number: int, how: str, status: int) -> None:
@@ -448,4 +460,6 @@ class Supervisor:
         self.kill_at = None
         for child in self.children:
             os.kill(child.pid, signal.SIGKILL)
+        self.companions.stop()
+        self.companions.end(signal.SIGKILL)
         self.aftermath.end()

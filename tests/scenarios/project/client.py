@@ -151,6 +151,11 @@ def control(method: str, args: list[Any], kwargs: dict[str, Any]) -> None:
     getattr(app.control, method)(*args, **kwargs)
 
 
+def fired(entries: list[str]) -> dict[str, list[float]]:
+    """Return slot and count of entries of the schedule."""
+    return {name: [each.slot, each.count] for name, each in app.broker.fired(entries).items()}
+
+
 def command(payload: str) -> None:
     """Tell the workers something that may be anything."""
     app.broker.command(bytes.fromhex(payload))
@@ -158,7 +163,7 @@ def command(payload: str) -> None:
 
 OPERATIONS = {
     f.__name__: f
-    for f in (send, send_mixed, delay, put, begin, finish, depths, dead_letters, records, control, command)
+    for f in (send, send_mixed, delay, put, begin, finish, depths, dead_letters, records, control, command, fired)
 }
 
 print(json.dumps({"ready": True}), flush=True)

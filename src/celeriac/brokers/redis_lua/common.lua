@@ -13,7 +13,7 @@
 -- LETTERS    hash: key of a dead letter -> lengths of queue and reason, time, queue, reason, message
 -- REVOKED    sorted set: task id -> until when, seconds of the server's clock
 -- COMMANDS   stream: field c: what workers are told
--- ENTRIES    hash: entry of a schedule -> its last slot, how often it has fired, when the last time; with spaces between
+-- ENTRIES    hash: entry of a schedule -> its last slot, how much was published, when last; with spaces between
 -- OFFICES    .. office, string that expires: who holds it
 -- PREFIX, SEP, STEPS: kombu's global prefix and separator, two digits for each priority step
 

@@ -9,19 +9,19 @@ local function arg()
   return ARGV[at]
 end
 
-local function advance(entry, slot, expected, fires)
+local function advance(entry, slot, expected, more)
   local known = call('HGET', ENTRIES, entry)
   local last, count, moment = '', 0, '0'
   if known then last, count, moment = string.match(known, '^(%S+) (%d+) (%S+)$') end
   if last ~= expected then return false end
-  if fires then count, moment = count + 1, now() end
+  if more > 0 then count, moment = count + more, now() end
   call('HSET', ENTRIES, entry, slot .. ' ' .. count .. ' ' .. moment)
   return true
 end
 
 while at < #ARGV do
   local entry, slot, expected, count = arg(), arg(), arg(), tonumber(arg())
-  local ours = advance(entry, slot, expected, count > 0)
+  local ours = advance(entry, slot, expected, count)
   if ours then accepted[#accepted + 1] = entry end
   for _ = 1, count do
     local queue, step, due, message = arg(), arg(), arg(), arg()

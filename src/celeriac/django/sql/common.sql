@@ -144,12 +144,12 @@ DELETE FROM celeriac_command WHERE until <= {now}
 SELECT {now}
 
 -- name: first_firing
--- name, slot, whether it fires, 1 if it fires
+-- name, slot, whether it publishes, how much
 INSERT INTO celeriac_scheduleentry (name, slot, fired_at, count)
 VALUES (%s, %s, CASE WHEN %s THEN {now} ELSE 0 END, %s) ON CONFLICT (name) DO NOTHING
 
 -- name: firing
--- slot, whether it fires, 1 if it fires, name, expected slot
+-- slot, whether it publishes, how much, name, expected slot
 UPDATE celeriac_scheduleentry
 SET slot = %s, fired_at = CASE WHEN %s THEN {now} ELSE fired_at END, count = count + %s
 WHERE name = %s AND slot = %s

@@ -1,0 +1,1 @@
+"""Beat: sends the tasks of schedules when they are due. `celeriac beat`, and `worker --beat`."""

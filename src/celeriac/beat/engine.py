@@ -1,0 +1,235 @@
+"""The engine of beat: one of several, elected, fires the entries of the schedule.
+
+An entry's due time counts as fired in the step that publishes its task (`Broker.fire`). So two beats that both take
+themselves for elected, or one that is killed at any moment, fire each due time once. Due times are counted from the
+last one, by the broker's clock: neither does an entry drift, nor do steps of this machine's clock change anything.
+"""
+
+import heapq
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from celeriac import signals
+from celeriac.app import Celeriac
+from celeriac.beat import due
+from celeriac.beat.entries import Entry, read
+from celeriac.broker import Fired, Firing, Publication
+from celeriac.errors import BrokerError, CeleriacError
+from celeriac.publishing import published
+from celeriac.waker import Waker
+
+logger = logging.getLogger("celeriac.beat")
+
+OFFICE = "beat"
+#: Seconds for which one is elected, and between two elections: another takes over within the sum of both.
+TERM, ELECTION = 6.0, 2.0
+#: How many entries fire in one step at the broker at most.
+_BATCH = 500
+_LONGEST_PAUSE = 2.0  # seconds between attempts to reach the broker
+_LATE = 1.0  # seconds; more is told
+_IDS = uuid.UUID("6f4f9df1-7f39-53c0-9f0a-1f6c3a6d2b57")
+
+
+class Beat:
+    """Fires the entries of an app's schedule. `hostname` is its name, in the log and to the others."""
+
+    def __init__(self, app: Celeriac, hostname: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.app = app
+        self.broker = app.broker
+        self.name = f"{hostname}/{uuid.uuid4().hex[:12]}"
+        self.zone = ZoneInfo(app.conf.timezone or "UTC")
+        self.entries = read(app)
+        self.waker = Waker()
+        self.elected = False
+        self._clock = clock
+        self._stopping = False
+        self._offset = 0.0
+        self._election = clock()
+        self._fired: dict[str, Fired] = {}
+        #: (due time, name) of all entries that are due some time; nothing is looked at while another is elected.
+        self._queue: list[tuple[float, str]] = []
+        self._away = ""
+        self._pause = 0.0
+
+    def stop(self) -> None:
+        """Have `run` return; may be called from a signal handler or another thread."""
+        self._stopping = True
+        self.waker.poke()
+
+    def run(self) -> None:
+        """Fire what is due, until stopped."""
+        signals.beat_init.send(self)
+        logger.info("%s ready. Entries: %d, time zone: %s.", self.name, len(self.entries), self.zone.key)
+        while not self._stopping:
+            try:
+                seconds = self.turn()
+                self._at_ease()
+            except BrokerError as error:
+                seconds = self._bear(error)
+            self.waker.wait(seconds)
+            self.waker.clear()
+        try:
+            self.broker.resign(OFFICE, self.name)
+        except BrokerError as error:
+            logger.debug("Could not resign: %s", error)
+        logger.info("%s has stopped.", self.name)
+
+    def turn(self) -> float:
+        """Do what is to be done now; return in how many seconds to come again. Raises BrokerError."""
+        now = self._clock()
+        if now >= self._election:
+            self._elect(now)
+        if not self.elected:
+            return max(0.0, self._election - self._clock())
+        self._fire()
+        until = self._election - self._clock()
+        if self._queue:
+            until = min(until, self._queue[0][0] - self._now())
+        return max(0.0, until)
+
+    def _now(self) -> float:
+        """The broker's time."""
+        return self._clock() + self._offset
+
+    def _elect(self, now: float) -> None:
+        holder = self.broker.elect(OFFICE, self.name, TERM)
+        self._election = now + ELECTION
+        self._offset = self.broker.now() - self._clock()
+        was, self.elected = self.elected, holder == self.name
+        if self.elected and not was:
+            logger.info("This beat is elected and fires the schedule.")
+            self._take_office()
+        elif not self.elected and (was or (not self._away and self._queue)):
+            logger.info("%s fires the schedule; this one stands by.", holder)
+            self._queue = []
+
+    # -- how far the entries are
+
+    def _take_office(self) -> None:
+        """Find out how far each entry has fired; one that is new is due for the first time after now."""
+        known = self.broker.fired(list(self.entries))
+        now = self._now()
+        new = [Firing(name, now, None) for name in self.entries if name not in known]
+        self.broker.fire(new)
+        self._fired = self.broker.fired(list(self.entries))
+        self._queue = []
+        for name in self._fired:
+            self._plan(self.entries[name])
+
+    def _plan(self, entry: Entry) -> None:
+        slot = due.next_slot(entry, self._fired[entry.name].slot, self.zone)
+        if slot is not None:
+            heapq.heappush(self._queue, (slot, entry.name))
+
+    def _fire(self) -> None:
+        while self._queue and not self._stopping and self._clock() < self._election:
+            now = self._now()
+            ready: list[tuple[float, str]] = []
+            while self._queue and self._queue[0][0] <= now and len(ready) < _BATCH:
+                ready.append(heapq.heappop(self._queue))
+            if not ready:
+                return
+            try:
+                self._fire_all(ready, now)
+            except BrokerError:
+                for each in ready:
+                    heapq.heappush(self._queue, each)
+                raise
+
+    def _fire_all(self, ready: Iterable[tuple[float, str]], now: float) -> None:
+        firings, alone = [], []
+        for slot, name in ready:
+            entry = self.entries[name]
+            found = due.due(entry, slot, now, self.zone)
+            if now - slot > due.LATE:
+                logger.warning("%s", _missed(entry, slot, now, len(found.slots)))
+            task = self.app.tasks.get(entry.task)
+            publications: tuple[Publication, ...] = ()
+            if task is not None and task.sends_itself:
+                alone.append((entry, found.slots))
+            else:
+                publications = tuple(self._publications(entry, found.slots))
+            firings.append(Firing(name, found.upto, self._fired[name].slot, publications))
+        accepted = self.broker.fire(firings)
+        self._accepted(firings, accepted)
+        for entry, slots in alone:
+            if entry.name in accepted:
+                self._send(entry, slots)
+
+    def _accepted(self, firings: list[Firing], accepted: set[str]) -> None:
+        refused = [firing.entry for firing in firings if firing.entry not in accepted]
+        if refused:
+            # Another was quicker, or the entry was taken out: ask how far it is.
+            self._fired.update(self.broker.fired(refused))
+        for firing in firings:
+            if firing.entry in accepted:
+                known = self._fired[firing.entry]
+                self._fired[firing.entry] = Fired(
+                    firing.slot, known.count + len(firing.publications), self._now()
+                )
+            self._plan(self.entries[firing.entry])
+        sent = [each for firing in firings if firing.entry in accepted for each in firing.publications]
+        for each in sent:
+            logger.info("%s is due: sent with the id %s", each.task, each.id)
+        if sent and signals.after_task_publish.receivers:
+            published(sent)
+
+    # -- the tasks
+
+    def _publications(self, entry: Entry, slots: list[float]) -> Iterable[Publication]:
+        for slot in slots:
+            try:
+                yield self.app.publication(entry.task, *self._call(entry, slot))
+            except CeleriacError as error:
+                # As in Celery its time is over all the same: the next one may be better.
+                logger.error("The entry %r could not be sent: %s", entry.name, error)
+            except Exception:
+                logger.exception("The entry %r could not be sent.", entry.name)
+
+    def _send(self, entry: Entry, slots: list[float]) -> None:
+        """Send by the task's own `apply_async`, which may do anything."""
+        for slot in slots:
+            args, kwargs, options = self._call(entry, slot)
+            try:
+                self.app.tasks[entry.task].apply_async(args, kwargs, **options)
+            except Exception:
+                logger.exception("The entry %r could not be sent.", entry.name)
+
+    @staticmethod
+    def _call(entry: Entry, slot: float) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
+        """Return args, kwargs and options; the id is the same for the same entry and due time."""
+        args = tuple(each() if getattr(each, "lazy_for_beat", False) else each for each in entry.args)
+        kwargs = {
+            name: each() if getattr(each, "lazy_for_beat", False) else each
+            for name, each in entry.kwargs.items()
+        }
+        headers = {**entry.options.get("headers", {}), "periodic_task_name": entry.name}
+        task_id = str(uuid.uuid5(_IDS, f"{entry.name} {slot!r}"))
+        return args, kwargs, {"task_id": task_id, **entry.options, "headers": headers}
+
+    # -- trouble
+
+    def _bear(self, error: BrokerError) -> float:
+        """The broker is away: say it once, and return how long to wait."""
+        if not self._away:
+            logger.warning("%s Schedules wait for it.", error)
+            self._pause = 0.1
+        self._away = str(error)
+        self.elected = False  # until it is asked again
+        self._election = self._clock()
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        return self._pause
+
+    def _at_ease(self) -> None:
+        if self._away:
+            logger.info("The broker is back.")
+            self._away = ""
+
+
+def _missed(entry: Entry, slot: float, now: float, runs: int) -> str:
+    how = {0: "it is skipped", 1: "it runs once"}.get(runs, f"it runs {runs} times")
+    return f"The entry {entry.name!r} was due {now - slot:.0f} s ago, and nobody was there: {how}."

@@ -1,0 +1,137 @@
+"""Beats as processes: each due time of an entry is sent once, whichever of them is killed, with any broker."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from tests.scenarios.conftest import MakeProject
+from tests.scenarios.harness import Project, account, until, wait
+from tests.servers import RedisServer
+from tests.size import size
+
+PLACES = ["sqlite", "redis", "postgres"]
+EVERY = {"often": 0.2, "now-and-then": 1.7}
+
+
+def entry(name: str, seconds: float, **more: Any) -> dict[str, Any]:
+    """Return an entry that leaves a trace of each run."""
+    return {"task": "jobs.tasks.work", "schedule": seconds, "args": [name], "missed": "run_all", **more}
+
+
+SCHEDULE = {name: entry(name, seconds) for name, seconds in EVERY.items()}
+
+
+@pytest.fixture(params=PLACES)
+def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
+    """A project with a schedule, on each broker."""
+    return make_project(request.param, beat_schedule=SCHEDULE)
+
+
+def fired(project: Project) -> dict[str, list[float]]:
+    """Return slot and count of each entry."""
+    return dict(project.client.ask("fired", entries=list(EVERY)))
+
+
+def check(project: Project, begun: dict[str, list[float]]) -> None:
+    """Each due time from `begun` on was sent, and ran, once."""
+    project.client.wait_empty()
+    ended = fired(project)
+    runs = project.journal.by_key()
+    print({name: int(count) for name, (_, count) in ended.items()})
+    for name, seconds in EVERY.items():
+        assert len(runs[name]) == ended[name][1], f"{name} was sent as often as it ran"
+        passed = (ended[name][0] - begun[name][0]) / seconds
+        assert ended[name][1] - begun[name][1] == pytest.approx(passed, abs=0.01)
+
+
+@pytest.mark.scenario("i")
+@pytest.mark.timeout(size(120, 600))
+def test_beats_that_are_killed_send_each_due_time_once(project: Project) -> None:
+    with project.working("-c", "1"):
+        beats = [project.start_beat(), project.start_beat()]
+        until(lambda: all(count > 2 for _, count in fired(project).values()), "both have fired")
+        begun = fired(project)
+        for _ in range(size(2, 20)):
+            # Whichever is elected, at any moment: between publishing and the next step, too.
+            dead = beats.pop(0) if beats[0].said("is elected") else beats.pop()
+            dead.kill_tree()
+            beats.append(project.start_beat())
+            before = fired(project)["often"][1]
+            until(lambda before=before: fired(project)["often"][1] > before + 5, "another goes on", 15)
+        for beat in beats:
+            assert beat.stop() == 0, beat.log[-2000:]
+        check(project, begun)
+
+
+def test_a_worker_is_a_beat_too(project: Project) -> None:
+    with project.working("-c", "1", "--beat") as worker, project.working("-c", "1", "-B", "-n", "two"):
+        until(lambda: len(fired(project)) == 2 and fired(project)["often"][1] > 5, "it fires")
+        begun = fired(project)
+        assert worker.said("ready. Entries: 2")
+    with project.working("-c", "1"):  # what was sent last may wait still
+        check(project, begun)
+
+
+def test_a_worker_s_beat_that_dies_is_started_again(make_project: MakeProject) -> None:
+    project = make_project("redis", beat_schedule=SCHEDULE)
+    with project.working("-c", "1"):
+        with project.working("-c", "1", "--beat", "-n", "two") as worker:
+            until(lambda: len(fired(project)) == 2, "it fires")
+            begun = fired(project)
+            worker.wait_said("is elected")
+            (pid,) = {int(line.split()[-1]) for line in worker.said("beat runs in process")}
+            until(lambda: fired(project)["often"][1] > 3, "it fires")
+            os.kill(pid, signal.SIGKILL)
+            worker.wait_said("beat has ended")
+            worker.wait_said("ready. Entries: 2", times=2)
+            before = fired(project)["often"][1]
+            until(lambda: fired(project)["often"][1] > before + 5, "it goes on", 15)
+        check(project, begun)
+
+
+@pytest.mark.parametrize(("pool", "place"), [("solo", "sqlite"), ("threads", "redis")])
+def test_in_other_pools(make_project: MakeProject, pool: str, place: str) -> None:
+    project = make_project(place, beat_schedule=SCHEDULE)
+    with project.working("-P", pool, "-c", "1", "--beat"):
+        until(lambda: len(fired(project)) == 2 and fired(project)["often"][1] > 5, "it fires")
+        begun = fired(project)
+    with project.working("-c", "1"):  # what was sent last may wait still
+        check(project, begun)
+
+
+def test_a_broker_that_restarts(make_project: MakeProject, redis: RedisServer) -> None:
+    project = make_project("redis", beat_schedule=SCHEDULE)
+    with project.working("-c", "1"):
+        beat = project.start_beat()
+        until(lambda: len(fired(project)) == 2 and fired(project)["often"][1] > 2, "it fires")
+        begun = fired(project)
+        for _ in range(2):
+            redis.restart(down=1.0)
+            before = fired(project)["often"][1]
+            until(lambda before=before: fired(project)["often"][1] > before + 5, "it goes on", 20)
+        assert beat.said("Schedules wait for it")
+        assert beat.stop() == 0
+        check(project, begun)
+
+
+def test_a_schedule_that_cannot_be_read_is_told_at_the_start(make_project: MakeProject) -> None:
+    project = make_project(
+        "sqlite", beat_schedule={"nightly": {"task": "jobs.tasks.work", "schedule": "daily"}}
+    )
+    beat = project.start("--beat", ready=False)
+    assert beat.wait_end() == 3
+    assert "nightly" in beat.log and "Traceback" not in beat.log
+
+
+def test_a_second_signal(make_project: MakeProject) -> None:
+    project = make_project("sqlite", beat_schedule={"often": entry("often", 0.2)})
+    worker = project.start("--beat", "-c", "1")
+    project.client.send("work", [["long", 3600]])
+    project.journal.wait_started("long")
+    worker.signal(signal.SIGTERM)
+    wait(0.5)
+    worker.signal(signal.SIGTERM)
+    assert worker.wait_end() == 1
+    assert account(project.journal, []) == []
