@@ -1,4 +1,4 @@
-"""The fields of a crontab: from what is written, `*/15` or `mon-fri`, to the numbers that it stands for. Pure."""
+"""The fields of a crontab: from what is written, `8-17` or `mon-fri`, to the numbers that it stands for. Pure."""
 
 import re
 from collections.abc import Callable, Iterable
