@@ -220,7 +220,7 @@ def test_a_worker_dies_at_every_step(stage: Stage, part: str) -> None:
         at += EVERY
         deaths += 1
     print(f"{deaths} deaths, and it takes less than {at} steps")
-    assert deaths > 3
+    assert deaths > 2
 
 
 @pytest.mark.scenario("steps")
