@@ -57,6 +57,7 @@ IMPORTS = {
     "celery.result.GroupResult": "celeriac.GroupResult",
     "celery.result.ResultSet": "celeriac.ResultSet",
     "celery.result.allow_join_result": "celeriac.result.allow_join_result",
+    "celery.schedules": "celeriac.schedules",
     "celery.signals": "celeriac.signals",
     "celery.states": "celeriac.states",
     "celery.utils.log.get_task_logger": "celeriac.log.get_task_logger",
@@ -255,6 +256,24 @@ RESULT_SETS = Section(
     absent={
         "backend": "the store is `app.store`",
         "supports_native_join": _INTERNAL,
+    },
+)
+
+SCHEDULES = Section(
+    "Schedules",
+    "Of `celery.schedules`, here `celeriac.schedules`. [Run tasks regularly](../how-to/schedules.md) shows them; each "
+    "takes a `timezone` of its own besides.",
+    same=(
+        "BaseSchedule ParseException app from_string human_seconds is_due maybe_schedule now relative "
+        "remaining_estimate schedstate seconds solar tz"
+    ),
+    differs={
+        "crontab crontab_parser": "a part that cannot be read to its end is refused, and so is a name in another field "
+        "than its own; where clocks are changed, what is due at a time of the day is due once",
+        "schedule": "an interval of nothing is refused; `relative` counts when two are compared",
+    },
+    absent={
+        "max_search_days maybe_make_aware remaining_delta to_local utc_enabled": _INTERNAL,
     },
 )
 

@@ -18,6 +18,7 @@ from celerys_names import (
     REQUEST,
     RESULT,
     RESULT_SETS,
+    SCHEDULES,
     SETTINGS_DIFFER,
     SIGNALS,
     TASK,
@@ -81,7 +82,8 @@ def commands() -> Section:
 def sections() -> list[Section]:
     """Return all sections, in the order of the page."""
     return [
-        TASK, CALL, REQUEST, APP, RESULT, RESULT_SETS, SIGNALS, EXCEPTIONS, settings(), flags(), commands(), FIXTURES,
+        TASK, CALL, REQUEST, APP, RESULT, RESULT_SETS, SCHEDULES, SIGNALS, EXCEPTIONS, settings(), flags(),
+        commands(), FIXTURES,
     ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from celeriac import AsyncResult, Celeriac, Task
 from celeriac.cli.program import COMMANDS, make_program
 from celeriac.context import Request
 from celeriac.result import GroupResult, ResultSet
+from celeriac.schedules import BaseSchedule, clocked, crontab, schedule, solar
 
 
 def command_line() -> str:
@@ -57,7 +58,24 @@ def api() -> str:
             text = inspect.getdoc(member) or ""
             rows.append((code(name + _signature(member)), text.split("\n\n")[0]))
         parts += [f"## {title}", table(("", ""), rows)]
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *_schedules()])
+
+
+def _schedules() -> list[str]:
+    """The kinds of schedules, and what they all have. What a docstring says beyond its first part stands below."""
+    kinds, more = [], []
+    for cls in (schedule, crontab, solar, clocked):
+        first, _, rest = (inspect.getdoc(cls) or "").partition("\n\n")
+        kinds.append((code(f"{cls.__name__}{_shown(cls)}"), first))
+        if rest:
+            more.append(f"### {code(cls.__name__)}\n\n{rest}")
+    rows = [
+        (code(name + _signature(member)), (inspect.getdoc(member) or "").split("\n\n")[0])
+        for name, member in _public(BaseSchedule)
+    ]
+    return [
+        "## Schedules: `celeriac.schedules`", table(("", ""), kinds), *more, "### All of them", table(("", ""), rows),
+    ]  # fmt: skip
 
 
 def _public(cls: type) -> list[tuple[str, Any]]:
@@ -105,8 +123,12 @@ _INTERNAL = frozenset(
 def _signature(member: Any) -> str:
     if not inspect.isfunction(member):
         return ""
+    return _shown(member)
+
+
+def _shown(called: Any) -> str:
     parameters = [
-        p for p in inspect.signature(member).parameters.values() if p.name not in ("self", "_celery")
+        p for p in inspect.signature(called).parameters.values() if p.name not in ("self", "_celery")
     ]
     shown = [p.replace(annotation=p.empty) for p in parameters]
     return str(inspect.Signature(shown))

@@ -17,6 +17,7 @@ import celery.contrib.django.task
 import celery.contrib.pytest
 import celery.exceptions
 import celery.result
+import celery.schedules
 import celery.signals
 import kombu
 import msgspec
@@ -24,7 +25,7 @@ import pytest
 
 import celeriac
 import celeriac.signals
-from celeriac import config, errors, options
+from celeriac import config, errors, options, schedules
 from celeriac.cli.options import own_options
 from celeriac.cli.program import COMMANDS, make_program
 from celeriac.context import Request
@@ -117,6 +118,13 @@ SIDES: dict[str, tuple[set[str], Callable[[str], bool]]] = {
         public(celery.result.ResultSet, celery.result.GroupResult),
         lambda name: any(
             hasattr(getattr(celeriac.result, cls, None), name) for cls in ("ResultSet", "GroupResult")
+        ),
+    ),
+    "Schedules": (
+        {*celery.schedules.__all__, "BaseSchedule", "schedstate"}
+        | public(celery.schedules.schedule, celery.schedules.crontab, celery.schedules.solar),
+        lambda name: any(
+            hasattr(each, name) for each in (schedules, schedules.schedule(1), schedules.crontab())
         ),
     ),
     "Signals": (
