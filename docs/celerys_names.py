@@ -171,8 +171,8 @@ APP = Section(
     "The app",
     "Methods and attributes of `Celery`, and the parameters of its class.",
     same=(
-        "AsyncResult ResultSet add_periodic_task autodiscover_tasks close conf config_from_object current_task current_worker_task "
-        "finalize main register_task set_as_current signature task tasks"
+        "AsyncResult ResultSet add_periodic_task autodiscover_tasks close conf config_from_object current_task "
+        "current_worker_task finalize main register_task set_as_current signature task tasks"
     ),
     differs={
         "set_current set_default": "the same: there is one current app in a process",

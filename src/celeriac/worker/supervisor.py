@@ -16,8 +16,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from msgspec import Struct
-
 from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.errors import BrokerError, CeleriacError
@@ -29,8 +27,7 @@ from celeriac.worker.autoscale import Autoscaler
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, make_executor, run_child
 from celeriac.worker.companions import Companions, Work
-from celeriac.worker.death import Death
-from celeriac.worker.ending import Cause
+from celeriac.worker.crew import Child, Dead, PoolSize
 from celeriac.worker.health import Health, unready
 from celeriac.worker.lookout import Lookout
 from celeriac.worker.losses import NotYet
@@ -52,34 +49,6 @@ logger = logging.getLogger("celeriac.worker")
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _QUICK_DEATH = 1.0  # seconds; a child that dies sooner is replaced with growing pauses
 _LONGEST_PAUSE = 30.0
-
-
-class Child:
-    """A child as its supervisor sees it. `pid` is 0 once it is dead."""
-
-    __slots__ = ("born", "notice", "number", "over", "pid", "recorder", "retired", "tally", "waker")
-
-    def __init__(self, number: int, pid: int, setup: ChildSetup) -> None:
-        self.number = number
-        self.pid = pid
-        self.recorder = setup.recorder
-        self.waker = setup.waker
-        self.notice = setup.notice
-        self.tally = setup.tally
-        self.born = time.monotonic()
-        #: For which tasks, by tag, it is killed, and why.
-        self.over: dict[int, Cause] = {}
-        #: Whether it ends as it is not needed, and gets no successor.
-        self.retired = False
-
-
-class Dead(Struct):
-    """What a dead child has left. `blame` is false where it was not its tasks' fault."""
-
-    recorder: Recorder
-    death: Death
-    blame: bool
-    over: dict[int, Cause]
 
 
 class Supervisor:
@@ -131,7 +100,6 @@ class Supervisor:
         self.recovery.losses.followers = self.aftermath.followers
         self.outage = Outage()
         most, least = options.autoscale or (processes, processes)
-        self.autoscaler = Autoscaler(least, most) if options.autoscale else None
         self.lookout = Lookout() if most > 1 else None
         self.children: list[Child] = []
         self.dead: list[Dead] = []
@@ -144,6 +112,8 @@ class Supervisor:
         self.kill_at: float | None = None
         self.pauses: dict[int, float] = {}
         self.start_at: dict[int, float] = {}
+        autoscaler = Autoscaler(least, most) if options.autoscale else None
+        self.size = PoolSize(self.children, self.start_at, autoscaler)
 
     # -- life
 
@@ -295,30 +265,6 @@ class Supervisor:
         self.pauses[child.number] = pause
         self.start_at[child.number] = now + pause
 
-    def _scale(self, autoscaler: Autoscaler) -> None:
-        """Have one child more or less, if that is due."""
-        working = self._working()
-        found = autoscaler.look(working, len(self.start_at))
-        if found is True:
-            self._start_one_more()
-            logger.info("All %d processes are busy: one more.", len(working))
-        elif found:
-            self._retire(found)
-            logger.info("Process %d has had nothing to do, and ends; %d go on.", found.pid, len(working) - 1)
-
-    def _working(self) -> list[Child]:
-        return [child for child in self.children if not child.retired]
-
-    def _start_one_more(self) -> None:
-        used = {child.number for child in self.children} | self.start_at.keys()
-        self.start_at[next(number for number in range(len(used) + 1) if number not in used)] = 0.0
-
-    def _retire(self, child: Child) -> None:
-        """Have a child end when what it runs is done, without a successor."""
-        child.retired = True
-        child.recorder.stop()
-        child.waker.poke()
-
     def _settle_the_dead(self) -> None:
         for dead in list(self.dead):
             try:
@@ -346,21 +292,13 @@ class Supervisor:
             self.terminations.add(str(task_id), int(arguments.get("signal", signal.SIGTERM)))
 
     def _grow(self, arguments: Mapping[str, Any]) -> None:
-        if self._may_resize():
-            self.lookout = self.lookout or Lookout()
-            for _ in range(int(arguments["n"])):
-                self._start_one_more()
+        self.lookout = self.lookout or Lookout()
+        if not self.stopping:
+            self.size.grow(int(arguments["n"]))
 
     def _shrink(self, arguments: Mapping[str, Any]) -> None:
-        if self._may_resize():
-            working = sorted(self._working(), key=lambda child: bool(child.recorder.running()))
-            for child in working[: min(int(arguments["n"]), len(working) - 1)]:
-                self._retire(child)
-
-    def _may_resize(self) -> bool:
-        if self.autoscaler is not None:
-            logger.warning("The pool is not resized: that is --autoscale's affair.")
-        return self.autoscaler is None and not self.stopping
+        if not self.stopping:
+            self.size.shrink(int(arguments["n"]))
 
     # -- times and signals
 
@@ -380,8 +318,8 @@ class Supervisor:
                     self.lookout.pass_on()  # perhaps one of these was just about to
             except BrokerError as error:
                 self.caretaker.met(error)
-        if self.autoscaler is not None and now >= self.autoscaler.next and not self.stopping:
-            self._scale(self.autoscaler)
+        if not self.stopping:
+            self.size.look(now)
         self.stale.look()
         self.outage.look([self.caretaker.trouble, *(child.notice.read() for child in self.children)])
         if not self.announced and not self.start_at and all(child.recorder.ready for child in self.children):
@@ -397,9 +335,7 @@ class Supervisor:
             times += [self.limits.next, self.terminations.next]
             if not self.caretaker.trouble:
                 times += [self.stuck.next, self.steering.next]
-        times += [self.aftermath.next, self.companions.next]
-        if self.autoscaler is not None:
-            times.append(self.autoscaler.next)
+        times += [self.aftermath.next, self.companions.next, self.size.next]
         times += [moment for moment in (self.kill_at, self.outage.next) if moment is not None]
         if self.dead:
             times.append(time.monotonic() + 0.5)
