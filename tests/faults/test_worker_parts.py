@@ -1,8 +1,10 @@
 """The parts of a worker under faults that real processes meet too seldom: on the memory broker, in one process."""
 
 import logging
+import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from celeriac.worker.options import WorkerOptions
 from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.pool import Finished, Pool
 from celeriac.worker.recorder import Recorder
-from celeriac.worker.recovery import Recovery
+from celeriac.worker.recovery import FORGOTTEN, Recovery, stale_records
 from celeriac.worker.solo import SoloWorker
 from tests.scenarios.harness import until
 
@@ -469,3 +471,22 @@ def test_a_notice_holds_any_text() -> None:
         notice.write(text)
         assert notice.read() == text.replace("\udcff", "?")[:511]
     notice.close()
+
+
+def test_flight_records_of_other_brokers_are_left_and_opened_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, broker in (("ours", "b"), ("theirs", "other"), ("ancient", "other")):
+        Recorder.create(tmp_path / f"{name}.flight", name, broker, 1).close()
+    old = time.time() - FORGOTTEN - 60
+    os.utime(tmp_path / "ancient.flight", (old, old))
+    opened: list[str] = []
+    open_stale = Recorder.open_stale
+    monkeypatch.setattr(Recorder, "open_stale", lambda path: [opened.append(path.stem), open_stale(path)][1])
+    foreign: set[Path] = set()
+    for _ in range(3):
+        for recorder in stale_records(tmp_path, "b", foreign):
+            assert recorder.consumer == "ours"
+            recorder.close()
+    assert sorted(opened) == ["ancient", "ours", "ours", "ours", "theirs"]
+    assert {path.name for path in tmp_path.iterdir()} == {"ours.flight", "theirs.flight"}

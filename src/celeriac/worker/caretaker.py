@@ -53,6 +53,7 @@ class Caretaker:
         self.store = store
         self.recovery = recovery
         self.records = records
+        self._foreign: set[Path] = set()
         self.own = own
         self.lease = lease
         self.consumers = consumers
@@ -160,7 +161,7 @@ class Caretaker:
         """Settle what workers that were killed on this host have left; raises what the broker or the store raise."""
         if not self.broker.shared:
             return
-        for recorder in stale_records(*self.records):
+        for recorder in stale_records(*self.records, self._foreign):
             try:
                 counts = self.recovery.child(recorder, Death("its whole worker was killed"))
             except (CeleriacError, NotYet):

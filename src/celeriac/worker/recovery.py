@@ -33,6 +33,8 @@ logger = logging.getLogger("celeriac.worker")
 
 #: Above any number that a consumer gives a claim; still exact as a double, which Lua counts in.
 LAST_SEQ = 2**52
+#: The age, in seconds, of flight records of other brokers' workers that are removed.
+FORGOTTEN = 7 * 86400.0
 
 
 class Recovered(Struct):
@@ -66,15 +68,22 @@ def broker_id(url: str) -> str:
     return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
-def stale_records(directory: Path, broker: str) -> Iterator[Recorder]:
-    """Yield the flight records of dead processes that worked for this broker."""
-    for path in sorted(directory.glob("*.flight")):
+def stale_records(directory: Path, broker: str, foreign: set[Path]) -> Iterator[Recorder]:
+    """Yield the flight records of dead processes that worked for this broker.
+
+    Those for others go into `foreign`, and are not opened again; very old ones are removed, for nothing comes of them
+    any more: the leases of these processes have run out, and others have put back what they held.
+    """
+    for path in sorted(set(directory.glob("*.flight")) - foreign):
         recorder = Recorder.open_stale(path)
         if recorder is None:
             continue
         if recorder.broker == broker:
             yield recorder
+        elif time.time() - path.stat().st_mtime > FORGOTTEN:
+            recorder.remove()
         else:
+            foreign.add(path)
             recorder.close()
 
 
