@@ -269,7 +269,8 @@ SCHEDULES = Section(
     ),
     differs={
         "crontab crontab_parser": "a part that cannot be read to its end is refused, and so is a name in another field "
-        "than its own; where clocks are changed, what is due at a time of the day is due once",
+        "than its own; where clocks are put forward, a skipped time is due at once, not an hour late, and where they "
+        "are put back, what is due in every hour is so in the one that comes twice",
         "schedule": "an interval of nothing is refused; `relative` counts when two are compared",
     },
     absent={

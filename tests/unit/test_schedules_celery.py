@@ -247,6 +247,60 @@ def test_intervals_are_due_when_celerys_are(
     assert (repr(ours), ours.seconds) == (repr(theirs), theirs.seconds)
 
 
+# -- where clocks are changed: in Berlin forward on March 29, 2026, at 2:00, back on October 25 at 3:00
+
+SPRING, AUTUMN = ("2026-03-28T18:00+01:00", "2026-10-24T18:00+02:00")
+#: From when, which crontab, what both say; or what Celery says and what we do, by choice.
+CHANGES: list[tuple[str, tuple[Any, ...], list[str], list[str] | None]] = [
+    (SPRING, ("0,20,40", 2), ["29 03:00 CEST", "30 02:00 CEST"], None),
+    (SPRING, (30, "1-23"), ["28 18:30 CET"], None),
+    ("2026-03-29T01:00+01:00", (30,), ["29 01:30 CET", "29 03:30 CEST", "29 04:30 CEST"], None),
+    (AUTUMN, (30, 2), ["25 02:30 CEST", "26 02:30 CET"], None),
+    (AUTUMN, ("0,30", "2,3"), ["25 02:00 CEST", "25 02:30 CEST", "25 03:00 CET", "25 03:30 CET"], None),
+    # What the clock skips is due as soon as it has, not an hour late.
+    (SPRING, (30, 2), ["29 03:30 CEST", "30 02:30 CEST"], ["29 03:00 CEST", "30 02:30 CEST"]),
+    # What is due in every hour does not pause for one.
+    (
+        "2026-10-25T01:00+02:00", (30,),
+        ["25 01:30 CEST", "25 02:30 CEST", "25 03:30 CET"],
+        ["25 01:30 CEST", "25 02:30 CEST", "25 02:30 CET"],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("start", "written", "theirs", "ours"), CHANGES)
+def test_where_clocks_are_changed(
+    start: str, written: tuple[Any, ...], theirs: list[str], ours: list[str] | None
+) -> None:
+    name = "Europe/Berlin"
+    for make, said in (
+        (lambda now: celery.schedules.crontab(*written, nowfun=now, app=APPS[name]), theirs),
+        (lambda now: crontab(*written, nowfun=now, timezone=name), ours or theirs),
+    ):
+        now, found = datetime.fromisoformat(start).astimezone(ZoneInfo(name)), []
+        while len(found) < len(said):
+            left = make(lambda now=now: now).remaining_estimate(now)
+            now = (now.astimezone(UTC) + left).astimezone(ZoneInfo(name))
+            found.append(now.strftime("%d %H:%M %Z"))
+        assert found == said
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("Europe/Berlin", (3, 29, 1)), ("Europe/Berlin", (10, 25, 1)), ("America/New_York", (11, 1, 6)), ("UTC", (1, 1))],
+)  # fmt: skip
+def test_intervals_by_the_clock_where_it_is_changed(name: str, change: tuple[int, ...]) -> None:
+    about = datetime(2026, *change, tzinfo=UTC)  # type: ignore[misc,arg-type]
+    for seconds in (60, 600, 3600, 5400, 7200, 86400, 129600):
+        for minutes in range(-300, 180, 23):
+            last = about + timedelta(minutes=minutes * (12 if seconds > 7200 else 1))
+            theirs = celery.schedules.schedule(
+                seconds, True, lambda last=last: last.astimezone(ZoneInfo(name)), APPS[name]
+            )
+            ours = schedule(seconds, True, lambda last=last: last, timezone=name)
+            assert ours.remaining_estimate(last) == theirs.remaining_estimate(last.astimezone(ZoneInfo(name)))
+
+
 @settings(max_examples=size(40, 400))
 @given(
     st.sampled_from(sorted(celery.schedules.solar._all_events)),
