@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.db import connections, transaction
@@ -92,29 +92,40 @@ def test_a_scheduled_message_that_two_make_ready_at_once_is_claimed_by_one(
     server: PostgresServer, fragile: DatabaseBroker
 ) -> None:
     """The second one finds it due, and by the time that it may change it the first has claimed it."""
-    import psycopg
-
     fragile.register("me", 60)
     due = time.time() + 0.05
     fragile.publish([Publication(new_id(), "shop.tasks.add", "celery", b"payload", due=due)], 2)
     until(lambda: time.time() > due, "it is due")
-    claimed: list[int] = []
+    assert beside_a_claim(server, lambda: len(fragile.claim("me", ["celery"], 10, 1))) == 0
+    assert fragile.depths()["celery"].in_flight == 1
 
-    def claim() -> None:
-        claimed.append(len(fragile.claim("me", ["celery"], 10, 1)))
+
+def test_a_purge_leaves_what_is_just_being_claimed(server: PostgresServer, fragile: DatabaseBroker) -> None:
+    fragile.publish([message()], 2)
+    assert beside_a_claim(server, lambda: fragile.purge(["celery"])) == 0
+    assert fragile.depths()["celery"].in_flight == 1
+
+
+def beside_a_claim(server: PostgresServer, call: Callable[[], int]) -> int:
+    """Return what `call` returns, which another's claim of all messages overtakes: it began before, and ends first."""
+    import psycopg
+
+    returned: list[int] = []
+
+    def run() -> None:
+        returned.append(call())
         connections["fragile"].close()
 
     with psycopg.connect(server.dsn()) as other:
-        other.execute("UPDATE celeriac_message SET state = 2, consumer = 'other' WHERE state = 1")
-        second = threading.Thread(target=claim)
+        other.execute("UPDATE celeriac_message SET state = 2, consumer = 'other'")
+        second = threading.Thread(target=run)
         second.start()
         with psycopg.connect(server.dsn(), autocommit=True) as watch:
             waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            until(lambda: claimed or watch.execute(waiting).fetchall(), "the second one has its turn", 10)
+            until(lambda: returned or watch.execute(waiting).fetchall(), "it has its turn", 10)
         other.commit()
         second.join(10)
-    assert claimed == [0]
-    assert fragile.depths()["celery"].in_flight == 1
+    return returned[0]
 
 
 def test_frozen(server: PostgresServer, fragile: DatabaseBroker) -> None:

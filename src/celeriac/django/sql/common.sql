@@ -194,10 +194,6 @@ SELECT count(*) FROM celeriac_message WHERE state = 3
 -- ids
 SELECT id FROM celeriac_message WHERE id {in_ids} AND state = 3 {and_lock}
 
--- name: purgeable
--- queues, limit
-SELECT id FROM celeriac_message WHERE state IN (0, 1) AND queue {in_names} LIMIT %s
-
 -- name: fetch
 -- ids
 SELECT task_id, state, name, queue, worker, args, kwargs, retries, losses,

@@ -32,6 +32,10 @@ WITH due AS MATERIALIZED (
 )
 UPDATE celeriac_message m SET state = 0 FROM due WHERE m.id = due.id
 
+-- name: purgeable
+-- queues, limit; what is just being claimed is left to that
+SELECT id FROM celeriac_message WHERE state IN (0, 1) AND queue {in_names} LIMIT %s FOR UPDATE SKIP LOCKED
+
 -- name: claim
 -- queue, limit, consumer, max bytes
 WITH chosen AS (

@@ -4,6 +4,10 @@
 -- The number of a message is the time in microseconds, or the next above the highest there is: it grows, and does
 -- not come twice when the last message is gone.
 
+-- name: purgeable
+-- queues, limit
+SELECT id FROM celeriac_message WHERE state IN (0, 1) AND queue {in_names} LIMIT %s
+
 -- name: promote
 -- limit
 UPDATE celeriac_message SET state = 0
