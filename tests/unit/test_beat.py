@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 import pytest
 
 from celeriac import Celeriac, registry, shared_task
+from celeriac.beat import engine
 from celeriac.beat.engine import ELECTION, TERM, Beat
 from celeriac.beat.entries import read
 from celeriac.broker import Firing
@@ -130,6 +131,10 @@ class TestFiring:
             world.app.close()
         assert ids[0] == ids[1]
         assert len(ids[0]) == 4
+
+    def test_ids_are_uuids(self) -> None:
+        made = [engine.task_id("entry", slot / 7) for slot in range(100)]
+        assert [str(uuid5(UUID(bytes=engine._IDS), f"entry {slot / 7!r}")) for slot in range(100)] == made
 
     def test_args_and_options_travel(self, world: World) -> None:
         beat = world.beat(

@@ -45,6 +45,8 @@ class Layout:
         self.entries = own + "entries"
         self.inflight = own + "inflight:"
         self._own = own
+        #: The step of each of the ten priorities.
+        self.step_of = [self.step(priority) for priority in range(10)]
         self._lists: dict[tuple[str, int], bytes] = {}
         self._readings: dict[tuple[str, ...], tuple[str | bytes | int, ...]] = {}
 

@@ -42,7 +42,7 @@ def by_target(publications: Sequence[Publication], layout: Layout) -> dict[Targe
     """Return the payloads by where they go; those of one list keep their order."""
     now = time.time()
     groups: dict[Target, list[bytes]] = {}
-    steps = [layout.step(priority) for priority in range(10)]
+    steps = layout.step_of
     for publication in publications:
         due = publication.due
         if due is not None and (due <= now or layout.mixed):
