@@ -250,6 +250,17 @@ def test_one_of_a_projects_own(cls: type[BaseSchedule]) -> None:
         BaseSchedule().next_after(NOW, UTC)
 
 
+class Nightly(crontab):
+    """A crontab of one's own stays one when it is read from a line, and when it is pickled."""
+
+
+def test_a_class_of_ones_own() -> None:
+    made = Nightly.from_string("0 4 * * *", timezone="Asia/Tokyo")
+    assert type(made) is Nightly and made.next_after(NOW, UTC) == datetime(2026, 11, 21, 19, tzinfo=UTC)
+    assert type(pickle.loads(pickle.dumps(made))) is Nightly
+    assert made != crontab(0, 4, timezone="Asia/Tokyo")
+
+
 # -- what it costs
 
 

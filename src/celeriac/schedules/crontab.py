@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from calendar import isleap
 from collections.abc import Callable
 from datetime import MAXYEAR, date, datetime, timedelta, tzinfo
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from celeriac.schedules import fields, words
 from celeriac.schedules.base import App, BaseSchedule
@@ -77,7 +77,7 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
         app: App | None = None,
         *,
         timezone: str | tzinfo | None = None,
-    ) -> "crontab":
+    ) -> Self:
         """Return the crontab of a line in Unix's order: minute, hour, day of month, month, day of week."""
         given = crontab.split()
         if len(given) != 5:
@@ -164,7 +164,6 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
 
     def _next_wall(self, wall: datetime) -> datetime | None:
         """Return the first matching time on the wall after another one."""
-        day: date | None = wall
         if self._is_day(wall):
             if wall.hour in self._hours and wall.minute < self._minutes[-1]:
                 minute = self._minutes[bisect_right(self._minutes, wall.minute)]
