@@ -158,7 +158,8 @@ heartbeat_sent = Signal("heartbeat_sent")
 setup_logging = Signal("setup_logging")
 after_setup_logger = Signal("after_setup_logger")
 after_setup_task_logger = Signal("after_setup_task_logger")
-# Of beat and of the command line, which do not send them yet.
+# Of beat: of any, and of one that is a worker's.
 beat_init = Signal("beat_init")
 beat_embedded_init = Signal("beat_embedded_init")
+# Of the command line, which does not send it yet.
 user_preload_options = Signal("user_preload_options")

@@ -135,3 +135,10 @@ def test_a_second_signal(make_project: MakeProject) -> None:
     worker.signal(signal.SIGTERM)
     assert worker.wait_end() == 1
     assert account(project.journal, []) == []
+
+
+def test_without_entries_there_is_no_beat(make_project: MakeProject) -> None:
+    project = make_project("sqlite")
+    with project.working("--beat", "-c", "1") as worker:
+        assert worker.said("Nothing is scheduled, so no beat runs")
+        assert len(worker.children()) == 1

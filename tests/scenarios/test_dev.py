@@ -287,6 +287,20 @@ def test_a_restart_lets_a_running_task_end(sessions: list[Session], project: Pro
     assert said(project) == "new Ada"
 
 
+def test_a_schedule_is_kept_and_reloaded(sessions: list[Session], project: Project) -> None:
+    entry = "CELERY_BEAT_SCHEDULE = {'often': {'task': 'shop.tasks.greet', 'schedule': 0.5, 'args': ['Ada']}}\n"
+    settings = (project.folder / "proj/settings.py").read_text()
+    project.write("proj/settings.py", settings + entry)
+    dev = start(sessions, project, "dev", "--no-web", "-c", "1")
+    dev.sees(r"ready. Entries: 1")
+    dev.sees(r"✓ greet\('Ada'\)")
+    project.write("proj/settings.py", settings + entry.replace("Ada", "Bob"))
+    dev.sees("restarted in")
+    dev.sees(r"✓ greet\('Bob'\)")
+    dev.press_ctrl_c()
+    assert dev.ends() == 0
+
+
 def test_nothing_is_left_when_it_is_killed(sessions: list[Session], project: Project, free_port: int) -> None:
     dev = start(sessions, project, "dev", "--port", str(free_port), "-c", "1")
     dev.sees("tasks +2 in shop")

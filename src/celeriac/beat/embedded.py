@@ -6,15 +6,17 @@ from collections.abc import Callable
 from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.beat.engine import Beat
+from celeriac.beat.entries import read
 from celeriac.waker import Waker
 
 
-def embedded(app: Celeriac, hostname: str) -> Callable[[Waker], None]:
-    """Return what a worker's process has to do to be a beat, until its waker is poked.
+def embedded(app: Celeriac, hostname: str) -> Callable[[Waker], None] | None:
+    """Return what a worker's process has to do to be a beat, until its waker is poked; None where nothing is scheduled.
 
     Raises ImproperlyConfigured at once for a schedule that cannot be read.
     """
-    Beat(app, hostname)
+    if not read(app):
+        return None
 
     def work(stop: Waker) -> None:
         beat = Beat(app, hostname)

@@ -1,4 +1,4 @@
-"""`celeriac dev`: Django's development server and a worker in one terminal, both on the newest code.
+"""`celeriac dev`: Django's development server and a worker with beat in one terminal, both on the newest code.
 
 This process starts both, shows who says what, and stops both: at the first Ctrl-C when the running tasks are done,
 at the second at once. It imports nothing of the project itself; the server reloads by its own means.
@@ -72,7 +72,7 @@ def dev(
             f"{finding.SETTINGS} is not set. For others: celeriac -A module:attribute worker --reload"
         )
     options = WorkerOptions(concurrency=concurrency, queues=queues, loglevel=loglevel)
-    command = [*session.again(), *Arguments(options, tag="task").words(), "--no-banner"]
+    command = [*session.again(), *Arguments(options, beat=True, tag="task").words(), "--no-banner"]
     web = None if no_web else [*_manage_command(session, manage), "runserver", f"{host}:{port}"]
     site = "" if no_web else f"http://{host}:{port}/"
     return Terminal(command, web, site, Watch(project_roots(manage)), session).run()

@@ -78,7 +78,11 @@ def run(session: Session, arguments: Arguments) -> int:
     if arguments.beat:
         from celeriac.beat.embedded import embedded
 
-        worker.companions["beat"] = embedded(app, options.hostname)
+        work = embedded(app, options.hostname)
+        if work is not None:
+            worker.companions["beat"] = work
+        elif arguments.banner:
+            warnings.append("Nothing is scheduled, so no beat runs: beat_schedule is empty.")
     log_setup.set_up(
         options.loglevel,
         style=arguments.log_format,
