@@ -1,7 +1,7 @@
 """`Celeriac`, the app: its tasks, and the way from a call to the broker.
 
 What the user makes in `celery.py`, or `celeriac.django` makes for a project that does not. Its settings are
-`configured`'s, its broker and store `connected`'s part.
+`configured`'s, its broker and store `connected`'s, its tasks `registered`'s part.
 """
 
 import contextvars
@@ -12,13 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from celeriac import discovery, limits, naming, registry, sensitive, signals
-from celeriac.arguments import Arity
+from celeriac import limits, naming, registry, sensitive, signals
 from celeriac.broker import Publication
 from celeriac.canvas import Signature, signature
-from celeriac.connected import Connected
 from celeriac.context import current
-from celeriac.decorator import MakesTasks, annotate, bind, make_task
 from celeriac.deferred import AfterCommit
 from celeriac.eager import run_eagerly
 from celeriac.errors import CeleriacError
@@ -26,8 +23,8 @@ from celeriac.execute import Executor
 from celeriac.hooks import Hooks
 from celeriac.options import APPLY
 from celeriac.publishing import published
+from celeriac.registered import Registered
 from celeriac.result import AsyncResult, EagerResult, GroupResult, ResultSet
-from celeriac.schemes import imported
 from celeriac.sending import Batch, Sender, origin
 from celeriac.task import Task as BaseTask
 from celeriac.task import check_call
@@ -44,16 +41,13 @@ class AlwaysEagerIgnored(UserWarning):
     """A task was sent by its name while `task_always_eager` is on: it goes to the broker, as in Celery."""
 
 
-class Celeriac(Connected):
+class Celeriac(Registered):
     """A Celeriac app. `main` is its name, and the module name of tasks defined in `__main__`.
 
     `broker` and `backend` are short for the settings `broker_url` and `result_backend`; any other setting may be given
     by its lower-case name. `task_cls`, a class or its dotted name, is what tasks are made of that name no `base`, as is
     what is set as `app.Task`. The app made last is the current one, which shared tasks are sent through.
     """
-
-    #: What `base` classes derive from, under Celery's name.
-    Task: type[BaseTask] = BaseTask
 
     def __init__(
         self,
@@ -69,21 +63,10 @@ class Celeriac(Connected):
             settings["broker_url"] = broker
         if backend is not None:
             settings["result_backend"] = backend
-        super().__init__(settings)
-        self.main = main
+        super().__init__(main, task_cls, settings)
         self.hooks = Hooks()
-        if task_cls is not None:
-            self.Task = imported(task_cls, "task_cls") if isinstance(task_cls, str) else task_cls
-        self._tasks: dict[str, BaseTask] = {}
-        self._finished: set[BaseTask] = set()
         # Tasks that were sent by name and are not known here.
         self._elsewhere: dict[str, BaseTask] = {}
-        #: Entries of the schedule that code has added, by name.
-        self.periodic: dict[str, dict[str, Any]] = {}
-        #: Sent, both, when the tasks of the app have been loaded, as by workers and beat.
-        self.on_after_configure = signals.Signal("on_after_configure")
-        self.on_after_finalize = signals.Signal("on_after_finalize")
-        self._discover: list[tuple[Iterable[str] | Callable[[], Iterable[str]] | None, str | None]] = []
         self._sender: Sender | None = None
         #: When this process made it, in unix seconds: its code is as old as that.
         self.made = time.time()
@@ -93,115 +76,6 @@ class Celeriac(Connected):
     def settings_changed(self, names: Collection[str]) -> None:
         super().settings_changed(names)
         self._sender = None
-
-    # -- tasks
-
-    @property
-    def task(self) -> MakesTasks:
-        """The decorator that makes a task of a function: `@app.task` or `@app.task(bind=True, max_retries=5)`."""
-        return self._make_tasks
-
-    def _make_tasks(self, *functions: Callable[..., Any], **options: Any) -> Any:
-        if functions:
-            return self._register_function(functions[0], options)
-        return lambda function: self._register_function(function, options)
-
-    def _register_function(self, function: Callable[..., Any], options: Mapping[str, Any]) -> BaseTask:
-        name = options.get("name") or naming.task_name(function, self.main)
-        known = self._tasks.get(name)
-        made = make_task(function, self, name, {"base": self.Task, **options})
-        if known is not None and not naming.same_function(known, made):
-            naming.warn_duplicate(name)
-            return known
-        self._tasks[name] = made
-        return made
-
-    def register_task(self, task: BaseTask | type[BaseTask]) -> BaseTask:
-        """Register an instance of a Task class (or the class); an earlier task of the name is replaced."""
-        made = task() if isinstance(task, type) else task
-        name = made.name or f"{type(made).__module__}.{type(made).__name__}"
-        self._tasks[name] = bind(made, made.run, self, name, Arity(made.run, False))
-        return made
-
-    @property
-    def tasks(self) -> Mapping[str, BaseTask]:
-        """All tasks by name: the app's own and the shared ones."""
-        found = {**registry.shared_tasks, **self._tasks}
-        for task in found.values():
-            self._finish(task)
-        return found
-
-    def _finish(self, task: BaseTask) -> None:
-        """Do for a task what needs the settings and the app, before it is first sent or run here."""
-        if task in self._finished:
-            return
-        if self.conf.task_annotations is not None:
-            from celeriac.annotations import annotations_of  # noqa: PLC0415 - few projects have any
-
-            for options in annotations_of(task, self.conf.task_annotations):
-                annotate(task, options)
-        self._finished.add(task)
-        task.on_bound(self)
-
-    def autodiscover_tasks(
-        self,
-        packages: Iterable[str] | Callable[[], Iterable[str]] | None = None,
-        related_name: str | None = "tasks",
-        force: bool = False,
-    ) -> None:
-        """Import `<package>.tasks` of each package; of every installed Django app if `packages` is None.
-
-        `packages` may be a function that returns them. Happens when a worker starts or tasks are looked up by name,
-        at once with `force`.
-        """
-        self._discover.append((packages, related_name))
-        if force:
-            # Without the signal, whose receivers may be what calls this.
-            self._import_modules()
-
-    def load_tasks(self) -> list[str]:
-        """Import all modules with tasks and return their names; raises TasksModuleError.
-
-        Before that the receivers of `import_modules` are called; what one of them raises is raised here.
-        """
-        for _, answer in signals.import_modules.send(self):
-            if isinstance(answer, Exception):
-                raise answer
-        names = self._import_modules()
-        self.on_after_configure.send(self, source=self.conf)
-        self.on_after_finalize.send(self)
-        return names
-
-    def _import_modules(self) -> list[str]:
-        names = [*self.conf.imports, *self.conf.include]
-        for packages, related_name in self._discover:
-            if packages is not None:
-                listed = packages() if callable(packages) else packages
-                names += discovery.modules_of(list(listed), related_name)
-            elif self.framework is not None:
-                names += self.framework.task_modules(related_name or "")
-        for name in dict.fromkeys(names):
-            discovery.import_tasks(name)
-        return names
-
-    def add_periodic_task(
-        self,
-        schedule: Any,
-        sig: Signature[Any],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        name: str | None = None,
-        **options: Any,
-    ) -> str:
-        """Put a call into the schedule, and return the name of its entry, which is its text unless given.
-
-        `schedule` is seconds, a timedelta, `crontab(...)` or another schedule; `options` are those of `apply_async`.
-        """
-        from celeriac.periodic import entry_of  # noqa: PLC0415 - few processes have a schedule
-
-        key = name or repr(sig)
-        self.periodic[key] = entry_of(schedule, sig, args, kwargs or {}, options)
-        return key
 
     # -- sending
 

@@ -288,7 +288,9 @@ def test_a_restart_lets_a_running_task_end(sessions: list[Session], project: Pro
 
 
 def test_a_schedule_is_kept_and_reloaded(sessions: list[Session], project: Project) -> None:
-    entry = "CELERY_BEAT_SCHEDULE = {'often': {'task': 'shop.tasks.greet', 'schedule': 0.5, 'args': ['Ada']}}\n"
+    entry = (
+        "CELERY_BEAT_SCHEDULE = {'often': {'task': 'shop.tasks.greet', 'schedule': 0.5, 'args': ['Ada']}}\n"
+    )
     settings = (project.folder / "proj/settings.py").read_text()
     project.write("proj/settings.py", settings + entry)
     dev = start(sessions, project, "dev", "--no-web", "-c", "1")

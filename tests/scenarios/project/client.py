@@ -163,7 +163,20 @@ def command(payload: str) -> None:
 
 OPERATIONS = {
     f.__name__: f
-    for f in (send, send_mixed, delay, put, begin, finish, depths, dead_letters, records, control, command, fired)
+    for f in (
+        send,
+        send_mixed,
+        delay,
+        put,
+        begin,
+        finish,
+        depths,
+        dead_letters,
+        records,
+        control,
+        command,
+        fired,
+    )
 }
 
 print(json.dumps({"ready": True}), flush=True)
