@@ -58,3 +58,34 @@ def test_a_worker_whose_clock_is_an_hour_off(
     # Not before the long ones, which keep all that run.
     assert last < 3.0 + 2.5 * LEASE + 10
     assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
+
+
+@pytest.mark.slow
+@pytest.mark.scenario("q")
+@pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed")
+@pytest.mark.parametrize(("place", "off"), [("redis", 3600), ("redis", -3600), ("postgres", 3600)])
+def test_what_is_due_and_what_expires_is_reckoned_by_the_broker_s_clock(
+    make_project: MakeProject, place: str, off: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry, what a task sends for later, a task that was to run soon or not at all, one that was lost."""
+    project = make_project(place)
+    with monkeypatch.context() as patch:
+        patch.setenv("LD_PRELOAD", str(LIBRARY))
+        patch.setenv("FAKETIME", f"{off:+d}")
+        worker = project.start("-n", "wrong", "-c", "2", ready=False)
+    worker.wait_ready()
+    ids = project.client.send("again_later", [["again", 2.0]])
+    ids += project.client.send("work", [["in-time"]], expires=600)
+    ids += project.client.send("retried_if_lost", [["lost", "kill", 1]])
+    late = project.client.send("work", [["too-late"]], countdown=3.0, expires=1.0)
+    project.client.wait_empty()
+    project.journal.wait_done(["again-sent"])
+    assert worker.stop() == 0, worker.log[-3000:]
+    assert worker.said("This machine's clock is 3600 s")
+    first, second = project.journal.of("again")
+    (sent,) = project.journal.of("again-sent")
+    once, again = project.journal.of("lost")
+    for earlier, later, seconds in ((first, second, 2.0), (second, sent, 2.0), (once, again, 0.3)):
+        assert seconds - 0.05 < later.start - earlier.start < seconds + 10
+    assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
+    assert project.client.records(late)[0]["state"] == "REVOKED"

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -24,6 +25,7 @@ from celeriac.libc import libc
 from celeriac.limits import of_tasks
 from celeriac.waker import Waker
 from celeriac.worker import recycling
+from celeriac.worker.broker_clock import BrokerClock
 from celeriac.worker.death import keep_trace
 from celeriac.worker.fetcher import Fetcher
 from celeriac.worker.lookout import Lookout
@@ -114,6 +116,10 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
         setup.tell,
         setup.lookout,
     )
+    own_clock = app.clock
+    if own_clock is time.time:  # not where a test has one of its own
+        fetcher.clock = app.clock = executor.clock = BrokerClock(app.broker, quiet=options.pool != "solo")
+        app.settings_changed(())  # what was made with the other one
     if options.pool == "prefork":
         fetcher.recycling = recycling.of(conf)
     pool.recycling = fetcher.recycling
@@ -139,6 +145,8 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
     pool.work(0)
     for thread in (*others, io_thread):
         thread.join()
+    app.clock = own_clock  # of a process that goes on
+    app.settings_changed(())
 
 
 def _leave_to_supervisor(_number: int, _frame: FrameType | None) -> None:

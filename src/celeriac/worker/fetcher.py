@@ -23,6 +23,7 @@ from celeriac.signals import after_task_publish
 from celeriac.store import ResultStore
 from celeriac.waker import Waker
 from celeriac.worker.appetite import LONG, MOST, Appetite
+from celeriac.worker.broker_clock import BrokerClock
 from celeriac.worker.lookout import Lookout
 from celeriac.worker.pool import Finished, Pool
 from celeriac.worker.recorder import FREEZING, STOP, Recorder
@@ -76,6 +77,8 @@ class Fetcher:
         #: A suspect: it starts when nothing else is held, and nothing is claimed until it is settled.
         self.alone: Run | None = None
         self.alone_started = False
+        #: What is due and expired is reckoned by it; None: by this machine's own clock.
+        self.clock: BrokerClock | None = None
         #: Set where the child is to be replaced some time.
         self.recycling: Recycling | None = None
         self.lease_lost = False
@@ -109,7 +112,10 @@ class Fetcher:
         return self.stopping and not self.held and not self.unsettled and self.pool.idle
 
     def _turn(self) -> None:
-        self.recorder.turned(time.monotonic())
+        now = time.monotonic()
+        self.recorder.turned(now)
+        if self.clock is not None and now >= self.clock.next:
+            self.clock.measure(now)
         if self.recorder.cancel:
             self.pool.cancel(self.recorder.cancel)
             self.recorder.cancel = 0
@@ -227,7 +233,7 @@ class Fetcher:
     def _schedule(self, delivery: Delivery, message: Message) -> bool:
         """Give a message with an eta in the future to the broker's schedule; False where it is to run now."""
         due = parse_time(message.headers.eta or "")
-        if message.properties.celeriac_scheduled or due is None or due <= time.time():
+        if message.properties.celeriac_scheduled or due is None or due <= self.executor.clock():
             return False
         message.properties.celeriac_scheduled = True
         payload = protocol.encode(message, delivery.queue)

@@ -24,6 +24,7 @@ from celeriac.waker import Waker
 from celeriac.worker import death, orphans
 from celeriac.worker.aftermath import Aftermath
 from celeriac.worker.autoscale import Autoscaler
+from celeriac.worker.broker_clock import BrokerClock
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, make_executor, run_child
 from celeriac.worker.companions import Companions, Work
@@ -72,6 +73,7 @@ class Supervisor:
         self.broker = app.broker
         self.broker_id = broker_id(app.conf.broker_url or "")
         self.executor = make_executor(app, options.hostname)
+        self.clock = self.executor.clock = BrokerClock(app.broker)
         self.recovery = Recovery(
             app.broker,
             app.store,
@@ -282,6 +284,8 @@ class Supervisor:
         if now >= self.steering.next and not self.caretaker.trouble:
             try:
                 self.steering.look()
+                if now >= self.clock.next:
+                    self.clock.measure(now)
             except BrokerError as error:
                 self.caretaker.met(error)
         self.terminations.look(self.children)

@@ -236,6 +236,17 @@ def refuse(self: Task, key: Any, requeue: bool) -> Any:
     return key
 
 
+@shared_task(bind=True, max_retries=1)
+def again_later(self: Task, key: Any, seconds: float) -> Any:
+    """Ask for another try in so many seconds, once."""
+    with noted(self, key):
+        pass
+    if self.request.retries == 0:
+        raise self.retry(countdown=seconds)
+    work.apply_async([f"{key}-sent"], countdown=seconds)
+    return key
+
+
 @shared_task(bind=True)
 def die(self: Task, key: Any, how: str, times: int = 100) -> Any:
     """End this process, in the first `times` runs."""
