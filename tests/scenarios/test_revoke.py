@@ -8,8 +8,9 @@ import pytest
 
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account, until
+from tests.size import size
 
-PLACES = ["sqlite", "redis", "postgres"]
+PLACES = size(["sqlite", "redis"], ["sqlite", "redis", "postgres"])
 #: From asking to the process's end: the supervisor looks once a second.
 WITHIN, SLACK = 1.5, 1.5
 
