@@ -13,6 +13,9 @@ import time
 #: What the words of the command line may be besides flags, and what holds without them.
 MAX_AGE = 60.0
 _ENDING = ".heartbeat"
+#: After so many seconds nobody misses a worker that was killed any more.
+_FORGOTTEN = 86400.0
+_NAMED = 3  # workers to name of those that are missed
 
 
 class Heartbeat:
@@ -56,13 +59,17 @@ def file_name(unique: str) -> str:
 
 
 def heartbeats(directory: str) -> list[Heartbeat]:
-    """Return what workers have left there, by name; a file that cannot be read, or is none of ours, is left out."""
+    """Return what workers have left there, by name, within the last day.
+
+    A file that cannot be read, or is none of ours, is left out.
+    """
     try:
         names = [name for name in os.listdir(directory) if name.endswith(_ENDING)]
     except OSError:
         return []
     found = [_read(f"{directory}/{name}") for name in names]
-    return sorted((each for each in found if each is not None), key=lambda each: (each.name, each.age))
+    recent = (each for each in found if each is not None and each.age < _FORGOTTEN)
+    return sorted(recent, key=lambda each: (each.name, each.age))
 
 
 def _read(path: str) -> Heartbeat | None:
@@ -91,7 +98,8 @@ def verdict(found: list[Heartbeat], directory: str, worker: str | None, max_age:
         )
     late = [f"{each.name} (process {each.pid}) for {each.age:.0f} s" for each in asked if each.age > max_age]
     if late:
-        return False, f"Not heard of: {', '.join(late)}; the limit is {max_age:g} s."
+        more = f" and {len(late) - _NAMED} more" if len(late) > _NAMED else ""
+        return False, f"Not heard of: {', '.join(late[:_NAMED])}{more}; the limit is {max_age:g} s."
     if len(asked) == 1:
         (only,) = asked
         state = f"lives, but is not ready: {only.trouble}" if only.trouble else "is ready."
