@@ -111,7 +111,7 @@ def test_a_worker_removes_what_the_dead_have_left(tmp_path: Path) -> None:
 def test_few_of_many_that_are_missed_are_named_and_after_a_day_none(tmp_path: Path) -> None:
     for number in range(7):
         before = set(files(tmp_path))
-        HeartbeatFile(tmp_path, "broker", f"w{number}@web").beat("")
+        HeartbeatFile(tmp_path, f"broker-{number}", f"w{number}@web").beat("")
         age((set(files(tmp_path)) - before).pop(), 100 if number < 6 else 90_000)
     found = celeriac_health.heartbeats(str(tmp_path))
     healthy, text = celeriac_health.verdict(found, str(tmp_path), None, 60.0)
