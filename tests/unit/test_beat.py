@@ -250,7 +250,7 @@ class TestMissed:
         beat = world.beat(a=every(0.2, missed="run_all"))
         world.live(0.1, beat)
         begun = world.broker.fired(["a"])["a"].slot
-        for _ in range(200):
+        for _ in range(40):
             world.go_on(random.uniform(0, 15))
             beat.turn()
         fired = world.broker.fired(["a"])["a"]

@@ -108,6 +108,7 @@ def compare(zone: tzinfo, start: datetime, end: datetime, crontabs: Iterable[Fie
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "year"), SAMPLE)
 def test_about_each_change_of_the_clocks(name: str, year: int) -> None:
     zone, chance = ZoneInfo(name), random.Random(name)
