@@ -261,20 +261,6 @@ class AsyncResult(StoredResult, Generic[R]):
         store_of(self.app).forget([each.id for each in self.lineage()])
         self._record = None
 
-    def revoke(
-        self,
-        connection: Any = None,
-        terminate: bool = False,
-        signal: str | int | None = None,
-        wait: bool = False,
-        timeout: float | None = None,
-    ) -> None:
-        """Have the task not started any more, and ended if it runs and `terminate` is set: `Control.revoke`.
-
-        It is noted at the broker when this returns; `connection`, `wait` and `timeout` are Celery's and change nothing.
-        """
-        self.app.control.revoke(self.id, terminate=terminate, signal=signal or "SIGTERM")
-
     def meta(self) -> dict[str, Any]:
         """Return what is stored, as Celery's stores do: `status`, `result`, `traceback`, `children`, and more."""
         done = self.date_done

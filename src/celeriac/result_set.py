@@ -323,21 +323,6 @@ class ResultSet(ResultBase):
         for leaf in self.leaves():
             leaf.see(None)
 
-    def revoke(
-        self,
-        connection: Any = None,
-        terminate: bool = False,
-        signal: str | int | None = None,
-        wait: bool = False,
-        timeout: float | None = None,
-    ) -> None:
-        """Have none of the tasks started any more, and those that run ended if `terminate` is set: `Control.revoke`.
-
-        It is noted at the broker when this returns; `connection`, `wait` and `timeout` are Celery's and change nothing.
-        """
-        ids = [leaf.id for leaf in self.leaves()]
-        self.app.control.revoke(ids, terminate=terminate, signal=signal or "SIGTERM")
-
     # -- as a sequence
 
     def __len__(self) -> int:

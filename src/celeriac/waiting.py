@@ -3,7 +3,7 @@
 Asked by `celeriac.result` and `celeriac.result_set` before they wait.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,9 +23,30 @@ _allowed: ContextVar[bool | None] = ContextVar("celeriac_joins_allowed", default
 
 
 class ResultBase:
-    """What results and sets of results have in common: nothing but the name, for `isinstance`."""
+    """What results and sets of results have in common: tasks that may be revoked, and the name, for `isinstance`."""
 
     __slots__ = ()
+
+    app: Any
+
+    def leaves(self) -> Sequence[Any]:
+        """Return the single results in it."""
+        raise NotImplementedError
+
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | int | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Have its tasks not started any more, and ended where they run if `terminate` is set: `Control.revoke`.
+
+        It is noted at the broker when this returns; `connection`, `wait` and `timeout` are Celery's and change nothing.
+        """
+        ids = [leaf.id for leaf in self.leaves()]
+        self.app.control.revoke(ids, terminate=terminate, signal=signal or "SIGTERM")
 
 
 class HasStore(Protocol):

@@ -11,6 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -31,7 +32,6 @@ TERM, ELECTION = 6.0, 2.0
 #: How many entries fire in one step at the broker at most.
 _BATCH = 500
 _LONGEST_PAUSE = 2.0  # seconds between attempts to reach the broker
-_LATE = 1.0  # seconds; more is told
 _IDS = uuid.UUID("6f4f9df1-7f39-53c0-9f0a-1f6c3a6d2b57").bytes
 
 
@@ -104,7 +104,7 @@ class Beat:
         if self.elected and not was:
             logger.info("This beat is elected and fires the schedule.")
             self._take_office()
-        elif not self.elected and (was or (not self._away and self._queue)):
+        elif was and not self.elected:
             logger.info("%s fires the schedule; this one stands by.", holder)
             self._queue = []
 
@@ -122,7 +122,14 @@ class Beat:
             self._plan(self.entries[name])
 
     def _plan(self, entry: Entry) -> None:
-        slot = due.next_slot(entry, self._fired[entry.name].slot, self.zone)
+        try:
+            slot = due.next_slot(entry, self._fired[entry.name].slot, self.zone)
+        except Exception:
+            # A project's own schedule: one that fails must not keep the others from being sent.
+            logger.exception(
+                "When %r is due next cannot be told; it is left out until beat starts anew.", entry.name
+            )
+            return
         if slot is not None:
             heapq.heappush(self._queue, (slot, entry.name))
 
@@ -145,7 +152,13 @@ class Beat:
         firings, alone = [], []
         for slot, name in ready:
             entry = self.entries[name]
-            found = due.due(entry, slot, now, self.zone)
+            try:
+                found = due.due(entry, slot, now, self.zone)
+            except Exception:
+                logger.exception(
+                    "Since when %r is due cannot be told; it is left out until beat starts anew.", name
+                )
+                continue
             if now - slot > due.LATE:
                 logger.warning("%s", _missed(entry, slot, now, len(found.slots)))
             task = self.app.tasks.get(entry.task)
@@ -200,16 +213,20 @@ class Beat:
             except Exception:
                 logger.exception("The entry %r could not be sent.", entry.name)
 
-    @staticmethod
-    def _call(entry: Entry, slot: float) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
+    def _call(self, entry: Entry, slot: float) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
         """Return args, kwargs and options; the id is the same for the same entry and due time."""
         args = tuple(each() if getattr(each, "lazy_for_beat", False) else each for each in entry.args)
         kwargs = {
             name: each() if getattr(each, "lazy_for_beat", False) else each
             for name, each in entry.kwargs.items()
         }
-        headers = {**entry.options.get("headers", {}), "periodic_task_name": entry.name}
-        return args, kwargs, {"task_id": task_id(entry.name, slot), **entry.options, "headers": headers}
+        options = {"task_id": task_id(entry.name, slot), **entry.options}
+        # From now on, by the clock that all else goes by.
+        for option, becomes in (("countdown", "eta"), ("expires", "expires")):
+            if isinstance(options.get(option), int | float):
+                options[becomes] = datetime.fromtimestamp(self._now() + options.pop(option), UTC)
+        options["headers"] = {**entry.options.get("headers", {}), "periodic_task_name": entry.name}
+        return args, kwargs, options
 
     # -- trouble
 
