@@ -155,6 +155,41 @@ class TestFiring:
         assert names(world) == {"good": 3}
         assert sum("'bad' could not be sent" in record.message for record in caplog.records) == 3
 
+    def test_a_schedule_that_fails_leaves_the_others_alone(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Broken(schedule):
+            def next_after(self, moment: datetime, zone: Any = None) -> datetime | None:
+                if moment.timestamp() > NOON + 15:
+                    raise ValueError("the calendar has ended")
+                return super().next_after(moment, zone)
+
+        beat = world.beat(
+            bad={"task": "beaten.add", "schedule": Broken(10)},
+            good=every(10),
+            cron={**every(10), "schedule": crontab()},
+        )
+        world.live(65, beat)
+        sent = names(world)
+        assert (sent["good"], sent["cron"]) == (6, 1) and sent["bad"] <= 2
+        assert "'bad'" in caplog.text and "the calendar has ended" in caplog.text
+
+    def test_what_counts_from_now_goes_by_the_broker_s_clock(self, world: World) -> None:
+        beat = world.beat(
+            a=every(10, options={"expires": 60, "queue": "a"}),
+            b=every(10, options={"countdown": 30, "queue": "b"}),
+        )
+        world.live(10.5, beat)
+        world.broker.register("c", 60)
+        (delivery,) = world.broker.claim("c", ["a"], 9, 1)
+        headers = protocol.decode(delivery.payload).headers
+        assert datetime.fromisoformat(headers.expires or "").timestamp() == pytest.approx(NOON + 70, abs=1)
+        assert world.broker.claim("c", ["b"], 9, 2) == []
+        world.go_on(30)
+        (delivery,) = world.broker.claim("c", ["b"], 9, 3)
+        headers = protocol.decode(delivery.payload).headers
+        assert datetime.fromisoformat(headers.eta or "").timestamp() == pytest.approx(NOON + 40, abs=1)
+
     def test_a_task_that_sends_itself_is_asked_to(self, world: World) -> None:
         asked = []
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import msgspec
 from msgspec import Struct
@@ -26,7 +26,7 @@ from celeriac.callbacks import Callbacks
 from celeriac.context import Request, current
 from celeriac.execute import Executor
 from celeriac.run import Run
-from celeriac.worker.child import be_process
+from celeriac.worker.child import fork_process
 from celeriac.worker.losses import Ended, NotYet
 from celeriac.worker.recovery import state_dir
 
@@ -49,12 +49,11 @@ class _Following(Struct):
 
 
 class Aftermath:
-    """Forks the processes, and looks after them. `flush` empties buffers, which a fork would copy."""
+    """Forks the processes, and looks after them."""
 
-    def __init__(self, app: Celeriac, hostname: str, flush: Callable[[], None]) -> None:
+    def __init__(self, app: Celeriac, hostname: str) -> None:
         self.app = app
         self.hostname = hostname
-        self._flush = flush
         #: The processes: until when they may run, and the key of what they work out.
         self._running: dict[int, tuple[float, tuple[str, str] | None]] = {}
         self._following: dict[tuple[str, str], _Following] = {}
@@ -137,26 +136,12 @@ class Aftermath:
                 following.found = _decode(file.read())
 
     def _fork(self, work: Callable[[], None], key: tuple[str, str] | None) -> None:
-        if self.app.framework is not None:
-            self.app.framework.before_fork()
-        self._flush()
-        supervisor = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._be_process(work, supervisor)
+        pid = fork_process(
+            self.app, self.hostname, work, "What follows tasks that were ended could not be done."
+        )
         self._running[pid] = time.monotonic() + PATIENCE, key
 
     # -- in such a process
-
-    def _be_process(self, work: Callable[[], None], supervisor: int) -> NoReturn:
-        status = 1
-        try:
-            status = be_process(self.app, self.hostname, supervisor, work)
-        except BaseException:
-            logger.exception("What follows tasks that were ended could not be done.")
-        finally:
-            self._flush()
-            os._exit(status)
 
     def _work_out(self, ended: Ended, file: IO[bytes]) -> None:
         executor = self._executor()

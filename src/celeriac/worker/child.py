@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from msgspec import Struct
 
@@ -72,6 +72,37 @@ def make_executor(app: Celeriac, hostname: str) -> Executor:
 def run_child(app: Celeriac, setup: ChildSetup, supervisor: int) -> int:
     """Be a child until told to stop; return the exit status."""
     return be_process(app, setup.options.hostname, supervisor, lambda: serve(app, setup))
+
+
+def flush() -> None:
+    """Empty the buffers, which a fork would copy and `os._exit` would drop."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def fork_process(app: Celeriac, hostname: str, work: Callable[[], None], failure: str) -> int:
+    """Fork a process that runs the project's code and does `work`, or logs that `failure`; return its number."""
+    if app.framework is not None:
+        app.framework.before_fork()
+    flush()
+    supervisor = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        end_as(lambda: be_process(app, hostname, supervisor, work), failure)
+    return pid
+
+
+def end_as(process: Callable[[], int], failure: str) -> NoReturn:
+    """Be a forked process to its end, and leave with the status that it returns."""
+    status = 1
+    try:
+        status = process()
+    except BaseException:
+        logger.exception("%s", failure)
+    finally:
+        flush()
+        os._exit(status)
 
 
 def be_process(app: Celeriac, hostname: str, supervisor: int, work: Callable[[], None]) -> int:

@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NoReturn
+from functools import partial
 
 from msgspec import Struct
 
 from celeriac.app import Celeriac
 from celeriac.waker import Waker
-from celeriac.worker.child import be_process
+from celeriac.worker.child import fork_process
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -54,14 +54,11 @@ def beside(works: Mapping[str, Work]) -> Iterator[None]:
 
 
 class Companions:
-    """Starts what `works` names and looks after it. `flush` empties buffers, which a fork would copy."""
+    """Starts what `works` names and looks after it."""
 
-    def __init__(
-        self, app: Celeriac, hostname: str, works: Mapping[str, Work], flush: Callable[[], None]
-    ) -> None:
+    def __init__(self, app: Celeriac, hostname: str, works: Mapping[str, Work]) -> None:
         self.app = app
         self.hostname = hostname
-        self._flush = flush
         self._all = {name: _Companion(work, Waker()) for name, work in works.items()}
         self._stopping = False
 
@@ -109,22 +106,8 @@ class Companions:
         logger.error("%s has ended (status %d); it is started again in %g s.", name, status, each.pause)
 
     def _start(self, name: str, each: _Companion, now: float) -> None:
-        if self.app.framework is not None:
-            self.app.framework.before_fork()
-        self._flush()
-        supervisor = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._be(name, each, supervisor)
-        each.pid, each.born = pid, now
-        logger.info("%s runs in process %d", name, pid)
-
-    def _be(self, name: str, each: _Companion, supervisor: int) -> NoReturn:
-        status = 1
-        try:
-            status = be_process(self.app, self.hostname, supervisor, lambda: each.work(each.waker))
-        except BaseException:
-            logger.exception("%s could not go on.", name)
-        finally:
-            self._flush()
-            os._exit(status)
+        each.pid = fork_process(
+            self.app, self.hostname, partial(each.work, each.waker), f"{name} could not go on."
+        )
+        each.born = now
+        logger.info("%s runs in process %d", name, each.pid)

@@ -8,10 +8,10 @@ import logging
 import os
 import select
 import signal
-import sys
 import time
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,7 +26,7 @@ from celeriac.worker.aftermath import Aftermath
 from celeriac.worker.autoscale import Autoscaler
 from celeriac.worker.broker_clock import BrokerClock
 from celeriac.worker.caretaker import Caretaker
-from celeriac.worker.child import ChildSetup, make_executor, run_child
+from celeriac.worker.child import ChildSetup, end_as, flush, make_executor, run_child
 from celeriac.worker.companions import Companions, Work
 from celeriac.worker.crew import Child, Dead, PoolSize
 from celeriac.worker.health import Health, unready
@@ -95,8 +95,8 @@ class Supervisor:
         self.terminations = Terminations(threads)
         methods = {"revoke": self._terminate, "pool_grow": self._grow, "pool_shrink": self._shrink}
         self.steering = Steering(app.broker, options.hostname, methods)
-        self.aftermath = Aftermath(app, options.hostname, self._flush)
-        self.companions = Companions(app, options.hostname, companions or {}, self._flush)
+        self.aftermath = Aftermath(app, options.hostname)
+        self.companions = Companions(app, options.hostname, companions or {})
         self.health = Health(app, options, records, threads)
         self.recovery.tell = self.health.counting(self.aftermath.begin)
         self.recovery.losses.followers = self.aftermath.followers
@@ -201,32 +201,15 @@ class Supervisor:
         """Fork the children all at once: what the supervisor does between two forks, the one before does not share."""
         if self.app.framework is not None:
             self.app.framework.before_fork()
-        self._flush()
+        flush()
         if not self.announced:
             settle_memory()
         supervisor = os.getpid()
         for number, setup in setups.items():
             pid = os.fork()
             if pid == 0:
-                self._be_child(setup, supervisor)
+                end_as(partial(run_child, self.app, setup, supervisor), "A child could not work.")
             self.children.append(Child(number, pid, setup))
-
-    def _be_child(self, setup: ChildSetup, supervisor: int) -> None:
-        status = 1
-        try:
-            status = run_child(self.app, setup, supervisor)
-        except BaseException:
-            logger.exception("A child could not work.")
-        finally:
-            self._flush()
-            os._exit(status)
-
-    @staticmethod
-    def _flush() -> None:
-        """Empty the buffers, which a fork would copy and `os._exit` would drop."""
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
 
     def _bury(self) -> None:
         """Collect dead children, note what they left, have them replaced."""
