@@ -17,6 +17,7 @@ from celeriac.message.message import Headers, Message, Properties, new_id
 from celeriac.redis_client.connection import pack
 from celeriac.store import Record
 from celeriac.stores.redis import RedisStore
+from tests.celery_close import close_celery
 from tests.servers import RedisServer
 
 pytestmark = [
@@ -58,7 +59,7 @@ def make_broker(server: RedisServer) -> Iterator[MakeBroker]:
 def celery(server: RedisServer) -> Iterator[Celery]:
     app = Celery("other", broker=server.url, backend=server.url, set_as_current=False)
     yield app
-    app.close()
+    close_celery(app)
 
 
 def encoded(number: int = 0, priority: int = 0) -> bytes:
@@ -264,7 +265,10 @@ class Unacked:
         command(self.broker, "ZADD", self.keys[1], time.time() - age, tag)
 
     def close(self) -> None:
+        pools = [self._connection.default_channel.pool] if self._connection.connected else []
         self._connection.release()
+        for pool in pools:
+            pool.disconnect()
 
 
 MakeUnacked = Callable[..., Unacked]

@@ -36,6 +36,7 @@ from celeriac.message.message import new_id  # noqa: E402
 from celeriac.serialization import register, unregister  # noqa: E402
 from celeriac.store import Record  # noqa: E402
 from celeriac.stores.redis import RedisStore  # noqa: E402
+from tests.celery_close import close_celery
 from tests.servers import RedisServer  # noqa: E402
 
 pytestmark = [
@@ -97,7 +98,7 @@ def make_celery(server: RedisServer) -> Iterator[Callable[..., Celery]]:
 
     yield make
     for app in made:
-        app.close()
+        close_celery(app)
 
 
 def written(value: Any, serializer: str, **fields: Any) -> Record:
