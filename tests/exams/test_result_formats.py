@@ -36,7 +36,7 @@ from celeriac.message.message import new_id  # noqa: E402
 from celeriac.serialization import register, unregister  # noqa: E402
 from celeriac.store import Record  # noqa: E402
 from celeriac.stores.redis import RedisStore  # noqa: E402
-from tests.celery_close import close_celery
+from tests.celery_close import close_celery  # noqa: E402
 from tests.servers import RedisServer  # noqa: E402
 
 pytestmark = [
