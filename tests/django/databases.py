@@ -15,7 +15,9 @@ TABLES = (
     "celeriac_consumer",
     "celeriac_revocation",
     "celeriac_command",
+    "celeriac_schedule",
     "celeriac_scheduleentry",
+    "celeriac_schedulepause",
     "celeriac_office",
     "celeriac_taskresult",
 )

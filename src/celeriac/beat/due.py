@@ -1,5 +1,6 @@
 """Which due times an entry is to fire for, given how far it has fired and the time. Pure."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from msgspec import Struct
@@ -8,8 +9,8 @@ from celeriac.beat.entries import Entry, Schedule
 
 #: What is found later than that was missed: nobody was there when it was due. Seconds.
 LATE = 60.0
-#: Of very many that were missed, `run_all` runs so many, the last ones.
-MOST = 100
+#: What comes before a moment that is to be found itself, as exact as `datetime`.
+_INSTANT = 1e-6
 #: Steps back from now in which to look for the last due time: each some dozens of the one before.
 _STEPS = tuple(
     timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86400, 32 * 86400, 366 * 86400, 12 * 366 * 86400)
@@ -25,33 +26,52 @@ class Due(Struct):
 
 def next_slot(entry: Entry, fired_up_to: float, zone: tzinfo) -> float | None:
     """Return when an entry is due next; None: never."""
-    return _after(entry.schedule, fired_up_to, zone)
+    fired_up_to = max(fired_up_to, entry.since)
+    if entry.start is None:
+        slot = _after(entry.schedule, fired_up_to, zone)
+    elif every := _interval(entry.schedule):
+        # From the start on, whenever it was first seen.
+        slot = round(entry.start + max(0.0, (fired_up_to - entry.start) // every + 1) * every, 6)
+    else:
+        slot = _after(entry.schedule, max(fired_up_to, entry.start - _INSTANT), zone)
+    return None if slot is None or (entry.end is not None and slot > entry.end) else slot
+
+
+def upcoming(entry: Entry, fired_up_to: float, now: float, zone: tzinfo) -> Iterator[float]:
+    """Yield the due times of an entry that are after `now`, the next first."""
+    slot = next_slot(entry, fired_up_to, zone)
+    if slot is not None and slot <= now:
+        slot = next_slot(entry, _last(entry.schedule, slot, now, zone), zone)
+    while slot is not None:
+        yield slot
+        slot = None if entry.one_off else next_slot(entry, slot, zone)
 
 
 def due(entry: Entry, slot: float, now: float, zone: tzinfo) -> Due:
     """Return what to do about an entry that was due at `slot`, which is not after `now`."""
-    last = _last(entry.schedule, slot, now, zone)
+    until = now if entry.end is None else min(now, entry.end)
+    last = _last(entry.schedule, slot, until, zone)
     if entry.deadline is not None and now - last > entry.deadline:
         return Due([], last)
-    if entry.missed == "run_all":
-        slots = _all(entry.schedule, slot, last, now, zone)
+    if entry.missed == "run_all" and not entry.one_off:
+        slots = _all(entry, slot, last, until, zone)
         return Due(slots, slots[-1])
     if entry.missed == "skip" and now - last > LATE:
         return Due([], last)
     return Due([last], last)
 
 
-def _all(schedule: Schedule, slot: float, last: float, now: float, zone: tzinfo) -> list[float]:
-    every = _interval(schedule)
+def _all(entry: Entry, slot: float, last: float, until: float, zone: tzinfo) -> list[float]:
+    every = _interval(entry.schedule)
     # Of an interval's the others need not be walked through.
-    slots = [max(slot, round(last - (MOST - 1) * every, 6)) if every else slot]
+    slots = [max(slot, round(last - (entry.most - 1) * every, 6)) if every else slot]
     while True:
-        following = _after(schedule, slots[-1], zone)
-        if following is None or following > now:
-            return slots[-MOST:]
+        following = _after(entry.schedule, slots[-1], zone)
+        if following is None or following > until:
+            return slots[-entry.most :]
         slots.append(following)
-        if len(slots) > 10 * MOST:
-            del slots[:-MOST]
+        if len(slots) > 10 * entry.most:
+            del slots[: -entry.most]
 
 
 def _interval(schedule: Schedule) -> float:

@@ -1,6 +1,7 @@
 """The entries of a schedule: what the settings, `add_periodic_task` and `@periodic` say, checked.
 
-An entry has Celery's form, a dict with task, schedule, args, kwargs and options, and one word of its own: `missed`.
+An entry has Celery's form, a dict with task, schedule, args, kwargs and options, and words of its own: `missed`
+with `missed_limit`, `start_time`, `end_time` and `one_off`.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,11 @@ from celeriac.schedules import crontab, maybe_schedule
 
 #: What becomes of due times that nobody was there for: one run for all, none, or one for each.
 POLICIES = ("run_once", "skip", "run_all")
-_WORDS = frozenset({"task", "schedule", "args", "kwargs", "options", "relative", "missed"})
+#: Of very many that were missed, `run_all` runs so many, the last ones, where the entry does not say how many.
+MOST = 100
+_WORDS = frozenset(
+    "task schedule args kwargs options relative missed missed_limit start_time end_time one_off".split()
+)
 
 
 class Schedule(Protocol):
@@ -39,20 +44,29 @@ class Entry(Struct):
     missed: str = "run_once"
     #: Seconds after which a due time that was missed is too long ago; None: never.
     deadline: float | None = None
+    #: How many due times that were missed `run_all` runs at most.
+    most: int = MOST
+    #: Not due before and after that; due times up to `since` are over. Unix times.
+    start: float | None = None
+    end: float | None = None
+    since: float = 0.0
+    #: It is over when it has run once.
+    one_off: bool = False
 
 
 def read(app: Celeriac) -> dict[str, Entry]:
     """Return the entries of an app whose tasks are loaded, by name; raises ImproperlyConfigured."""
     found: dict[str, Any] = {**registry.periodic, **app.periodic}
     found.update(app.conf.beat_schedule)
-    entries = {str(name): _entry(str(name), given) for name, given in found.items()}
+    entries = {str(name): entry_of(str(name), given) for name, given in found.items()}
     for entry in entries.values():
         if isinstance(entry.schedule, crontab):
             entry.deadline = app.conf.beat_cron_starting_deadline
     return entries
 
 
-def _entry(name: str, given: Any) -> Entry:
+def entry_of(name: str, given: Any) -> Entry:
+    """Return the entry that is given in the form of `beat_schedule`; raises ImproperlyConfigured."""
     where = f"The entry {name!r} of the schedule"
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{where} is {given!r}; it is a dict with task and schedule.")
@@ -74,4 +88,33 @@ def _entry(name: str, given: Any) -> Entry:
         options = dict(given.get("options") or {})
     except (AttributeError, TypeError, ValueError) as error:
         raise ImproperlyConfigured(f"{where} cannot be read: {error}") from error
-    return Entry(name, task, schedule, args, kwargs, options, missed)
+    return Entry(
+        name,
+        task,
+        schedule,
+        args,
+        kwargs,
+        options,
+        missed,
+        most=_limit(where, given.get("missed_limit")),
+        start=_moment(where, "start_time", given),
+        end=_moment(where, "end_time", given),
+        one_off=bool(given.get("one_off", False)),
+    )
+
+
+def _limit(where: str, given: Any) -> int:
+    if given is None:
+        return MOST
+    if not isinstance(given, int) or given < 1:
+        raise ImproperlyConfigured(f"{where}: 'missed_limit' is {given!r}; it is a number from 1 on.")
+    return given
+
+
+def _moment(where: str, word: str, given: Mapping[str, Any]) -> float | None:
+    moment = given.get(word)
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise ImproperlyConfigured(f"{where}: {word!r} is {moment!r}; it is a datetime with a time zone.")
+    return moment.timestamp()

@@ -9,6 +9,22 @@ from django.db import models
 from django.db.models import Q
 
 from celeriac.django.fields import RowNumberField, SameRowField, UnixTimeField
+from celeriac.django.schedule import Schedule, SchedulePause
+
+__all__ = [
+    "Body",
+    "Command",
+    "Consumer",
+    "DeadLetter",
+    "Message",
+    "Office",
+    "Revocation",
+    "Schedule",
+    "ScheduleEntry",
+    "SchedulePause",
+    "State",
+    "TaskResult",
+]
 
 
 class State(models.IntegerChoices):

@@ -1,9 +1,12 @@
 """The first tables: messages with their bodies, consumers, results. See `celeriac.django.models`."""
 
+import django.core.validators
 import django.db.models.deletion
+import django.utils.timezone
 from django.db import migrations, models
 
 import celeriac.django.fields
+import celeriac.django.schedule
 
 
 class Migration(migrations.Migration):
@@ -87,6 +90,358 @@ class Migration(migrations.Migration):
             ],
             options={
                 "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="SchedulePause",
+            fields=[
+                ("id", models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("paused", models.BooleanField(default=False)),
+                ("counts_from", celeriac.django.fields.UnixTimeField(default=django.utils.timezone.now)),
+                ("stamp", models.BigIntegerField(default=celeriac.django.schedule.new_stamp)),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="Schedule",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="What to call it, in lists, logs and on the command line.",
+                        max_length=255,
+                        unique=True,
+                        verbose_name="name",
+                    ),
+                ),
+                (
+                    "task",
+                    models.CharField(
+                        help_text="The name of the task, such as shop.tasks.tidy_up.",
+                        max_length=255,
+                        verbose_name="task",
+                    ),
+                ),
+                (
+                    "enabled",
+                    models.BooleanField(
+                        default=True,
+                        help_text="What is due while it is off is not made up for later.",
+                        verbose_name="enabled",
+                    ),
+                ),
+                (
+                    "description",
+                    models.TextField(blank=True, help_text="What it is for.", verbose_name="description"),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("interval", "every so often"),
+                            ("crontab", "at times of the clock and the calendar"),
+                            ("clocked", "once, at a time"),
+                            ("solar", "by the sun"),
+                            ("code", "as the code says"),
+                        ],
+                        default="interval",
+                        max_length=16,
+                        verbose_name="run",
+                    ),
+                ),
+                (
+                    "every",
+                    models.FloatField(
+                        blank=True,
+                        help_text="A number, more than 0.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0.001)],
+                        verbose_name="every",
+                    ),
+                ),
+                (
+                    "unit",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("seconds", "Seconds"),
+                            ("minutes", "Minutes"),
+                            ("hours", "Hours"),
+                            ("days", "Days"),
+                        ],
+                        default="seconds",
+                        max_length=16,
+                        verbose_name="unit",
+                    ),
+                ),
+                (
+                    "minute",
+                    models.CharField(
+                        blank=True,
+                        default="*",
+                        help_text="0 to 59: * or */15 or 0,30.",
+                        max_length=255,
+                        verbose_name="minute",
+                    ),
+                ),
+                (
+                    "hour",
+                    models.CharField(
+                        blank=True,
+                        default="*",
+                        help_text="0 to 23: * or 8-17 or 8-17/3.",
+                        max_length=255,
+                        verbose_name="hour",
+                    ),
+                ),
+                (
+                    "day_of_month",
+                    models.CharField(
+                        blank=True,
+                        default="*",
+                        help_text="1 to 31: * or 1,15 or 1-7.",
+                        max_length=255,
+                        verbose_name="day of the month",
+                    ),
+                ),
+                (
+                    "month_of_year",
+                    models.CharField(
+                        blank=True,
+                        default="*",
+                        help_text="1 to 12, or names: * or jan-mar or */3.",
+                        max_length=255,
+                        verbose_name="month",
+                    ),
+                ),
+                (
+                    "day_of_week",
+                    models.CharField(
+                        blank=True,
+                        default="*",
+                        help_text="0 to 6, Sunday is 0, or names: * or mon-fri. All three date fields have to match.",
+                        max_length=255,
+                        verbose_name="day of the week",
+                    ),
+                ),
+                (
+                    "clocked_time",
+                    models.DateTimeField(
+                        blank=True, help_text="When to run, once.", null=True, verbose_name="at"
+                    ),
+                ),
+                (
+                    "event",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("sunrise", "sunrise"),
+                            ("sunset", "sunset"),
+                            ("solar_noon", "solar noon"),
+                            ("dawn_civil", "civil dawn"),
+                            ("dawn_nautical", "nautical dawn"),
+                            ("dawn_astronomical", "astronomical dawn"),
+                            ("dusk_civil", "civil dusk"),
+                            ("dusk_nautical", "nautical dusk"),
+                            ("dusk_astronomical", "astronomical dusk"),
+                        ],
+                        default="",
+                        max_length=24,
+                        verbose_name="event",
+                    ),
+                ),
+                (
+                    "latitude",
+                    models.FloatField(
+                        blank=True,
+                        help_text="In degrees; south of the equator it is negative.",
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(-90),
+                            django.core.validators.MaxValueValidator(90),
+                        ],
+                        verbose_name="latitude",
+                    ),
+                ),
+                (
+                    "longitude",
+                    models.FloatField(
+                        blank=True,
+                        help_text="In degrees; west of Greenwich it is negative.",
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(-180),
+                            django.core.validators.MaxValueValidator(180),
+                        ],
+                        verbose_name="longitude",
+                    ),
+                ),
+                (
+                    "timezone",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="Whose clock counts, such as Europe/Berlin. Empty: the project's.",
+                        max_length=63,
+                        verbose_name="time zone",
+                    ),
+                ),
+                (
+                    "start_time",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Not due before that. Intervals are counted from here.",
+                        null=True,
+                        verbose_name="start",
+                    ),
+                ),
+                (
+                    "end_time",
+                    models.DateTimeField(
+                        blank=True, help_text="Not due after that.", null=True, verbose_name="end"
+                    ),
+                ),
+                (
+                    "one_off",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Switched off by itself when it has run once.",
+                        verbose_name="only once",
+                    ),
+                ),
+                (
+                    "missed",
+                    models.CharField(
+                        choices=[
+                            ("run_once", "run once for all of them"),
+                            ("skip", "skip them"),
+                            ("run_all", "run once for each"),
+                        ],
+                        default="run_once",
+                        help_text="What becomes of due times when no beat ran.",
+                        max_length=16,
+                        verbose_name="if nobody was there",
+                    ),
+                ),
+                (
+                    "missed_limit",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Of many that were missed, so many are run, the last ones. Empty: 100.",
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(10000),
+                        ],
+                        verbose_name="at most so many",
+                    ),
+                ),
+                (
+                    "args",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text='A JSON list: ["north", 10]',
+                        verbose_name="arguments",
+                    ),
+                ),
+                (
+                    "kwargs",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text='A JSON object: {"limit": 10}',
+                        verbose_name="arguments by name",
+                    ),
+                ),
+                (
+                    "queue",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="Empty: the task's own.",
+                        max_length=255,
+                        verbose_name="queue",
+                    ),
+                ),
+                (
+                    "exchange",
+                    models.CharField(blank=True, default="", max_length=255, verbose_name="exchange"),
+                ),
+                (
+                    "routing_key",
+                    models.CharField(blank=True, default="", max_length=255, verbose_name="routing key"),
+                ),
+                (
+                    "priority",
+                    models.PositiveSmallIntegerField(
+                        blank=True,
+                        help_text="Empty: the task's own.",
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(255)],
+                        verbose_name="priority",
+                    ),
+                ),
+                (
+                    "headers",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text='What else travels with the task, a JSON object: {"tenant": "a"}',
+                        verbose_name="headers",
+                    ),
+                ),
+                (
+                    "expires_after",
+                    models.FloatField(
+                        blank=True,
+                        help_text="Seconds that the task may wait for a worker; then it is not run any more.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0.001)],
+                        verbose_name="expires after",
+                    ),
+                ),
+                (
+                    "expires",
+                    models.DateTimeField(
+                        blank=True, help_text="Or a time, for all runs.", null=True, verbose_name="expires at"
+                    ),
+                ),
+                (
+                    "last_run_at",
+                    celeriac.django.fields.UnixTimeField(
+                        blank=True, editable=False, null=True, verbose_name="last run"
+                    ),
+                ),
+                ("total_run_count", models.BigIntegerField(default=0, editable=False, verbose_name="runs")),
+                ("date_changed", models.DateTimeField(auto_now=True, verbose_name="changed")),
+                (
+                    "from_code",
+                    models.CharField(
+                        blank=True, default="", editable=False, max_length=255, verbose_name="from code"
+                    ),
+                ),
+                ("code_words", models.CharField(blank=True, default="", editable=False, max_length=255)),
+                (
+                    "counts_from",
+                    celeriac.django.fields.UnixTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("last_slot", celeriac.django.fields.UnixTimeField(editable=False, null=True)),
+                ("fired_count", models.BigIntegerField(default=0, editable=False)),
+                ("stamp", models.BigIntegerField(default=celeriac.django.schedule.new_stamp, editable=False)),
+            ],
+            options={
+                "verbose_name": "schedule",
+                "ordering": ("name",),
+                "indexes": [models.Index(fields=["stamp"], name="celeriac_schedule_stamp")],
             },
         ),
         migrations.CreateModel(

@@ -1,0 +1,170 @@
+"""Which fields of a `Schedule` count for which kind, what they may hold, and the schedule that they stand for.
+
+Called by the model alone, which it is given; knows of no form and no database.
+"""
+
+from datetime import timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone as django_timezone
+
+from celeriac import registry
+from celeriac.errors import CeleriacError
+from celeriac.schedules import BaseSchedule, clocked, crontab, schedule, solar
+from celeriac.schedules.walltime import zone_of
+
+CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+#: The fields that say when, by kind.
+FIELDS_OF: dict[str, tuple[str, ...]] = {
+    "interval": ("every", "unit"),
+    "crontab": CRON_FIELDS,
+    "clocked": ("clocked_time",),
+    "solar": ("event", "latitude", "longitude"),
+    "code": (),
+}
+#: What has to be filled in, by kind.
+_NEEDED = {**FIELDS_OF, "crontab": ()}
+EVENTS = (
+    ("sunrise", "sunrise"),
+    ("sunset", "sunset"),
+    ("solar_noon", "solar noon"),
+    ("dawn_civil", "civil dawn"),
+    ("dawn_nautical", "nautical dawn"),
+    ("dawn_astronomical", "astronomical dawn"),
+    ("dusk_civil", "civil dusk"),
+    ("dusk_nautical", "nautical dusk"),
+    ("dusk_astronomical", "astronomical dusk"),
+)
+#: Fields that hold JSON, of which type, and what to call that.
+_JSON: dict[str, tuple[type, str]] = {
+    "args": (list, 'a list, such as ["north", 10]'),
+    "kwargs": (dict, 'an object, such as {"limit": 10}'),
+    "headers": (dict, 'an object, such as {"tenant": "a"}'),
+}
+#: Options of `apply_async` that are fields under the same name, where they are not empty.
+_OPTIONS = ("queue", "exchange", "routing_key", "priority", "headers", "expires")
+#: What making a schedule of fields may raise.
+WRONG = (CeleriacError, ValueError, TypeError, OverflowError)
+
+
+#: A `Schedule`; its module imports this one.
+Row = Any
+
+
+def project_zone() -> ZoneInfo:
+    """Return the zone whose clocks count where a schedule names none."""
+    return ZoneInfo(registry.current_app().conf.timezone or "UTC")
+
+
+def schedule_of(row: Row) -> BaseSchedule:
+    """Return the schedule that the fields stand for; raises one of `WRONG`."""
+    zone = zone_of(row.timezone or None)
+    match row.kind:
+        case "interval":
+            return schedule(timedelta(**{row.unit: row.every or 0}))
+        case "crontab":
+            return _crontab({name: getattr(row, name) for name in CRON_FIELDS}, zone)
+        case "clocked":
+            return clocked(row.clocked_time, timezone=zone or project_zone())
+        case "solar":
+            return solar(row.event, row.latitude, row.longitude, timezone=zone)
+    raise ValueError(f"Of {row.name!r} only the code says when it is due.")
+
+
+def _crontab(fields: dict[str, Any], zone: tzinfo | None = None) -> crontab:
+    given: dict[str, Any] = {name: value or "*" for name, value in fields.items()}
+    return crontab(**given, timezone=zone)
+
+
+def entry_form(row: Row) -> dict[str, Any]:
+    """Return the entry as `beat_schedule` would have it; raises one of `WRONG`."""
+    options = {name: value for name in _OPTIONS if (value := getattr(row, name)) not in (None, "", {})}
+    if row.expires_after is not None:
+        options["expires"] = row.expires_after
+    return {
+        "task": row.task,
+        "schedule": schedule_of(row),
+        "args": row.args,
+        "kwargs": row.kwargs,
+        "options": options,
+        "missed": row.missed,
+        "missed_limit": row.missed_limit,
+        "start_time": row.start_time,
+        "end_time": row.end_time,
+        "one_off": row.one_off,
+    }
+
+
+def empty_others(row: Row) -> None:
+    """Set the fields of other kinds to what they are when nobody filled them in."""
+    for kind, names in FIELDS_OF.items():
+        for name in names if kind != row.kind else ():
+            setattr(row, name, row._meta.get_field(name).get_default())
+
+
+def check(row: Row) -> None:
+    """Raise ValidationError, by field, for what cannot be."""
+    errors = {**_wrong_values(row), **_wrong_times(row)}
+    if not errors:
+        errors = _wrong_schedule(row)
+    if errors:
+        raise ValidationError(errors)
+
+
+def _wrong_values(row: Row) -> dict[str, str]:
+    wrong = {
+        name: f"This is {what}."
+        for name, (kind, what) in _JSON.items()
+        if not isinstance(getattr(row, name), kind)
+    }
+    for name in _NEEDED.get(row.kind, ()):
+        if getattr(row, name) in (None, ""):
+            wrong[name] = "This is needed to know when."
+    if row.kind == "code" and not row.from_code:
+        wrong["kind"] = "This is for what stands in the code. Choose another."
+    if row.every is not None and row.kind == "interval" and row.every <= 0:
+        wrong["every"] = "This has to be more than 0."
+    if row.expires is not None and row.expires_after is not None:
+        wrong["expires"] = "There is a number of seconds already; one of both."
+    try:
+        zone_of(row.timezone or None)
+    except ValueError as error:
+        wrong["timezone"] = str(error)
+    return wrong
+
+
+def _wrong_times(row: Row) -> dict[str, str]:
+    now, wrong = django_timezone.now(), {}
+    if row.end_time is not None and row.start_time is not None and row.end_time < row.start_time:
+        wrong["end_time"] = "The end is before the start."
+    if not row.enabled or not row.is_retimed:
+        return wrong
+    if (
+        row.kind == "clocked"
+        and row.clocked_time is not None
+        and row.clocked_time < now - timedelta(minutes=1)
+    ):
+        wrong["clocked_time"] = "This time is over. Choose a later one, or run it now instead."
+    elif row.end_time is not None and row.end_time < now:
+        wrong.setdefault("end_time", "The end is over, so it would never be due.")
+    return wrong
+
+
+def _wrong_schedule(row: Row) -> dict[str, str]:
+    if row.kind == "crontab":
+        for name in CRON_FIELDS:
+            try:
+                _crontab({name: getattr(row, name)})
+            except WRONG as error:
+                return {name: str(error)}
+    try:
+        if row.kind == "solar":
+            solar(row.event, 0, 0)  # what the place may be, its fields tell
+        else:
+            schedule_of(row)
+    except WRONG as error:
+        where = {"crontab": "day_of_month", "interval": "every", "solar": "event"}
+        return {where.get(row.kind, "kind"): str(error)}
+    return {}
