@@ -35,7 +35,7 @@ from celeriac.failure import failure_json, format_traceback, safe_text
 from celeriac.hooks import Hooks
 from celeriac.limits import Pair, Watchdog
 from celeriac.message import protocol, result_format
-from celeriac.message.message import Message
+from celeriac.message.message import Message, details_of
 from celeriac.message.moments import is_past
 from celeriac.next_try import next_try
 from celeriac.run import Outcome, Run
@@ -414,6 +414,7 @@ class Executor:
             headers.parent_id,
             headers.group,
             [child.as_tuple() for child in children] if children else None,
+            details_of(run.message),
         )
 
 

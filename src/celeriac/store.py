@@ -20,7 +20,8 @@ class Record(Struct, gc=False):
     `result` is the JSON text of the return value, of `{"exc_type", "exc_message", "exc_module"}` in FAILURE,
     RETRY and REVOKED, or of the meta of a custom state. Times are unix seconds. `args` and `kwargs` are bounded
     reprs, never the values. `losses` counts processes that died while they ran it. `children` are the tasks that it has
-    sent, each as Celery has it, `[[id, parent], members of a group or None]`.
+    sent, each as Celery has it, `[[id, parent], members of a group or None]`. `details` is what the
+    sender wants to find again with the task: the message's header `celeriac_details`, JSON values, kept as they are.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Record(Struct, gc=False):
     parent_id: str | None = None
     group_id: str | None = None
     children: list[Any] | None = None
+    details: Any = None
 
     @property
     def ready(self) -> bool:

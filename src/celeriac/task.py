@@ -16,7 +16,7 @@ from celeriac.context import Request, current
 from celeriac.errors import CallError, MaxRetriesExceededError, Retry
 from celeriac.failure import ExceptionInfo, failure_json
 from celeriac.generics import P, R
-from celeriac.message.message import Headers, Message, Properties
+from celeriac.message.message import Headers, Message, Properties, details_of
 from celeriac.message.serializers import json_dumps
 from celeriac.options import KeywordOptions
 from celeriac.result import AsyncResult
@@ -325,6 +325,7 @@ class Task(Generic[P, R]):
             headers.root_id,
             headers.parent_id,
             headers.group,
+            details=details_of(request.message),
         )
 
     def retry(

@@ -163,7 +163,7 @@ class Office(models.Model):
 
 
 class TaskResult(models.Model):
-    """The last that is known of a task. `args` and `kwargs` are bounded reprs, `result` and `children` JSON."""
+    """The last that is known of a task. `args`, `kwargs`: bounded reprs; `result`, `children`, `details`: JSON."""
 
     id = models.BigAutoField(primary_key=True)
     task_id = models.CharField(max_length=255)
@@ -184,6 +184,7 @@ class TaskResult(models.Model):
     result = models.TextField(default="null")
     traceback = models.TextField(null=True)  # noqa: DJ001
     children = models.TextField(null=True)  # noqa: DJ001
+    details = models.TextField(null=True)  # noqa: DJ001
 
     class Meta:
         verbose_name = "task"

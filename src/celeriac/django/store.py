@@ -121,12 +121,13 @@ def _row(r: Record) -> tuple[Any, ...]:
         r.result.decode("utf-8", "replace"),
         r.traceback and text(r.traceback),
         json_dumps(r.children).decode() if r.children else None,
+        None if r.details is None else json_dumps(r.details).decode(),
     )
 
 
 def _record(task_id: str, row: tuple[Any, ...]) -> Record:
     (_, state, name, queue, worker, args, kwargs, retries, losses, enqueued, started, finished, *rest) = row
-    root_id, parent_id, group_id, result, traceback, children = rest
+    root_id, parent_id, group_id, result, traceback, children, details = rest
     return Record(
         task_id,
         state,
@@ -146,4 +147,5 @@ def _record(task_id: str, row: tuple[Any, ...]) -> Record:
         parent_id,
         group_id,
         json_loads(children.encode()) if children else None,
+        json_loads(details.encode()) if details else None,
     )

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
+#: A header of the sender's own: what is to be kept with the task in the result store, JSON values.
+DETAILS = "celeriac_details"
 #: A number that fits everywhere: flight records, columns of databases.
 Small = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 
@@ -78,6 +80,11 @@ class Message(Struct, gc=False):
     content_encoding: str = "utf-8"
     custom: dict[str, Any] | None = None
     compression: str | None = None
+
+
+def details_of(message: Message) -> Any:
+    """Return what is to be kept with the task, None if nothing is."""
+    return None if message.custom is None else message.custom.get(DETAILS)
 
 
 def new_id() -> str:

@@ -37,6 +37,7 @@ class _Meta(Struct, omit_defaults=True):
     enqueued: float | None = None
     started: float | None = None
     finished: float | None = None
+    details: Any = None
 
 
 class _Received(Struct):
@@ -61,6 +62,7 @@ class _Received(Struct):
     enqueued: float | None = None
     started: float | None = None
     finished: float | None = None
+    details: Any = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -92,6 +94,7 @@ def encode(record: Record) -> bytes:
         record.enqueued,
         record.started,
         record.finished,
+        record.details,
     )
     try:
         return _encode(meta)
@@ -137,6 +140,7 @@ def decode(data: bytes) -> Record:
         meta.parent_id,
         meta.group_id,
         meta.children if isinstance(meta.children, list) and meta.children else None,
+        meta.details,
     )
 
 

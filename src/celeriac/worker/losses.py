@@ -17,7 +17,7 @@ from celeriac.errors import Retry, TaskError, TaskRevokedError, TimeLimitExceede
 from celeriac.execute import Executor
 from celeriac.failure import failure_json
 from celeriac.message import protocol
-from celeriac.message.message import Message
+from celeriac.message.message import Message, details_of
 from celeriac.run import Outcome, Run
 from celeriac.store import Record
 from celeriac.worker.death import Death
@@ -193,4 +193,5 @@ class Losses:
             finished=time.time(),
             root_id=headers.root_id,
             parent_id=headers.parent_id,
+            details=details_of(message),
         )

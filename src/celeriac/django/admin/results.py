@@ -67,7 +67,9 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     def list_rows(self, request: HttpRequest, rows: QuerySet) -> tuple[QuerySet, bool]:
         # Results may be large; a list needs the first words of an error.
-        rows = rows.defer("result", "traceback", "children").annotate(head=Substr("result", 1, 600))
+        rows = rows.defer("result", "traceback", "children", "details").annotate(
+            head=Substr("result", 1, 600)
+        )
         wanted = self.wanted(request, *INDEXED, *RECENT)
         # A state other than SUCCESS is rare as a rule, and then the better index.
         rare = wanted.get("state") not in (None, states.SUCCESS)

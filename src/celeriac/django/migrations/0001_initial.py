@@ -478,6 +478,7 @@ class Migration(migrations.Migration):
                 ("result", models.TextField(default="null")),
                 ("traceback", models.TextField(null=True)),
                 ("children", models.TextField(null=True)),
+                ("details", models.TextField(null=True)),
             ],
             options={
                 "verbose_name": "task",

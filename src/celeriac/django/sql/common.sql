@@ -197,7 +197,7 @@ SELECT id FROM celeriac_message WHERE id {in_ids} AND state = 3 {and_lock}
 -- name: fetch
 -- ids
 SELECT task_id, state, name, queue, worker, args, kwargs, retries, losses,
-    enqueued_at, started_at, finished_at, root_id, parent_id, group_id, result, traceback, children
+    enqueued_at, started_at, finished_at, root_id, parent_id, group_id, result, traceback, children, details
 FROM celeriac_taskresult WHERE task_id {in_names}
 
 -- name: state_of

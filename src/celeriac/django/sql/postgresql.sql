@@ -57,14 +57,14 @@ SELECT 1 FROM celeriac_consumer WHERE name = %s FOR SHARE
 -- name: store
 -- the columns of store.COLUMNS, each an array; no task id twice
 INSERT INTO celeriac_taskresult (task_id, state, name, queue, worker, args, kwargs, retries, losses,
-    enqueued_at, started_at, finished_at, root_id, parent_id, group_id, result, traceback, children)
+    enqueued_at, started_at, finished_at, root_id, parent_id, group_id, result, traceback, children, details)
 SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[],
     %b::int[], %b::float8[], %b::float8[], %b::float8[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-    %b::text[])
+    %b::text[], %b::text[])
 ON CONFLICT (task_id) DO UPDATE SET state = excluded.state, name = excluded.name, queue = excluded.queue,
     worker = excluded.worker, args = excluded.args, kwargs = excluded.kwargs, retries = excluded.retries,
     losses = excluded.losses, enqueued_at = excluded.enqueued_at, started_at = excluded.started_at,
     finished_at = excluded.finished_at, root_id = excluded.root_id, parent_id = excluded.parent_id,
     group_id = excluded.group_id, result = excluded.result, traceback = excluded.traceback,
-    children = excluded.children
+    children = excluded.children, details = excluded.details
 WHERE celeriac_taskresult.state <> 'SUCCESS' OR excluded.state = 'SUCCESS'

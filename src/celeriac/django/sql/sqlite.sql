@@ -49,12 +49,12 @@ SELECT max(%s, coalesce((SELECT max(id) FROM celeriac_message), 0) + 1)
 -- name: store
 -- the columns of store.COLUMNS
 INSERT INTO celeriac_taskresult (task_id, state, name, queue, worker, args, kwargs, retries, losses,
-    enqueued_at, started_at, finished_at, root_id, parent_id, group_id, result, traceback, children)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    enqueued_at, started_at, finished_at, root_id, parent_id, group_id, result, traceback, children, details)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (task_id) DO UPDATE SET state = excluded.state, name = excluded.name, queue = excluded.queue,
     worker = excluded.worker, args = excluded.args, kwargs = excluded.kwargs, retries = excluded.retries,
     losses = excluded.losses, enqueued_at = excluded.enqueued_at, started_at = excluded.started_at,
     finished_at = excluded.finished_at, root_id = excluded.root_id, parent_id = excluded.parent_id,
     group_id = excluded.group_id, result = excluded.result, traceback = excluded.traceback,
-    children = excluded.children
+    children = excluded.children, details = excluded.details
 WHERE celeriac_taskresult.state <> 'SUCCESS' OR excluded.state = 'SUCCESS'

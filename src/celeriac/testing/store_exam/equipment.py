@@ -49,6 +49,7 @@ def full_record() -> Record:
         parent_id=str(uuid.uuid4()),
         group_id=str(uuid.uuid4()),
         children=[[[str(uuid.uuid4()), None], None], [[str(uuid.uuid4()), None], None]],
+        details={"args": [1, "zwölf", None], "more": {"true": True, "half": 0.5}},
     )
 
 
