@@ -271,6 +271,10 @@ class Broker(ABC):
     def depths(self) -> dict[str, QueueDepth]:
         """Return the counts of every queue that has any message."""
 
+    @abstractmethod
+    def heads(self) -> list[tuple[str, bytes]]:
+        """Return, with its queue, the message of each queue and priority that is ready and next to be handed out."""
+
     def readers(self) -> dict[str, tuple[str, ...]] | None:
         """Return the consumers whose lease has not run out and the queues that each registered for, if any.
 

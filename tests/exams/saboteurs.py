@@ -372,6 +372,12 @@ class CountsNothingScheduled(MemoryBroker):
         return {queue: changed(depth, scheduled=0) for queue, depth in super().depths().items()}
 
 
+@caught_by("test_heads")
+class ShowsOneHeadOfAQueue(MemoryBroker):
+    def heads(self) -> list[tuple[str, bytes]]:
+        return list(dict(super().heads()).items())
+
+
 @caught_by("test_readers")
 class TakesTheDeadForReaders(MemoryBroker):
     def readers(self) -> dict[str, tuple[str, ...]]:

@@ -434,8 +434,9 @@ def test_the_names_of_the_metrics(tmp_path: Path) -> None:
     app.broker.register("mails@web/0-1", 60.0, ["celery"])
     app.broker.register("mails@web/1-2", 60.0, ["celery"])
     app.broker.register("shop@web/0-3", 60.0, ["celery", "slow"])
-    message = Message(Headers("shop.add", "1"), Properties(), b"")
+    message = Message(Headers("shop.add", "1"), Properties(timestamp=time.time() - 3600), b"")
     app.broker.publish([Publication("1", "shop.add", "slow", protocol.encode(message, "slow"))], 1.0)
+    app.broker.publish([Publication("2", "shop.add", "odd", b"garbage")], 1.0)
     metrics = Metrics("mails@web", app.broker, ("celery",), 1, clock)
     tally = metrics.tallies.open()
     tally.add('shop."add"', "celery", states.SUCCESS, 0.2, 0.02)
@@ -452,6 +453,7 @@ def test_the_names_of_the_metrics(tmp_path: Path) -> None:
         "celeriac_worker_up": "gauge",
         "celeriac_slots": "gauge",
         "celeriac_queue_waiting": "gauge",
+        "celeriac_queue_oldest_seconds": "gauge",
         "celeriac_queue_workers": "gauge",
         "celeriac_tasks_total": "counter",
         "celeriac_task_run_seconds": "histogram",
@@ -464,6 +466,8 @@ def test_the_names_of_the_metrics(tmp_path: Path) -> None:
         'celeriac_slots{state="coroutine"} 1.0',
         'celeriac_queue_waiting{queue="celery"} 0.0',
         'celeriac_queue_waiting{queue="slow"} 1.0',
+        'celeriac_queue_oldest_seconds{queue="celery"} 0.0',
+        'celeriac_queue_oldest_seconds{queue="odd"} 0.0',
         'celeriac_queue_workers{queue="celery"} 2.0',
         'celeriac_queue_workers{queue="slow"} 1.0',
         'celeriac_tasks_total{queue="celery",state="SUCCESS",task="shop.\\"add\\""} 1.0',
@@ -473,7 +477,42 @@ def test_the_names_of_the_metrics(tmp_path: Path) -> None:
         'celeriac_task_wait_seconds_sum{queue="celery",task="shop.\\"add\\""} 0.02',
     ):
         assert line in lines, line
+    (oldest,) = (line for line in lines if line.startswith('celeriac_queue_oldest_seconds{queue="slow"}'))
+    assert 3600 <= float(oldest.split()[-1]) < 3700
     clock.now += 5
     metrics.look([recorder], reachable=False)
     assert b"\nceleriac_queue" not in metrics.text(), "what may be long past is not shown"
     recorder.remove()
+
+
+def test_a_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Asked of the broker: whether it is worked off in time."""
+    (tmp_path / "health_project.py").write_text(
+        "from celeriac import Celeriac\napp = Celeriac('shop', broker='memory://')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from health_project import app  # type: ignore[import-not-found]
+
+    def ask(*words: str) -> tuple[int, str]:
+        status = main(["-A", "health_project", "health", "--queue", "mails", *words])
+        return status, capsys.readouterr().out
+
+    def send(queue: str, sent: float | None) -> None:
+        message = Message(Headers("shop.add", "1"), Properties(timestamp=sent), b"")
+        app.broker.publish([Publication("1", "shop.add", queue, protocol.encode(message, queue))], 1.0)
+
+    assert ask() == (0, "Nothing waits in mails.\n")
+    send("other", time.time() - 9999)
+    send("mails", None)
+    assert ask() == (0, "1 wait in mails; since when, the next one does not say.\n")
+    app.broker.purge(["mails"])
+    send("mails", time.time() - 200)
+    send("mails", time.time())
+    status, line = ask()
+    assert (status, timeless(line)) == (0, "2 wait in mails, the oldest for N s; the limit is 300 s.\n")
+    assert ask("--max-oldest", "100")[0] == 1
+    status, line = ask("--max-oldest", "100", "--json")
+    told = json.loads(line)
+    assert (status, told["healthy"], told["queue"], told["ready"]) == (1, False, "mails", 2)
+    assert 200 <= told["oldest"] < 300
+    assert main(["-A", "health_project", "health", "--queue", "mails", "--worker", "w"]) == 2

@@ -341,6 +341,14 @@ class MemoryBroker(Broker):
                     depths.setdefault(queue, QueueDepth()).in_flight += 1
         return depths
 
+    def heads(self) -> list[tuple[str, bytes]]:
+        with self._shelf.lock:
+            first: dict[tuple[str, int], _Ready] = {}
+            for queue, heap in self._shelf.ready.items():
+                for each in heap:
+                    first[queue, each[0]] = min(each, first.get((queue, each[0]), each))
+        return [(queue, payload) for (queue, _), (_, _, payload) in first.items()]
+
     def readers(self) -> dict[str, tuple[str, ...]]:
         now = self._clock()
         with self._shelf.lock:

@@ -297,6 +297,9 @@ class RedisBroker(Broker):
     def depths(self) -> dict[str, QueueDepth]:
         return {queue.decode(): QueueDepth(*counts) for queue, *counts in self._run("depths")}
 
+    def heads(self) -> list[tuple[str, bytes]]:
+        return [(queue.decode(), payload) for queue, payload in self._run("heads")]
+
     def readers(self) -> dict[str, tuple[str, ...]] | None:
         # Celery's workers have no lease. They block on a list as long as they have room for more, hold messages in
         # `unacked` when they have not, and listen for remote control by a pattern unless told not to.

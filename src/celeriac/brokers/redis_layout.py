@@ -16,8 +16,8 @@ from celeriac.redis_client.scripts import Script, load
 _FOLDER = Path(__file__).with_name("redis_lua")
 _RECORD = Path(__file__).parent.with_name("redis_client") / "record.lua"
 _SCRIPTS = (
-    "adopt claim command commands depths discard due elect expired finish fire held now promote publish purge readers "
-    "register renew resign restore revive revoke revoked settle unlock unregister"
+    "adopt claim command commands depths discard due elect expired finish fire heads held now promote publish purge "
+    "readers register renew resign restore revive revoke revoked settle unlock unregister"
 ).split()
 _MANY = 10_000
 

@@ -264,6 +264,13 @@ class MessageTables(ScheduleTables):
                 setattr(depth, ("ready", "scheduled", "in_flight")[state], count)
         return depths
 
+    def heads(self) -> list[tuple[str, bytes]]:
+        with self._reading(_LOOK) as raw:
+            rows = self._session.rows(raw, "heads")
+        # What was given back comes last, and is served first.
+        first = {(queue, priority): bytes(payload) for queue, priority, payload in rows}
+        return [(queue, payload) for (queue, _), payload in first.items()]
+
     def readers(self) -> dict[str, tuple[str, ...]]:
         with self._reading(_LOOK) as raw:
             rows = self._session.rows(raw, "readers")

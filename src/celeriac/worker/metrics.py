@@ -7,12 +7,13 @@ loop looks at slots and queues (`look`), the server's thread writes the page of 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from celeriac import states
 from celeriac.broker import Broker
 from celeriac.errors import CeleriacError, TaskRevokedError
+from celeriac.queue_age import ages
 from celeriac.worker.losses import Ended
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.tally import BOUNDS, Counts, Tallies
@@ -53,6 +54,7 @@ class Metrics:
         self._clock = clock
         self._slots: dict[str, int] = {}
         self._waiting: dict[str, int] = {}
+        self._oldest: dict[str, float] = {}
         self._readers: dict[str, int] | None = None
         self._slots_next = self._queues_next = clock()
         self._visited = -_WANTED
@@ -68,7 +70,7 @@ class Metrics:
             self._slots_next = now + _SLOTS_EVERY
             self._look_at_slots(recorders)
         if not reachable:
-            self._waiting, self._readers = {}, None  # rather nothing than what may be long past
+            self._forget_queues()
         elif now >= self._queues_next and now - self._visited < _WANTED:
             self._look_at_queues()
             over = self._clock()
@@ -87,13 +89,15 @@ class Metrics:
     def _look_at_queues(self) -> None:
         try:
             depths = self.broker.depths()
+            oldest = ages(self.broker)
             readers = self.broker.readers()
         except CeleriacError as error:
             logger.debug("Metrics without queues: %s", error)
-            self._waiting, self._readers = {}, None
+            self._forget_queues()
             return
         self._waiting = dict.fromkeys(self.queues, 0)
         self._waiting |= {queue: depth.ready for queue, depth in depths.items()}
+        self._oldest = dict.fromkeys(self._waiting, 0.0) | oldest
         if readers is None:
             self._readers = None
             return
@@ -101,6 +105,10 @@ class Metrics:
             (consumer.rpartition("/")[0], queue) for consumer, queues in readers.items() for queue in queues
         }
         self._readers = dict.fromkeys(self.queues, 0) | Counter(queue for _, queue in workers)
+
+    def _forget_queues(self) -> None:
+        """Rather nothing than what may be long past."""
+        self._waiting, self._oldest, self._readers = {}, {}, None
 
     def ended(self, ended: Iterable[Ended]) -> None:
         """Count the tasks that have ended with their process."""
@@ -139,6 +147,12 @@ class Metrics:
             ("queue",),
             {(queue,): count for queue, count in self._waiting.items()},
         )
+        yield self._gauge(
+            "celeriac_queue_oldest_seconds",
+            "For how long the task that has waited longest could have started.",
+            ("queue",),
+            {(queue,): seconds for queue, seconds in self._oldest.items()},
+        )
         if self._readers is not None:
             yield self._gauge(
                 "celeriac_queue_workers",
@@ -148,7 +162,9 @@ class Metrics:
             )
         yield from self._of_tasks()
 
-    def _gauge(self, name: str, text: str, labels: Sequence[str], values: dict[tuple[str, ...], int]) -> Any:
+    def _gauge(
+        self, name: str, text: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]
+    ) -> Any:
         family = self._families.GaugeMetricFamily(name, text, labels=labels)
         for key, value in sorted(values.items()):
             family.add_metric(key, value)

@@ -11,7 +11,7 @@ from bisect import bisect_left
 
 from msgspec import Struct
 
-from celeriac.message.moments import parse_time
+from celeriac.queue_age import startable
 from celeriac.run import Outcome, Run
 
 #: Upper bounds, in seconds, of the buckets that times are counted in; what takes longer goes into one more.
@@ -89,8 +89,7 @@ class Tally:
         if not run.started:
             self.add(name, run.queue, outcome.state)
             return
-        headers, sent = run.message.headers, run.message.properties.timestamp
-        since = parse_time(headers.eta) if headers.eta else sent
+        since = startable(run.message)
         waited = None if since is None else max(0.0, run.started - since)
         self.add(name, run.queue, outcome.state, max(0.0, outcome.finished - run.started), waited)
 

@@ -181,6 +181,13 @@ SELECT queue, 0, count(*) FROM celeriac_message WHERE state = 0 GROUP BY queue
 UNION ALL SELECT queue, 1, count(*) FROM celeriac_message WHERE state = 1 GROUP BY queue
 UNION ALL SELECT queue, 2, count(*) FROM celeriac_message WHERE state = 2 GROUP BY queue
 
+-- name: heads
+SELECT h.queue, h.priority, b.payload
+FROM (
+    SELECT queue, priority, "order", min(id) AS id FROM celeriac_message WHERE state = 0
+    GROUP BY queue, priority, "order"
+) h JOIN celeriac_body b ON b.message_id = h.id ORDER BY h."order" DESC
+
 -- name: dead_letters
 -- limit, offset
 SELECT m.id, m.queue, b.reason, m.moment, b.payload

@@ -47,6 +47,18 @@ class LookChecks(Fixtures):
         }
         assert broker.depths() == expected
 
+    def test_heads(self, broker: Broker) -> None:
+        assert broker.heads() == []
+        broker.publish([*numbered(3), message(b"high", priority=9), *numbered(2, queue="p")], SOON)
+        broker.publish(numbered(3, queue="s", due=time.time() + 3600), SOON)
+        consumer = Consumer(broker)
+        high, first = consumer.claim(limit=2)
+        assert sorted(broker.heads()) == [("p", b"m0"), ("q", b"m1")]
+        consumer.settle(first, action=Action.PUT_BACK)
+        assert sorted(broker.heads()) == [("p", b"m0"), ("q", b"m0")]
+        consumer.settle(high, action=Action.PUT_BACK)
+        assert sorted(broker.heads()) == [("p", b"m0"), ("q", b"high"), ("q", b"m0")]
+
     def test_readers(self, broker: Broker, make_broker: MakeBroker) -> None:
         if broker.readers() is None:
             pytest.skip("it cannot tell who reads")
