@@ -59,7 +59,7 @@ def run_once(executor: Executor, run: Run) -> Outcome:
             return run_here()
         finally:
             if framework is not None:
-                framework.before_fork()  # closes the connections of this thread
+                framework.leave_thread()
 
     try:
         asyncio.get_running_loop()

@@ -96,6 +96,7 @@ class Executor:
         self.acks_early = conf.task_acks_late is False
         self.before = app.hooks.before_task
         self.after = app.hooks.after_task
+        self.before_coroutine = app.hooks.before_coroutine
         #: Set by a worker: the limits of tasks that have some, and what enforces soft ones.
         self.limits: Mapping[str, Pair] = {}
         self.watchdog: Watchdog | None = None
@@ -150,6 +151,9 @@ class Executor:
             token = current.set(request)
             value: Any = None
             try:
+                if not self.eager:
+                    for hook in self.before_coroutine:
+                        hook()
                 if watched:
                     await self._beside(request, reporting.begins, task, request)
                 run.calling = True

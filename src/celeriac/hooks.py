@@ -14,13 +14,18 @@ T = TypeVar("T")
 
 
 class Hooks:
-    """Callables that run around each task and in each new child process."""
+    """Callables that run around each task and in each new child process.
 
-    __slots__ = ("after_task", "before_task", "child_started")
+    `before_coroutine` runs on the event loop instead, and must not block; `after_loop` when a loop has ended.
+    """
+
+    __slots__ = ("after_loop", "after_task", "before_coroutine", "before_task", "child_started")
 
     def __init__(self) -> None:
         self.before_task: tuple[Callable[[Request], None], ...] = ()
         self.after_task: tuple[Callable[[Request], None], ...] = ()
+        self.before_coroutine: tuple[Callable[[], None], ...] = ()
+        self.after_loop: tuple[Callable[[], None], ...] = ()
         self.child_started: tuple[Callable[[], None], ...] = ()
 
 
@@ -50,6 +55,9 @@ class Framework(Protocol):
 
     def before_fork(self) -> None:
         """Close what a forked child must not share."""
+
+    def leave_thread(self) -> None:
+        """Close what this thread has opened, and no other can close."""
 
     def install_hooks(self, hooks: Hooks) -> None:
         """Add what a worker is to do around each task. May be called again."""

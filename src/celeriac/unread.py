@@ -69,7 +69,7 @@ class Unread:
             return
         finally:
             if self._framework is not None:
-                self._framework.before_fork()  # closes the connections of this thread
+                self._framework.leave_thread()
         if readers is None:
             return
         read = {each for queues in readers.values() for each in queues}

@@ -188,7 +188,7 @@ class TestHooks:
         self, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         connection.close()
-        around._here.used.clear()
+        around._here.known.clear()
         connection.ensure_connection()
         monkeypatch.setattr(around, "KEEP", -1.0)
         self.after(hooks)

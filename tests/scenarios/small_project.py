@@ -96,9 +96,9 @@ class Project:
         return self.run(sys.executable, script.name, *words, stdin=stdin, **{**settings, **environment})
 
     @contextlib.contextmanager
-    def worker(self) -> Iterator[None]:
-        """Have a worker of one process within a block; at the block's end it must stop with status 0."""
-        command = [sys.executable, "manage.py", "celeriac", "worker", "-c", "1"]
+    def worker(self, *words: str) -> Iterator[None]:
+        """Have a worker within a block, of one process unless `words` say more; it must stop with status 0."""
+        command = [sys.executable, "manage.py", "celeriac", "worker", *(words or ("-c", "1"))]
         with (self.folder / "worker.log").open("wb") as log:
             process = subprocess.Popen(
                 command, cwd=self.folder, env=clean_environment({}), stdin=subprocess.DEVNULL, stderr=log

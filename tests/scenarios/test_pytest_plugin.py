@@ -235,56 +235,25 @@ SETTINGS = """
     DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
     USE_TZ = True
 """
-#: What pytest-django does, in the few lines that are needed here.
-DATABASE = """
-    import pytest, django
-    django.setup()
-    from django.test.utils import get_runner, setup_test_environment, teardown_test_environment
-    from django.test.runner import DiscoverRunner
-
-    @pytest.fixture(scope="session", autouse=True)
-    def database():
-        setup_test_environment()
-        runner = DiscoverRunner(verbosity=0)
-        made = runner.setup_databases()
-        yield
-        runner.teardown_databases(made)
-        teardown_test_environment()
-
-    @pytest.fixture
-    def db(request):
-        from django.test import TestCase
-
-        case = type("Case", (TestCase,), {"runTest": lambda self: None})
-        case.setUpClass()
-        test = case()
-        test._fixture_setup()
-        yield test
-        test._fixture_teardown()
-        case.tearDownClass()
-        case.doClassCleanups()
-"""
 
 
-def test_in_a_django_project(inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("django")
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "site_settings")
+def test_in_a_django_project(inner: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_django")
     inner.makepyfile(site_settings=SETTINGS)
-    inner.makeconftest(DATABASE)
     Path(inner.path, "shop.py").write_text(
-        "from celeriac import shared_task\n\n"
-        "@shared_task(name='shop.greet')\ndef greet(name):\n    return 'hello ' + name\n"
+        "from celeriac import shared_task\n"
+        "from django.contrib.auth.models import User\n\n"
+        "@shared_task(name='shop.greet')\ndef greet(name):\n    return 'hello ' + name\n\n"
+        "@shared_task(name='shop.count')\ndef count():\n    return User.objects.count()\n\n"
+        "@shared_task(name='shop.acount')\nasync def acount():\n    return await User.objects.acount()\n"
     )
     inner.makepyfile("""
         import pytest
+        from asgiref.sync import sync_to_async
         from django.contrib.auth.models import User
         from django.db import transaction
-        from django.test import TestCase
-        from shop import greet
-
-        @pytest.fixture
-        def capture(db):
-            return TestCase.captureOnCommitCallbacks  # as django_capture_on_commit_callbacks is
+        from django.test import TestCase, override_settings
+        from shop import acount, count, greet
 
         def sign_up(name):
             with transaction.atomic():
@@ -297,12 +266,41 @@ def test_in_a_django_project(inner: pytest.Pytester, monkeypatch: pytest.MonkeyP
             (run,) = queue.drain()
             assert run.get() == "hello ada"
 
-        def test_captured(capture, queue):
-            with capture(execute=True) as callbacks:
+        def test_nothing_is_left_of_it(db, queue):
+            queue.assert_nothing_enqueued()
+            assert User.objects.count() == 0
+
+        def test_captured(django_capture_on_commit_callbacks, db, queue):
+            with django_capture_on_commit_callbacks(execute=True) as callbacks:
                 sign_up("ada")
                 transaction.on_commit(lambda: greet.delay("bob"))
             assert len(callbacks) == 3
             queue.assert_enqueued(greet, times=2)
+
+        def test_drained_tasks_see_the_test_s_rows(db, queue):
+            sign_up("ada")
+            results = [count.delay(), acount.delay()]
+            queue.drain()
+            assert [result.get() for result in results] == [1, 1]
+
+        def test_settings(db, settings):
+            settings.CELERY_TASK_ALWAYS_EAGER = True
+            assert greet.delay("ada").get() == "hello ada"
+
+        @override_settings(CELERY_TASK_ALWAYS_EAGER=True)
+        def test_overridden(db):
+            User.objects.create(username="ada")
+            assert (count.delay().get(), acount.delay().get()) == (1, 1)
+
+        def test_they_are_as_they_were(db, queue):
+            greet.delay("ada")
+            queue.assert_enqueued(greet)
+
+        @pytest.mark.django_db(transaction=True)
+        def test_a_worker(celeriac_worker):
+            User.objects.create(username="ada")
+            assert count.delay().get(timeout=30) == 1
+            assert acount.delay().get(timeout=30) == 1
 
         class InTestCase(TestCase):
             @pytest.fixture(autouse=True)
@@ -313,5 +311,9 @@ def test_in_a_django_project(inner: pytest.Pytester, monkeypatch: pytest.MonkeyP
                 sign_up("ada")
                 self.queue.assert_enqueued(greet)
                 assert User.objects.count() == 1
+
+            async def test_in_a_coroutine(self):
+                await sync_to_async(sign_up)("ada")
+                await sync_to_async(self.queue.assert_enqueued)(greet)
     """)
-    run(inner).assert_outcomes(passed=3)
+    run(inner, "-p", "pytest_django.plugin", "--ds", "site_settings").assert_outcomes(passed=10)

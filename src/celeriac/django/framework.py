@@ -80,6 +80,14 @@ class DjangoFramework:
         return async_to_sync(function)(*args)
 
     def before_fork(self) -> None:
+        self.leave_thread()
+        connection: Any
+        for connection in connections.all(initialized_only=True):
+            # A pool is the whole process's; the child would use the same sockets, and lack the pool's threads.
+            if connection.alias in getattr(connection, "_connection_pools", ()):
+                connection.close_pool()
+
+    def leave_thread(self) -> None:
         connections.close_all()
         caches.close_all()
 

@@ -12,11 +12,13 @@ from typing import Any
 from celeriac import states
 from celeriac.django import deadline
 from celeriac.django.session import PATIENCE, Rows, Session, driver_of
-from celeriac.django.wakeup import readable
+from celeriac.django.wakeup import has_ended
 from celeriac.errors import CeleriacError
 
 #: Seconds without an answer from the server after which a connection is asked whether it still leads there.
 _FRESH = 2.0
+#: How many connections a pool may hand out that died with their server.
+_MOST_DEAD = 100
 
 
 class PostgresSession(Session):
@@ -35,13 +37,20 @@ class PostgresSession(Session):
         connection = super().connect(timeout)
         if not self.inside(connection) and not self._leads_there(connection, timeout):
             # The server was restarted, say, while nobody used the connection.
+            self._replace(connection, timeout)
+        return connection
+
+    def _replace(self, connection: Any, timeout: float) -> None:
+        for _ in range(_MOST_DEAD):
+            connection.connection.close()  # a pool would hand it out again
             connection.close()
             self._open(connection, timeout)
-        return connection
+            if not has_ended(connection.connection):
+                return
 
     def _leads_there(self, connection: Any, timeout: float) -> bool:
         raw = connection.connection
-        if _has_ended(raw):
+        if has_ended(raw):
             return False
         known = self._thread
         idle = time.monotonic() - known.used if getattr(known, "raw", None) is raw else 0.0
@@ -153,12 +162,3 @@ def _cursor(raw: Any) -> Any:
 
 def _is_psycopg3(alias: str) -> bool:
     return hasattr(driver_of(alias), "pq")
-
-
-def _has_ended(raw: Any) -> bool:
-    """Return whether the server has closed a connection that nobody was using.
-
-    Between statements a server says nothing but that it ends. Where it was a notice after all, a new connection does
-    no harm.
-    """
-    return raw.closed or bool(readable([raw.fileno()], 0))

@@ -42,6 +42,20 @@ def readable(descriptors: list[int], timeout: float) -> list[int]:
     return [descriptor for descriptor, _ in poll.poll(timeout * 1000)]
 
 
+def has_ended(raw: Any) -> bool:
+    """Return whether the server has closed a driver's connection, as far as can be told without asking it.
+
+    For one that is not in use: between statements a server says nothing but that it ends. Where it was a notice after
+    all, a new connection does no harm.
+    """
+    if not hasattr(raw, "fileno"):
+        return False
+    try:
+        return bool(getattr(raw, "closed", False) or readable([raw.fileno()], 0))
+    except Exception:  # the driver's own: closed just now, by another thread
+        return True
+
+
 class Watch(Protocol):
     """Something that can wait for a change."""
 

@@ -77,7 +77,7 @@ class ThreadWorker:
             hooks.before_task, hooks.after_task = before
             sys.setswitchinterval(interval)
             if self.app.framework is not None:
-                self.app.framework.before_fork()  # closes the connections of this thread, which no other can
+                self.app.framework.leave_thread()
             self._worker.ready.set()  # where it ended before it was
 
 

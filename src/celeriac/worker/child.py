@@ -160,7 +160,7 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
             function(*args)
         finally:
             if app.framework is not None:
-                app.framework.before_fork()  # closes the connections of this thread
+                app.framework.leave_thread()
 
     io_thread = threading.Thread(target=on_thread, args=(fetcher.run,), name="celeriac-fetcher", daemon=True)
     others = [
@@ -176,6 +176,7 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
     pool.work(0)
     for thread in (*others, io_thread):
         thread.join()
+    pool.end_loop()
     app.clock = own_clock  # of a process that goes on
     app.settings_changed(())
 

@@ -7,6 +7,7 @@ to a broker.
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import os
 import signal
@@ -37,6 +38,7 @@ logger = logging.getLogger("celeriac.worker")
 
 _LEFT = 0.005  # seconds
 _THAW_LOOK = 1.0  # seconds between two pokes of the fetcher while it has not thawed
+_LOOP_PATIENCE = 5.0  # seconds that an event loop with nothing to do may take to end
 
 
 class Finished(Struct):
@@ -90,6 +92,7 @@ class Pool:
         self._lock = threading.Lock()
         self._thaw = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread: threading.Thread | None = None
         self._free_slots = deque(range(threads, threads + coroutines))
         self._waiting: deque[Run] = deque()
         self._starting = False
@@ -285,8 +288,22 @@ class Pool:
 
     def _start_loop(self) -> asyncio.AbstractEventLoop:
         loop = self._loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, name="celeriac-event-loop", daemon=True).start()
+        self._context = contextvars.copy_context()
+        self._loop_thread = threading.Thread(target=loop.run_forever, name="celeriac-event-loop", daemon=True)
+        self._loop_thread.start()
         return loop
+
+    def end_loop(self) -> None:
+        """End the event loop, and what was opened for it. Nothing runs any more, and nothing is to start after this."""
+        loop, thread = self._loop, self._loop_thread
+        if loop is None or thread is None:
+            return
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_LOOP_PATIENCE)
+        if not thread.is_alive():
+            loop.close()
+            for hook in self.executor.app.hooks.after_loop:
+                hook()
 
     def _start_waiting(self) -> None:
         self._starting = False  # first: what is submitted from here on has this called again
@@ -300,8 +317,9 @@ class Pool:
                 return
             if run.void:
                 continue
+            # Not in the context that is here: it may be that of a task that has ended and left something in it.
             task = asyncio.get_running_loop().create_task(
-                self._run_coroutine(run, self._free_slots.popleft())
+                self._run_coroutine(run, self._free_slots.popleft()), context=self._context.copy()
             )
             self._coroutines[task] = run
             task.add_done_callback(self._coroutines.pop)
