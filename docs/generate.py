@@ -20,6 +20,7 @@ from pieces import code, default_of, plain_type, range_of, table
 
 from celeriac import brokers, config, errors, options, stores
 from celeriac.cli.codes import CODES
+from celeriac.django.checks.declared import FINDINGS
 
 DOCS = Path(__file__).resolve().parent
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -187,6 +188,15 @@ def error_codes() -> str:
     return "\n\n".join(parts)
 
 
+def system_checks() -> str:
+    """What the system checks can find."""
+    rows = [
+        (f"`celeriac.{number}`", finding.what, finding.do, finding.when)
+        for number, finding in FINDINGS.items()
+    ]
+    return table(("number", "", "what to do", "only with"), rows)
+
+
 def celerys_imports() -> str:
     """Where what is imported from Celery is imported from here."""
     rows = [(code(theirs), code(ours)) for theirs, ours in celerys_names.IMPORTS.items()]
@@ -302,6 +312,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "call-options": call_options,
     "error-tree": error_tree,
     "error-codes": error_codes,
+    "system-checks": system_checks,
     "command-line": faces.command_line,
     "celerys-imports": celerys_imports,
     "celerys-names": all_celerys_names,

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from celeriac import registry
 from celeriac.arguments import caller_place
 from celeriac.errors import NotRegistered
 from celeriac.task import Task
@@ -34,8 +35,15 @@ def same_function(one: Task, other: Task) -> bool:
     )
 
 
-def warn_duplicate(name: str) -> None:
-    """Warn, where the second one is decorated, that the first is kept."""
+def origin_of(task: Task) -> str:
+    """Return what a task was made of: module and function, or class."""
+    made_of: Any = getattr(task, "__wrapped__", type(task))
+    return f"{made_of.__module__}.{getattr(made_of, '__qualname__', made_of)}"
+
+
+def warn_duplicate(name: str, kept: Task, other: Task) -> None:
+    """Note it, and warn, where the second one is decorated, that the first is kept."""
+    registry.duplicates[name] = (origin_of(kept), origin_of(other))
     warnings.warn(
         f"There are two tasks named {name!r}; the first is kept. Give one another name: @task(name=...).",
         DuplicateTaskNameWarning,

@@ -57,7 +57,7 @@ class Registered(Connected):
         known = self._tasks.get(name)
         made = make_task(function, self._sends, name, {"base": self.Task, **options})
         if known is not None and not naming.same_function(known, made):
-            naming.warn_duplicate(name)
+            naming.warn_duplicate(name, known, made)
             return known
         self._tasks[name] = made
         return made

@@ -12,6 +12,8 @@ from celeriac.hooks import Framework
 shared_tasks: dict[str, Any] = {}
 #: Entries of the schedule that decorators have made, by name.
 periodic: dict[str, Any] = {}
+#: Names that two functions were to have as tasks: what the one that is kept was made of, and the other.
+duplicates: dict[str, tuple[str, str]] = {}
 _apps: list[Any] = []
 _framework: list[Framework] = []
 _default: list[Callable[[], Any]] = []

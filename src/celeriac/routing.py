@@ -27,6 +27,11 @@ class Router:
         self.queues = Queues(conf)
         self._routers = _prepare(conf.task_routes)
 
+    @property
+    def is_static(self) -> bool:
+        """Whether no function has a say, so that a task's queue can be told before it is sent."""
+        return all(isinstance(router, MapRoute) for router in self._routers)
+
     def outdated(self, conf: Settings) -> bool:
         """Return whether the settings have changed since."""
         return any(old is not new for old, new in zip(self._read, _read(conf), strict=True))

@@ -21,7 +21,7 @@ def _shared_task(*functions: Callable[..., Any], **options: Any) -> Any:
         base = registry.current_app().Task if registry.has_app() else Task
         made = make_task(function, None, name, {"base": base, **options})
         if known is not None and not naming.same_function(known, made):
-            naming.warn_duplicate(name)
+            naming.warn_duplicate(name, known, made)
             kept: Task = known
             return kept
         registry.shared_tasks[name] = made
