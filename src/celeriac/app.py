@@ -168,7 +168,7 @@ class Celeriac(Registered):
         return self._tasks.get(name) or registry.shared_tasks.get(name) or self._task_elsewhere(name)
 
     def _make_sender(self) -> Sender:
-        self._sender = Sender(self.conf, self.clock, self._finish)
+        self._sender = Sender(self.conf, self.clock, self._finish, self.signer)
         return self._sender
 
     def _task_elsewhere(self, name: str) -> BaseTask:

@@ -109,6 +109,17 @@ class Settings(Struct, kw_only=True):
         Meta(ge=1, le=2),
         Row("Celery's task protocol that is written: 2, or 1 for very old workers. Both are read."),
     ] = 2
+    task_signing: Annotated[
+        bool,
+        Row(
+            "Sign messages, and set aside those that are not signed: with Django's SECRET_KEY (and "
+            "SECRET_KEY_FALLBACKS), or with task_signing_keys."
+        ),
+    ] = False
+    task_signing_keys: Annotated[
+        list[str],
+        Row("Secrets to sign with instead of SECRET_KEY: the first one signs, all are accepted."),
+    ] = field(default_factory=list)
     timezone: Annotated[str | None, Row("Time zone of naive etas.", "CELERY_TIMEZONE")] = None
     enable_utc: Annotated[
         bool,
@@ -398,6 +409,8 @@ ROWS: dict[str, Row] = {
 }
 _OLD = {old: name for name, row in ROWS.items() for old in row.old} | OLD_ODD
 _KNOWN = ROWS.keys() | NOT_YET.keys() | MOOT.keys() | IN_URL.keys()
+#: Settings whose values are not to be shown, not even wrong ones.
+SECRET = frozenset({"task_signing_keys"})
 #: Environment variables that win over the project's settings, as in Celery.
 ENVIRONMENT = {"CELERY_BROKER_URL": "broker_url", "CELERY_RESULT_BACKEND": "result_backend"}
 
@@ -516,7 +529,7 @@ def _convert(name: str, value: Any, source: str) -> Any:
         return msgspec.convert(value, _HINTS[name], strict=False)
     except msgspec.ValidationError as error:
         # Where several URLs stand instead of one, their passwords are not for logs.
-        shown = re.sub(r"(://[^:@/\s]*:)[^@\s]*@", r"\1***@", repr(value))
+        shown = "..." if name in SECRET else re.sub(r"(://[^:@/\s]*:)[^@\s]*@", r"\1***@", repr(value))
         raise ImproperlyConfigured(f"{source} = {shown}: {_worded(error)}.") from None
 
 

@@ -3,11 +3,13 @@
 A base class of `celeriac.app.Celeriac`, by way of `celeriac.connected`. Opens nothing.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from celeriac import config, registry, sources
 from celeriac.hooks import Framework
+from celeriac.message.protocol import Signs
+from celeriac.unpacking import Codec
 
 
 class Configured:
@@ -17,6 +19,7 @@ class Configured:
         self._given = dict(given)
         self._sources: list[tuple[Any, str | None]] = []
         self._resolved: config.Resolved | None = None
+        self._codec: Codec | None = None
 
     def config_from_object(
         self, source: Any, silent: bool = False, force: bool = False, namespace: str | None = None
@@ -54,11 +57,31 @@ class Configured:
 
     def settings_changed(self, names: Collection[str]) -> None:
         """Forget what was made of the settings `names`, if anything; called when they have changed."""
+        self._codec = None
 
     @property
     def conf(self) -> config.Settings:
         """The settings in force."""
         return self.resolved.settings
+
+    @property
+    def signer(self) -> Signs | None:
+        """What signs messages, None where `task_signing` is off; raises ImproperlyConfigured without a key."""
+        if not self.conf.task_signing:
+            return None
+        from celeriac.message.signing import Signer  # noqa: PLC0415 - who signs nothing does without
+
+        secrets: Sequence[str | bytes] = self.conf.task_signing_keys
+        if not secrets and self.framework is not None:
+            secrets = self.framework.signing_keys()
+        return Signer(secrets)
+
+    @property
+    def codec(self) -> Codec:
+        """How messages are read, and written again, under the settings in force."""
+        if self._codec is None:
+            self._codec = Codec(self.conf, self.signer)
+        return self._codec
 
     @property
     def framework(self) -> Framework | None:

@@ -12,16 +12,14 @@ from msgspec import Struct, structs
 
 from celeriac.broker import Broker, DeadLetter, Publication
 from celeriac.config import Settings
-from celeriac.errors import CallError, EncodeError, MessageError
-from celeriac.message import protocol, serializers
+from celeriac.errors import BadSignature, CallError, EncodeError, MessageError
+from celeriac.message import serializers
 from celeriac.message.message import Message
 from celeriac.message.reprs import bounded_repr
 from celeriac.queues import Queues
 from celeriac.sensitive import BY_NAME
 from celeriac.task import Task
-from celeriac.unpacking import Unpacker
-
-Decode = Callable[[bytes], Message]
+from celeriac.unpacking import PLAIN, Codec, Unpacker
 
 _PAGE = 100  # dead letters to read at a time; each may be large
 _EXPIRE = 20
@@ -53,10 +51,11 @@ class Wanted(Struct, kw_only=True, frozen=True):
 
 
 class Found(Struct):
-    """A dead letter, and the message in it if that can be read."""
+    """A dead letter, and the message in it if that can be read. `genuine` is False where a signature is wanting."""
 
     letter: DeadLetter
     message: Message | None
+    genuine: bool = True
 
     @property
     def id(self) -> str:
@@ -69,42 +68,58 @@ class Found(Struct):
         return "" if self.message is None else self.message.headers.task
 
 
-def read(letter: DeadLetter, decode: Decode) -> Found:
+def read(letter: DeadLetter, codec: Codec = PLAIN) -> Found:
     """Return a dead letter with its message."""
     try:
-        return Found(letter, decode(letter.payload))
+        return Found(letter, codec.decode(letter.payload, letter.queue))
+    except BadSignature:
+        return Found(letter, _forged(letter, codec), genuine=False)
     except MessageError:
         return Found(letter, None)
 
 
-def find(broker: Broker, wanted: Wanted, decode: Decode = protocol.decode) -> Iterator[Found]:
+def _forged(letter: DeadLetter, codec: Codec) -> Message | None:
+    try:
+        return codec.read(letter.payload)
+    except MessageError:
+        return None
+
+
+def find(broker: Broker, wanted: Wanted, codec: Codec = PLAIN) -> Iterator[Found]:
     """Yield the dead letters that are wanted, the newest first; raises BrokerError."""
     offset = 0
     while letters := broker.dead_letters(_PAGE, offset):
         offset += len(letters)
         for letter in letters:
-            found = read(letter, decode)
+            found = read(letter, codec)
             if wanted.fits(found):
                 yield found
 
 
-def retry(broker: Broker, wanted: Wanted, decode: Decode = protocol.decode) -> int:
+def retry(broker: Broker, wanted: Wanted, codec: Codec = PLAIN, *, vouched: bool = False) -> int:
     """Put dead letters back into their queues, for a run as if they were sent now; return how many.
 
-    Those that cannot be read stay where they are. Raises BrokerError.
+    Those that cannot be read stay where they are, as do those that are not genuine, unless somebody has `vouched` for
+    them. Raises BrokerError.
     """
-    return _sweep(broker, wanted, decode, put_back)
+
+    def act(broker: Broker, letters: Sequence[Found]) -> int:
+        return put_back(broker, letters, codec, vouched=vouched)
+
+    return _sweep(broker, wanted, codec, act)
 
 
-def discard(broker: Broker, wanted: Wanted, decode: Decode = protocol.decode) -> int:
+def discard(broker: Broker, wanted: Wanted, codec: Codec = PLAIN) -> int:
     """Drop dead letters for good; return how many. Raises BrokerError."""
-    return _sweep(broker, wanted, decode, drop)
+    return _sweep(broker, wanted, codec, drop)
 
 
-def put_back(broker: Broker, letters: Sequence[Found]) -> int:
+def put_back(broker: Broker, letters: Sequence[Found], codec: Codec = PLAIN, *, vouched: bool = False) -> int:
     """`retry` for letters that were found, which go back in this order."""
     again = {
-        each.letter.key: fresh(each.letter, each.message) for each in letters if each.message is not None
+        each.letter.key: fresh(each.letter, each.message, codec)
+        for each in letters
+        if each.message is not None and (each.genuine or vouched)
     }
     return broker.revive(again) if again else 0
 
@@ -161,7 +176,7 @@ def amend(found: Found, amendment: Amendment, tasks: Mapping[str, Task], conf: S
         message = _with_arguments(message, amendment, tasks.get(message.headers.task), conf)
     if amendment.queue is not None:
         letter = structs.replace(letter, queue=Queues(conf).name(amendment.queue))
-    return Found(letter, message)
+    return structs.replace(found, letter=letter, message=message)
 
 
 def _with_arguments(message: Message, amendment: Amendment, task: Task | None, conf: Settings) -> Message:
@@ -188,7 +203,7 @@ def _with_arguments(message: Message, amendment: Amendment, task: Task | None, c
     return structs.replace(message, headers=headers, body=body, compression=None)
 
 
-def _sweep(broker: Broker, wanted: Wanted, decode: Decode, act: Callable[[Broker, list[Found]], int]) -> int:
+def _sweep(broker: Broker, wanted: Wanted, codec: Codec, act: Callable[[Broker, list[Found]], int]) -> int:
     """Call `act` with batches of the dead letters that are wanted, the oldest first; return the sum of what it returns.
 
     `act` returns how many of them it took away. Letters that come meanwhile, such as those that it has just put back
@@ -199,7 +214,7 @@ def _sweep(broker: Broker, wanted: Wanted, decode: Decode, act: Callable[[Broker
     while newest and (left := broker.count_dead_letters() - passed) > 0:
         size = min(_PAGE, left)
         page = broker.dead_letters(size, left - size)
-        found = [read(letter, decode) for letter in reversed(page) if letter.died <= newest[0].died]
+        found = [read(letter, codec) for letter in reversed(page) if letter.died <= newest[0].died]
         chosen = [each for each in found if wanted.fits(each)]
         taken = act(broker, chosen) if chosen else 0
         done += taken
@@ -209,12 +224,12 @@ def _sweep(broker: Broker, wanted: Wanted, decode: Decode, act: Callable[[Broker
     return done
 
 
-def fresh(letter: DeadLetter, message: Message, retries: int | None = 0) -> Publication:
+def fresh(letter: DeadLetter, message: Message, codec: Codec = PLAIN, retries: int | None = 0) -> Publication:
     """Return the message of a dead letter for another run, before which no process is counted as lost."""
     headers = structs.replace(message.headers, retries=retries)
     properties = structs.replace(message.properties, celeriac_losses=0, celeriac_suspect=False)
     again = structs.replace(message, headers=headers, properties=properties)
-    payload = protocol.encode(again, letter.queue)
+    payload = codec.encode(again, letter.queue)
     return Publication(headers.id, headers.task, letter.queue, payload, properties.priority or 0)
 
 

@@ -23,7 +23,7 @@ def run_eagerly(
     """
     executor.eager = True
     while True:
-        message = executor.decode(publication.payload)
+        message = executor.decode(publication.payload, publication.queue)
         message.headers.retries = message.headers.retries or retries
         run = Run(0, publication.queue, message, executor.tasks.get(message.headers.task))
         outcome = run_once(executor, run)

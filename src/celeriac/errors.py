@@ -9,7 +9,7 @@
         BrokerDown (E109)          LeaseLost
       StoreError
       MessageError                 a message that cannot be read: it goes to the dead letters
-        ContentDisallowed          TooLarge
+        ContentDisallowed          TooLarge                  BadSignature
       EncodeError (E103)           an argument or result that cannot be serialised
         ModelArgument (E102)       UnstorableResult (E118)
       CallError (E104)             UnknownOption (E108)      these are TypeErrors as well
@@ -33,6 +33,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "AppNotFound",
+    "BadSignature",
     "BrokerDown",
     "BrokerError",
     "CallError",
@@ -163,6 +164,10 @@ class ContentDisallowed(MessageError):
 
 class TooLarge(MessageError):
     """A message above `worker_max_message_bytes`."""
+
+
+class BadSignature(MessageError):
+    """A message that is not signed, or not by this project, where `task_signing` is on."""
 
 
 class EncodeError(CeleriacError, TypeError):

@@ -34,7 +34,7 @@ from celeriac.errors import (
 from celeriac.failure import failure_json, format_traceback, safe_text
 from celeriac.hooks import Hooks
 from celeriac.limits import Pair, Watchdog
-from celeriac.message import protocol, result_format
+from celeriac.message import result_format
 from celeriac.message.message import Message, details_of
 from celeriac.message.moments import is_past
 from celeriac.next_try import next_try
@@ -42,7 +42,7 @@ from celeriac.run import Outcome, Run
 from celeriac.signals import around_tasks
 from celeriac.store import Record
 from celeriac.task import Task
-from celeriac.unpacking import Unpacker, decoder
+from celeriac.unpacking import Codec, Unpacker
 
 logger = logging.getLogger("celeriac")
 #: Files through which the user's function is called.
@@ -69,6 +69,10 @@ class Runs(SendsCallbacks, Protocol):
         """What runs around each task."""
 
     @property
+    def codec(self) -> Codec:
+        """How messages are read and written."""
+
+    @property
     def made(self) -> float:
         """When the app was made: a worker's code is as old as that. Unix time."""
 
@@ -86,8 +90,9 @@ class Executor:
         self.tasks = app.tasks
         self.app = app
         self.unpack = Unpacker(conf).unpack
-        self.decode = decoder(conf)
-        self.encode = protocol.encode if conf.task_protocol == 2 else protocol.encode_protocol_1
+        self.codec = app.codec
+        self.decode = self.codec.decode
+        self.encode = self.codec.encode if conf.task_protocol == 2 else app.codec.encode_protocol_1
         self.dump_result = result_format.writer(conf)
         self.ignore_result = conf.task_ignore_result
         self.store_errors = conf.task_store_errors_even_if_ignored
@@ -388,7 +393,7 @@ class Executor:
                 run.tag, Action.DEAD, reason=outcome.dead, publish=outcome.publish, record=record
             )
         if outcome.requeue:
-            payload = protocol.encode(run.message, run.queue) if outcome.counted else None
+            payload = self.codec.encode(run.message, run.queue) if outcome.counted else None
             return Settlement(run.tag, Action.PUT_BACK, payload=payload)
         publish = outcome.publish if outcome.retry is None else (outcome.retry,)
         return Settlement(run.tag, publish=publish, record=record)

@@ -4,7 +4,7 @@
 tuples, so that an empty one costs nothing.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from celeriac.broker import Broker
@@ -40,6 +40,9 @@ class Framework(Protocol):
 
     def task_modules(self, related_name: str) -> list[str]:
         """Return the dotted names of modules to import for their tasks, only those that exist."""
+
+    def signing_keys(self) -> Sequence[str | bytes]:
+        """Return the secrets that messages are signed with where the settings name none, the one in use first."""
 
     def is_debugging(self) -> bool:
         """Return whether somebody is at work on the project who wants to be told more than its users do."""

@@ -56,7 +56,9 @@ def published(publications: Sequence[Publication]) -> None:
     """Tell `after_task_publish` of each. Raises nothing: what is published is not to be published again."""
     for publication in publications:
         try:
-            message = protocol.decode(publication.payload, serializers.by_content_type, _NO_LIMIT)
+            message = protocol.decode(
+                publication.payload, accept=serializers.by_content_type, limit=_NO_LIMIT
+            )
             body = message.body
             if message.compression is not None:
                 body = compression.decompress(body, message.compression, _NO_LIMIT)

@@ -89,8 +89,10 @@ class Sender:
         conf: Settings,
         clock: Callable[[], float] = time.time,
         finish: Callable[[Task], None] | None = None,
+        signer: protocol.Signs | None = None,
     ) -> None:
         self.conf = conf
+        self._signer = signer
         self._finish = finish
         self._clock = clock
         # By task, not by name: one that was sent by its name may be registered later, with a queue of its own.
@@ -153,9 +155,9 @@ class Sender:
         if before_task_publish.receivers and told:
             prepare(message, queue, (list(args), dict(kwargs), dict(embed)))
         payload = (
-            protocol.encode(message, queue)
+            protocol.encode(message, queue, self._signer)
             if conf.task_protocol == 2
-            else protocol.encode_protocol_1(message, queue)
+            else protocol.encode_protocol_1(message, queue, self._signer)
         )
         if len(payload) > conf.worker_max_message_bytes:
             raise self._too_large(task, len(payload))

@@ -1,6 +1,7 @@
-"""From bytes to arguments: which messages a worker reads, under which settings, and what is in their bodies.
+"""From bytes to arguments: which messages are read, under which settings, and what is in their bodies.
 
-`decoder` reads envelopes; `Unpacker` the body of a message, which stays packed until its task runs.
+`Codec` reads envelopes, and writes again what was read; `Unpacker` reads the body of a message, which stays packed
+until its task runs.
 """
 
 from collections.abc import Callable
@@ -19,10 +20,35 @@ Parts = tuple[list[Any], dict[str, Any], dict[str, Any] | None]
 _decode_body = msgspec.json.Decoder(Parts).decode
 
 
-def decoder(conf: Settings) -> Callable[[bytes], Message]:
-    """Return what decodes messages under these settings; raises ImproperlyConfigured, NotInstalled."""
-    accept = serializers.content_types(conf.accept_content)
-    return partial(protocol.decode, accept=accept, limit=conf.worker_max_message_bytes)
+class Codec:
+    """How bytes become messages, and messages bytes again, under the settings of one app.
+
+    For whoever takes messages from a broker. Where `task_signing` is on, `decode` lets nothing through that is not
+    signed, so that nothing else can be signed again by `encode`. Raises ImproperlyConfigured and NotInstalled.
+    """
+
+    __slots__ = ("decode", "encode", "encode_protocol_1", "read")
+
+    def __init__(self, conf: Settings, signer: protocol.Signs | None = None) -> None:
+        accept = serializers.content_types(conf.accept_content)
+        #: Returns the message in an envelope, whoever sent it, to be looked at; raises MessageError.
+        self.read: Callable[[bytes], Message] = partial(
+            protocol.decode, accept=accept, limit=conf.worker_max_message_bytes
+        )
+        #: Returns a message that came from a queue, to be run or to be sent on; raises MessageError, BadSignature.
+        self.decode: Callable[[bytes, str], Message] = partial(self.read, signer=signer)
+        #: Returns the bytes of a message that was decoded, for a queue.
+        self.encode: Callable[[Message, str], bytes] = (
+            protocol.encode if signer is None else partial(protocol.encode, signer=signer)
+        )
+        #: `encode`, for workers that know protocol 1 only.
+        self.encode_protocol_1: Callable[[Message, str], bytes] = partial(
+            protocol.encode_protocol_1, signer=signer
+        )
+
+
+#: Of an app that sets nothing.
+PLAIN = Codec(Settings())
 
 
 class Unpacker:

@@ -86,7 +86,7 @@ class TestBothWays:
             serializer=serializer,
             compression=packing,
         )
-        seen = decode(sent(channel), EVERY)
+        seen = decode(sent(channel), accept=EVERY)
         assert (seen.headers.task, seen.headers.id, seen.headers.retries) == ("shop.collect", "some-id", 0)
         assert seen.headers.timelimit == (5.0, 3.0)
         assert seen.headers.eta == "2030-01-01T12:00:00+00:00"
@@ -96,8 +96,8 @@ class TestBothWays:
         assert custom_headers(seen) == {"x-trace": [1, {"a": None}]}
         assert (seen.compression is None) == (packing is None)
         body = compression.decompress(seen.body, seen.compression, 10_000) if seen.compression else seen.body
-        assert serializers.loads(body, seen.content_type, EVERY) == [[1, "ä"], {"key": b"\xff"}, EMBED]
-        assert decode(encode(seen, "shop"), EVERY) == seen
+        assert serializers.loads(body, seen.content_type, accept=EVERY) == [[1, "ä"], {"key": b"\xff"}, EMBED]
+        assert decode(encode(seen, "shop"), accept=EVERY) == seen
 
     def test_celery_reads_ours(
         self, celery: Celery, channel: Channel, serializer: str, packing: str | None
@@ -139,7 +139,7 @@ class TestBothWays:
     def test_there_and_back(self, serializer: str, packing: str | None) -> None:
         ours = message(None, serializer, packing, group="g", group_index=2, retries=3, custom={"x": 1})
         ours.properties.celeriac_losses = 2
-        seen = decode(encode_protocol_1(ours, "q"), EVERY)
+        seen = decode(encode_protocol_1(ours, "q"), accept=EVERY)
         assert (seen.body, seen.custom, seen.properties) == (ours.body, ours.custom, ours.properties)
         assert (seen.content_type, seen.compression) == (ours.content_type, ours.compression)
         assert (seen.headers.group, seen.headers.group_index, seen.headers.retries) == ("g", 2, 3)
@@ -156,7 +156,7 @@ def test_what_follows_travels(celery: Celery, channel: Channel) -> None:
     """A worker that does not send it on must see it: nothing is dropped in silence."""
     celery.send_task("shop.collect", [1], queue="shop", link=celery.signature("shop.next"))
     seen = decode(sent(channel))
-    _, _, embed = serializers.loads(seen.body, seen.content_type, EVERY)
+    _, _, embed = serializers.loads(seen.body, seen.content_type, accept=EVERY)
     assert embed["callbacks"][0]["task"] == "shop.next"
 
 
@@ -195,7 +195,7 @@ def test_a_small_yaml_that_stands_for_a_lot() -> None:
     payload = json.dumps(
         {"body": body, "headers": {}, "properties": {}, "content-type": "application/x-yaml"}
     ).encode()
-    seen = decode(payload, EVERY)
+    seen = decode(payload, accept=EVERY)
     assert len(seen.headers.argsrepr or "") <= 1024
     assert len(seen.body) < 10_000
 

@@ -15,7 +15,6 @@ from celeriac.errors import EncodeError, ImproperlyConfigured
 from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Headers, Message, Properties
 from celeriac.stores.memory import MemoryStore
-from celeriac.unpacking import decoder
 from celeriac.worker.death import Death
 from celeriac.worker.options import WorkerOptions
 from celeriac.worker.recorder import Recorder
@@ -53,7 +52,7 @@ def waiting(app: Celeriac) -> Message:
     app.broker.settle("looker", [Settlement(delivery.tag)], None)
     app.broker.unregister("looker")
     accept = serializers.content_types(["json", "msgpack", "yaml", "pickle"])
-    return protocol.decode(delivery.payload, accept)
+    return protocol.decode(delivery.payload, accept=accept)
 
 
 def put(app: Celeriac, message: Message) -> None:
@@ -156,7 +155,7 @@ def test_a_process_that_dies_of_a_message_of_protocol_1_is_counted(
     (delivery,) = app.broker.claim("dead", ["celery"], 1, 1)
     recorder = Recorder.create(tmp_path / "dead.flight", "dead", "b", 1)
     recorder.begin(0, delivery.tag, 1.0)
-    Recovery(app.broker, app.store, "w@h", 3, decoder(app.conf)).child(recorder, Death("signal 9 (SIGKILL)"))
+    Recovery(app.broker, app.store, "w@h", 3, app.codec).child(recorder, Death("signal 9 (SIGKILL)"))
     seen = waiting(app)
     assert (seen.headers.id, seen.properties.celeriac_losses) == ("i", 1)
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,7 +20,6 @@ from celeriac.cli.paint import Paint, terminal_width, wants_colour
 from celeriac.cli.program import Command, Session
 from celeriac.dead_letters import Amendment, Found, Wanted
 from celeriac.message import protocol
-from celeriac.unpacking import decoder
 
 EXAMPLES = """\b
 Examples:
@@ -84,7 +84,7 @@ def _wanted(
 def list_letters(session: Session, /, limit: int, as_json: bool, **filters: Any) -> None:
     """Show dead letters, the newest first."""
     app = finding.find_app(session)
-    found = dead_letters.find(app.broker, _wanted((), **filters), decoder(app.conf))
+    found = dead_letters.find(app.broker, _wanted((), **filters), app.codec)
     shown = list(islice(found, limit))
     if as_json:
         for each in shown:
@@ -110,9 +110,7 @@ def list_letters(session: Session, /, limit: int, as_json: bool, **filters: Any)
 def show(session: Session, task_id: str, as_json: bool) -> int:
     """Show all that is known of a dead letter: by the task's id, or by its key."""
     app = finding.find_app(session)
-    found = next(
-        dead_letters.find(app.broker, _wanted((task_id,), None, None, None, None), decoder(app.conf)), None
-    )
+    found = next(dead_letters.find(app.broker, _wanted((task_id,), None, None, None, None), app.codec), None)
     if found is None:
         failures.note(
             f"There is no dead letter {task_id!r}. List them: celeriac deadletter list", session.no_color
@@ -148,6 +146,9 @@ def _changing(name: str, what: str) -> Callable[..., Any]:
 @click.option("--args", metavar="JSON", help="With these arguments instead, a list; for one ID.")
 @click.option("--kwargs", metavar="JSON", help="With these arguments by name instead, an object; for one ID.")
 @click.option("--to", metavar="QUEUE", help="Into this queue instead; for one ID.")
+@click.option(
+    "--sign", is_flag=True, help="Also those that are not signed, or wrongly: you answer for what they do."
+)
 def retry(
     session: Session,
     /,
@@ -157,29 +158,36 @@ def retry(
     args: str | None,
     kwargs: str | None,
     to: str | None,
+    sign: bool,
     **filters: Any,
 ) -> int:
     """Put dead letters back into their queues, to be run as if they were sent now.
 
-    Earlier retries and losses do not count any more. What cannot be read stays.
+    Earlier retries and losses do not count any more. What cannot be read stays, and, where task_signing is on, what is
+    not signed by this project: --sign signs it.
     """
     if (args, kwargs, to) != (None, None, None):
         if len(ids) != 1 or everything or any(value is not None for value in filters.values()):
             raise click.UsageError("--args, --kwargs and --to are for one dead letter: give its id alone.")
-        return _retry_amended(session, ids[0], Amendment.read(args, kwargs, to))
-    return _change(
-        session, ids, everything, yes, filters, dead_letters.retry, ("Put back", "went back", "went back")
-    )
+        return _retry_amended(session, ids[0], Amendment.read(args, kwargs, to), sign)
+    act = partial(dead_letters.retry, vouched=sign)
+    return _change(session, ids, everything, yes, filters, act, ("Put back", "went back", "went back"))
 
 
-def _retry_amended(session: Session, task_id: str, amendment: Amendment) -> int:
+def _retry_amended(session: Session, task_id: str, amendment: Amendment, sign: bool) -> int:
     """Put one back with other arguments, or into another queue."""
     app = finding.find_app(session)
     app.load_tasks()  # which say what arguments they take
     wanted = Wanted(ids=frozenset([task_id]))
-    found = next(dead_letters.find(app.broker, wanted, decoder(app.conf)), None)
+    found = next(dead_letters.find(app.broker, wanted, app.codec), None)
+    if found is not None and not (found.genuine or sign):
+        failures.note(
+            f"It is not signed by this project: {found.letter.reason}. To run it all the same: --sign",
+            session.no_color,
+        )
+        return failures.PROBLEM
     if found is None or not dead_letters.put_back(
-        app.broker, [dead_letters.amend(found, amendment, app.tasks, app.conf)]
+        app.broker, [dead_letters.amend(found, amendment, app.tasks, app.conf)], app.codec, vouched=sign
     ):
         failures.note(
             f"There is no dead letter {task_id!r}. List them: celeriac deadletter list", session.no_color
@@ -212,16 +220,18 @@ def _change(
             "Say which: ids, a filter (--task, --queue, --reason, --older-than), or --all."
         )
     app = finding.find_app(session)
-    wanted, decode = _wanted(ids, **filters), decoder(app.conf)
+    wanted, codec = _wanted(ids, **filters), app.codec
     if not ids and not yes:
-        count = sum(1 for _ in dead_letters.find(app.broker, wanted, decode))
+        count = sum(1 for _ in dead_letters.find(app.broker, wanted, codec))
         if count and not click.confirm(f"{words[0]} {_counted(count)}?", err=True):
             return failures.PROBLEM
-    done = act(app.broker, wanted, decode)
+    done = act(app.broker, wanted, codec)
     click.echo(f"{_counted(done)} {words[1] if done == 1 else words[2]}.")
     missing = len(set(ids)) - done
     if ids and missing > 0:
-        failures.note(f"{missing} of those named are not there, or cannot be read.", session.no_color)
+        failures.note(
+            f"{missing} of those named are not there, cannot be read, or are not signed.", session.no_color
+        )
         return failures.PROBLEM
     return failures.OK
 

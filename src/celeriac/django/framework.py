@@ -4,7 +4,7 @@
 """
 
 import importlib.util
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -55,6 +55,9 @@ class DjangoFramework:
             if exists:
                 found.append(name)
         return found
+
+    def signing_keys(self) -> Sequence[str | bytes]:
+        return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
 
     def is_debugging(self) -> bool:
         return bool(settings.DEBUG)
@@ -122,7 +125,7 @@ def _reread(*, setting: str, **_: Any) -> None:
     """Have the apps heed a setting that a test overrides, and again when the test ends."""
     name = "timezone" if setting == "TIME_ZONE" else config.canonical(setting, "CELERY")
     names = [known for known in config.ROWS if known == name or setting == "CELERIAC"]
-    for app in registry.apps() if names else ():
+    for app in registry.apps() if names or setting.startswith("SECRET_KEY") else ():
         app.reread_settings(names)
 
 

@@ -9,8 +9,8 @@ protocol 2, and written where `task_protocol` asks for it: `celeriac.message.pro
 
 import binascii
 import os
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -27,6 +27,30 @@ MAX_DEPTH = 100
 #: How long a body may become when it has to be decompressed to be read at all, where nothing else is said.
 MAX_BYTES = 8 * 1024 * 1024
 ONLY_JSON = frozenset({serializers.JSON.content_type})
+
+
+#: The header that holds a signature. To Celery it is one of the sender's own.
+SIGNATURE = "celeriac_signature"
+
+
+class Signs(Protocol):
+    """What signs messages and checks signatures, `celeriac.message.signing`. `content` says how the body is read."""
+
+    def sign(
+        self, queue: str, headers: Mapping[str, Any], properties: Properties, content: str, body: bytes
+    ) -> str:
+        """Return the signature of a message with these `headers`, without it."""
+
+    def check(
+        self,
+        signature: object,
+        queue: str,
+        headers: Mapping[str, Any],
+        properties: Properties,
+        content: str,
+        body: bytes,
+    ) -> None:
+        """Raise BadSignature if it is not what `sign` returns for the rest."""
 
 
 class _Envelope(Struct, gc=False):
@@ -53,8 +77,10 @@ _b64encode = binascii.b2a_base64
 _b64decode = binascii.a2b_base64
 
 
-def encode(message: Message, queue: str) -> bytes:
+def encode(message: Message, queue: str, signer: Signs | None = None) -> bytes:
     """Return the envelope of `message` for `queue`; the properties that depend on the queue are set.
+
+    Signed if there is a `signer`.
 
     Raises EncodeError for custom headers or texts that JSON cannot hold; never for a message that was decoded.
     """
@@ -66,53 +92,72 @@ def encode(message: Message, queue: str) -> bytes:
     body = _b64encode(message.body, newline=False).decode()
     content_type, content_encoding = message.content_type, message.content_encoding
     try:
-        if not message.custom and message.compression is None:
+        if not message.custom and message.compression is None and signer is None:
             return _encode(_Envelope(body, message.headers, properties, content_type, content_encoding))
-        headers = _own_headers(message, msgspec.to_builtins(message.headers))
+        headers = _own_headers(message, msgspec.to_builtins(message.headers), queue, message.body, signer)
         return _encode(_RawEnvelope(body, headers, properties, content_type, content_encoding))
     except (ValueError, TypeError, RecursionError) as error:
         raise _unwritable(message, error) from None
 
 
-def encode_protocol_1(message: Message, queue: str) -> bytes:
+def encode_protocol_1(message: Message, queue: str, signer: Signs | None = None) -> bytes:
     """`encode`, for workers that know protocol 1 only: all headers but the sender's own move into the body."""
     body = protocol1.write(message)
     encode(message, queue)  # sets the properties, and refuses what could not be written again
     packed = _b64encode(body, newline=False).decode("ascii")
     content_type, content_encoding = message.content_type, message.content_encoding
-    headers = _own_headers(message, {})
+    headers = _own_headers(message, {}, queue, body, signer)
     return _encode(_RawEnvelope(packed, headers, message.properties, content_type, content_encoding))
 
 
-def _own_headers(message: Message, protocols: dict[str, Any]) -> Raw:
+def _own_headers(
+    message: Message, protocols: dict[str, Any], queue: str, body: bytes, signer: Signs | None
+) -> Raw:
     """Return the headers of a message that has more than the protocol's."""
     custom = message.custom or {}
     more = {}
     if message.compression is not None or "compression" in custom:
         more["compression"] = message.compression  # never the sender's: it says how the body is to be read
-    headers = _encode({**custom, **protocols, **more})
+    every = {**custom, **protocols, **more}
+    every.pop(SIGNATURE, None)  # never the sender's either
+    if signer is not None:
+        every[SIGNATURE] = signer.sign(queue, every, message.properties, _content(message), body)
+    headers = _encode(every)
     if _may_be_deep(headers) and _deeper_than(custom, MAX_DEPTH):
         raise ValueError("they are nested too deeply")
     return Raw(headers)
+
+
+def _content(message: Message) -> str:
+    return f"{message.content_type} {message.content_encoding}"
 
 
 def _unwritable(message: Message, error: Exception) -> EncodeError:
     return EncodeError(f"The headers of {message.headers.task} cannot be written as JSON: {error}")
 
 
-def decode(payload: bytes, accept: Collection[str] = ONLY_JSON, limit: int = MAX_BYTES) -> Message:
+def decode(
+    payload: bytes,
+    queue: str = "",
+    accept: Collection[str] = ONLY_JSON,
+    limit: int = MAX_BYTES,
+    signer: Signs | None = None,
+) -> Message:
     """Return the message in an envelope; raises MessageError with the reason if it is none.
 
-    Only of protocol 1 the body is read too: if `accept` has its content type, and up to `limit` bytes of it.
+    With a `signer` it raises BadSignature for one that is not signed, or for another queue, before anything is made of
+    it. Only of protocol 1 the body is read too: if `accept` has its content type, and up to `limit` bytes of it.
     """
     try:
         try:
             if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH:  # `_may_be_deep`, without the call
                 _refuse_depth(payload)
+            if signer is not None:
+                return _decode_with_care(payload, queue, accept, limit, signer)
             envelope, custom = _decode_envelope(payload), None
         except msgspec.ValidationError:
             # Headers beside the protocol's, protocol 1, or nonsense.
-            return _decode_with_care(payload, accept, limit)
+            return _decode_with_care(payload, queue, accept, limit, None)
         encoding = envelope.properties.body_encoding
         body = _b64decode(envelope.body) if encoding == "base64" else envelope.body.encode()
     except (ValueError, TypeError) as error:
@@ -129,21 +174,25 @@ def decode(payload: bytes, accept: Collection[str] = ONLY_JSON, limit: int = MAX
     )
 
 
-def _decode_with_care(payload: bytes, accept: Collection[str], limit: int) -> Message:
+def _decode_with_care(
+    payload: bytes, queue: str, accept: Collection[str], limit: int, signer: Signs | None
+) -> Message:
     """Read the sender's own headers too; what passes here can be written again, by a retry or a dead child's heir."""
     raw = _decode_raw_envelope(payload)
     every = msgspec.json.decode(raw.headers, type=dict[str, Any])
-    custom = {name: every.pop(name) for name in [name for name in every if name not in HEADER_NAMES]}
-    compression = msgspec.convert(custom.pop("compression", None), str | None)
+    signature = every.pop(SIGNATURE, None)
     message = Message(
         Headers("", ""),
         raw.properties,
         _b64decode(raw.body) if raw.properties.body_encoding == "base64" else raw.body.encode(),
         raw.content_type or "application/json",
         raw.content_encoding or "utf-8",
-        custom or None,
-        compression,
     )
+    if signer is not None:
+        signer.check(signature, queue, every, message.properties, _content(message), message.body)
+    custom = {name: every.pop(name) for name in [name for name in every if name not in HEADER_NAMES]}
+    message.compression = msgspec.convert(custom.pop("compression", None), str | None)
+    message.custom = custom or None
     if "task" in every:
         message.headers = msgspec.convert(every, Headers)
     else:

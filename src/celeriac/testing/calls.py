@@ -15,7 +15,7 @@ from celeriac.errors import EncodeError
 from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Message
 from celeriac.message.moments import parse_time
-from celeriac.unpacking import decoder
+from celeriac.unpacking import Codec
 
 
 class EnqueuedCall(Struct, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class EnqueuedCall(Struct, frozen=True, kw_only=True):
 
 def read_call(publication: Publication, sent: float, conf: Settings) -> EnqueuedCall:
     """Return what a message says; raises MessageError where a worker could not read it either."""
-    message = decoder(conf)(publication.payload)
+    message = Codec(conf).read(publication.payload)
     args, kwargs = _arguments(message, conf)
     headers = message.headers
     return EnqueuedCall(

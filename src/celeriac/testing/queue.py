@@ -209,7 +209,7 @@ class Queue:
     def _run(self, executor: Executor, delivery: Delivery) -> tuple[EagerResult[Any], BaseException | None]:
         """Do with a message what a worker does; return the result, and the exception if it failed for good."""
         try:
-            message = executor.decode(delivery.payload)
+            message = executor.decode(delivery.payload, delivery.queue)
         except MessageError as error:
             self._broker.settle(_CONSUMER, [Settlement(delivery.tag, Action.DEAD, reason=str(error))])
             raise
@@ -218,7 +218,7 @@ class Queue:
             self.app.load_tasks()  # as a worker does when it starts
             executor.tasks = self.app.tasks
         run = Run(delivery.tag, delivery.queue, message, executor.tasks.get(name))
-        run.revoked = message.headers.id in revoked_among(self._broker, [delivery], executor.decode)
+        run.revoked = message.headers.id in revoked_among(self._broker, [delivery], executor.codec.read)
         outcome = run_once(executor, run)
         self._broker.settle(_CONSUMER, [executor.settlement(run, outcome)], self._store)
         failed = outcome.error if outcome.state == states.FAILURE else None

@@ -13,7 +13,6 @@ from celeriac.broker import Action, Broker, Delivery, Settlement
 from celeriac.errors import BrokerError, LeaseLost, MessageError, StoreError
 from celeriac.execute import Executor
 from celeriac.limits import NO_LIMITS, of_call
-from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.message.moments import parse_time
 from celeriac.publishing import published
@@ -188,7 +187,7 @@ class Fetcher:
         return len(deliveries)
 
     def _take(self, deliveries: Sequence[Delivery]) -> None:
-        revoked = revoked_among(self.broker, deliveries, self.executor.decode)
+        revoked = revoked_among(self.broker, deliveries, self.executor.codec.read)
         for delivery in deliveries:
             self._take_one(delivery, revoked)
 
@@ -198,7 +197,7 @@ class Fetcher:
             self._refuse(delivery, f"too large: {delivery.size:,} bytes")
             return
         try:
-            message = self.executor.decode(delivery.payload)
+            message = self.executor.decode(delivery.payload, delivery.queue)
         except Exception as error:
             # Whatever it is: one bad message must not keep the others of its batch from being taken.
             self._refuse(
@@ -236,7 +235,7 @@ class Fetcher:
         if message.properties.celeriac_scheduled or due is None or due <= self.executor.clock():
             return False
         message.properties.celeriac_scheduled = True
-        payload = protocol.encode(message, delivery.queue)
+        payload = self.executor.codec.encode(message, delivery.queue)
         self._unheld(Settlement(delivery.tag, Action.SCHEDULE, payload=payload, due=due))
         return True
 

@@ -16,10 +16,10 @@ from celeriac.broker import Action, Delivery, Publication, Settlement
 from celeriac.errors import Retry, TaskError, TaskRevokedError, TimeLimitExceeded, WorkerLostError
 from celeriac.execute import Executor
 from celeriac.failure import failure_json
-from celeriac.message import protocol
 from celeriac.message.message import Message, details_of
 from celeriac.run import Outcome, Run
 from celeriac.store import Record
+from celeriac.unpacking import PLAIN, Codec
 from celeriac.worker.death import Death
 from celeriac.worker.ending import Terminated
 
@@ -49,10 +49,13 @@ class NotYet(Exception):
 class Losses:
     """Decides for one worker. `hostname` is its name, for records; `most` how many losses make a dead letter."""
 
-    def __init__(self, hostname: str, most: int, executor: Executor | None = None) -> None:
+    def __init__(
+        self, hostname: str, most: int, executor: Executor | None = None, codec: Codec = PLAIN
+    ) -> None:
         self.hostname = hostname
         self.most = most
         self.executor = executor
+        self.codec = codec
         self.acks = None if executor is None else Acks(executor.conf)
         #: What is to be told of once it is settled.
         self.ended: list[Ended] = []
@@ -77,7 +80,9 @@ class Losses:
                 "%s[%s]: its process died (%s) while it ran, loss %d of %d%s; it runs again. (celeriac help E120)",
                 headers.task, headers.id, death.cause, message.properties.celeriac_losses, self.most, details,
             )  # fmt: skip
-            return Settlement(delivery.tag, Action.PUT_BACK, payload=protocol.encode(message, delivery.queue))
+            return Settlement(
+                delivery.tag, Action.PUT_BACK, payload=self.codec.encode(message, delivery.queue)
+            )
         losses = message.properties.celeriac_losses
         reason = f"its process died {losses} times while it ran, the last time by {death.cause}{details}"
         return self._dead(delivery, message, reason, trace=death.trace)
@@ -97,7 +102,7 @@ class Losses:
                     "%s[%s] was ended at its hard time limit of %g s, loss %d of %d; it runs again.",
                     headers.task, headers.id, limit, message.properties.celeriac_losses, self.most,
                 )  # fmt: skip
-                payload = protocol.encode(message, delivery.queue)
+                payload = self.codec.encode(message, delivery.queue)
                 return Settlement(delivery.tag, Action.PUT_BACK, payload=payload)
             reason = f"it was over its hard time limit of {limit:g} s, or lost, {self.most} times"
             return self._dead(delivery, message, reason, TimeLimitExceeded(limit))

@@ -21,9 +21,9 @@ from celeriac.broker import Action, Broker, Delivery, Settlement
 from celeriac.errors import ImproperlyConfigured, LeaseLost, MessageError, TaskRevokedError
 from celeriac.execute import Executor
 from celeriac.failure import failure_json
-from celeriac.message import protocol
 from celeriac.message.message import Message
 from celeriac.store import Record, ResultStore
+from celeriac.unpacking import PLAIN, Codec
 from celeriac.worker.death import Death
 from celeriac.worker.ending import Cause, Terminated
 from celeriac.worker.losses import Ended, Losses, NotYet
@@ -88,9 +88,10 @@ def stale_records(directory: Path, broker: str, foreign: set[Path]) -> Iterator[
 
 
 class Recovery:
-    """Settles for the dead. `hostname` is the worker's name, for the records of lost tasks; `decode` reads messages.
+    """Settles for the dead. `hostname` is the worker's name, for the records of lost tasks.
 
-    `executor` is one of the app, whose tasks have options about losses.
+    Messages that `codec` does not let through go back as they are: whoever claims them next refuses them. `executor`
+    is one of the app, whose tasks have options about losses.
     """
 
     def __init__(
@@ -99,14 +100,14 @@ class Recovery:
         store: ResultStore | None,
         hostname: str,
         max_losses: int,
-        decode: Callable[[bytes], Message] = protocol.decode,
+        codec: Codec = PLAIN,
         executor: Executor | None = None,
     ) -> None:
         self.broker = broker
         self.store = store
         self.shared_store = store if store is not None and broker.shares(store) else None
-        self.decode = decode
-        self.losses = Losses(hostname, max_losses, executor)
+        self.codec = codec
+        self.losses = Losses(hostname, max_losses, executor, codec)
         #: Called with what has ended in its process's stead, when that is settled.
         self.tell: Callable[[Sequence[Ended]], None] | None = None
 
@@ -191,7 +192,7 @@ class Recovery:
                 return self._lost(delivery, Death("its worker was lost"), 0.0, counts)
             message.properties.celeriac_suspect = True
             counts.returned += 1
-            payload = protocol.encode(message, delivery.queue)
+            payload = self.codec.encode(message, delivery.queue)
             return Settlement(delivery.tag, Action.PUT_BACK, payload=payload)
 
         self._end_all(by, deliveries, how)
@@ -273,13 +274,13 @@ class Recovery:
         if message is None:
             return Settlement(delivery.tag, Action.PUT_BACK)
         message.properties.celeriac_suspect = True
-        payload = protocol.encode(message, delivery.queue)
+        payload = self.codec.encode(message, delivery.queue)
         return Settlement(delivery.tag, Action.PUT_BACK, payload=payload)
 
     def _readable(self, delivery: Delivery) -> Message | None:
         if delivery.size > len(delivery.payload):
             return None
         try:
-            return self.decode(delivery.payload)
+            return self.codec.decode(delivery.payload, delivery.queue)
         except MessageError:
             return None

@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection
 from celeriac.broker import Broker, DeadLetter, Publication
 from celeriac.dead_letters import fresh
 from celeriac.execute import unknown_task
-from celeriac.message import protocol
-from celeriac.message.message import Message
+from celeriac.unpacking import PLAIN, Codec
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -29,13 +28,13 @@ class Revival:
         broker: Broker,
         tasks: Collection[str],
         queues: Collection[str],
-        decode: Callable[[bytes], Message] = protocol.decode,
+        codec: Codec = PLAIN,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.broker = broker
         self.tasks = tasks
         self.queues = queues
-        self.decode = decode
+        self.codec = codec
         self._clock = clock
         self._passed = 0
         self._revived = 0
@@ -68,13 +67,13 @@ class Revival:
         if letter.queue not in self.queues:
             return None
         try:
-            message = self.decode(letter.payload)
+            message = self.codec.decode(letter.payload, letter.queue)
         except Exception:  # whatever it is, it is no reason for a worker not to start
             return None
         task = message.headers.task
         if task not in self.tasks or letter.reason != unknown_task(task):
             return None
-        return fresh(letter, message, message.headers.retries)
+        return fresh(letter, message, self.codec, message.headers.retries)
 
     def _tell(self, over: bool) -> None:
         if self._revived:

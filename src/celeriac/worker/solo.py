@@ -16,7 +16,6 @@ from celeriac.app import Celeriac
 from celeriac.errors import BrokerError, CeleriacError
 from celeriac.execute import Executor
 from celeriac.limits import of_tasks
-from celeriac.unpacking import decoder
 from celeriac.waker import Waker
 from celeriac.worker.caretaker import Caretaker
 from celeriac.worker.child import ChildSetup, make_executor, serve
@@ -53,7 +52,7 @@ class SoloWorker:
             app.store,
             options.hostname,
             conf.task_max_deliveries,
-            decoder(conf),
+            app.codec,
             Executor(app, options.hostname),
         )
         self.own = f"{options.hostname}/caretaker-{uuid.uuid4().hex[:12]}"
@@ -67,7 +66,7 @@ class SoloWorker:
             lambda: [consumer],
         )
         self.caretaker.keep_letters = app.conf.task_dead_letter_expires
-        self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, self.recovery.decode)
+        self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, app.codec)
         self.health = Health(app, options, (directory, broker), 1)
         self.notice = Notice()
         self.alarm = Waker()

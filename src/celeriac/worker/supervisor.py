@@ -19,7 +19,6 @@ from typing import Any
 from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.errors import BrokerError, CeleriacError
-from celeriac.unpacking import decoder
 from celeriac.waker import Waker
 from celeriac.worker import death, orphans
 from celeriac.worker.aftermath import Aftermath
@@ -79,7 +78,7 @@ class Supervisor:
             app.store,
             options.hostname,
             app.conf.task_max_deliveries,
-            decoder(app.conf),
+            app.codec,
             self.executor,
         )
         self.own = f"{options.hostname}/supervisor-{uuid.uuid4().hex[:12]}"
@@ -88,7 +87,7 @@ class Supervisor:
             app.broker, app.store, self.recovery, records, self.own, self.lease, self._consumers
         )
         self.caretaker.keep_letters = app.conf.task_dead_letter_expires
-        self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, self.recovery.decode)
+        self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, app.codec)
         self.stuck = StuckChildren(app.broker)
         self.stale = StaleCode(app.tasks.values())
         self.limits = HardLimits(threads)

@@ -19,7 +19,6 @@ from celeriac.dead_letters import Amendment, Found, Wanted
 from celeriac.errors import BrokerError, CallError, CeleriacError, MessageError
 from celeriac.message import serializers
 from celeriac.message.reprs import REPR_LIMIT
-from celeriac.unpacking import decoder
 
 logger = logging.getLogger("celeriac.django")
 
@@ -103,12 +102,16 @@ def amend_view(admin: ModelAdmin, request: HttpRequest, key: str) -> HttpRespons
     try:
         app.load_tasks()  # which say what arguments they take
         wanted = Wanted(ids=frozenset([key]))
-        found = next(dead_letters.find(app.broker, wanted, decoder(app.conf)), None)
+        found = next(dead_letters.find(app.broker, wanted, app.codec), None)
     except CeleriacError as error:
         admin.message_user(request, str(error), messages.ERROR)
         return HttpResponseRedirect(back)
     if found is None or found.message is None:
         admin.message_user(request, "It is gone, or cannot be read.", messages.WARNING)
+        return HttpResponseRedirect(back)
+    if not found.genuine:
+        text = "It is not signed by this project. To run it all the same: celeriac deadletter retry --sign"
+        admin.message_user(request, text, messages.ERROR)
         return HttpResponseRedirect(back)
     form = AmendForm(found, app, request.POST if request.method == "POST" else None)
     if form.is_valid() and form.amended is not None and _put_back(admin, request, app, form.amended):
@@ -128,7 +131,7 @@ def amend_view(admin: ModelAdmin, request: HttpRequest, key: str) -> HttpRespons
 def _put_back(admin: ModelAdmin, request: HttpRequest, app: Any, amended: Found) -> bool:
     """Put it back and tell of that; return False where the broker could not be reached, to be tried again."""
     try:
-        count = dead_letters.put_back(app.broker, [amended])
+        count = dead_letters.put_back(app.broker, [amended], app.codec)
     except BrokerError as error:
         admin.message_user(request, str(error), messages.ERROR)
         return False

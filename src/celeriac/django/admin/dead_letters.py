@@ -6,6 +6,8 @@ back, who may delete them may drop them.
 
 import datetime as dt
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -24,7 +26,6 @@ from celeriac.django.admin.messages import UNREADABLE, call_of
 from celeriac.django.admin.read_only import ReadOnlyAdmin
 from celeriac.errors import CeleriacError, MessageError
 from celeriac.message import protocol
-from celeriac.unpacking import decoder
 
 logger = logging.getLogger("celeriac.django")
 
@@ -77,8 +78,9 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     def _act(self, request: HttpRequest, page: Page, chosen: list[Letter]) -> HttpResponse:
         """Put the chosen letters back, or drop them, and tell how many that were."""
         action = request.POST.get("action")
+        act: Callable[..., int]
         if action == "retry":
-            act, done = dead_letters.put_back, "put back"
+            act, done = partial(dead_letters.put_back, codec=registry.current_app().codec), "put back"
             allowed = admin.ModelAdmin.has_change_permission(self, request)
         elif action == "discard":
             act, done = dead_letters.drop, "dropped"
@@ -88,7 +90,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         if not allowed:
             raise PermissionDenied
         app = registry.current_app()
-        found = [dead_letters.read(letter, decoder(app.conf)) for letter in reversed(chosen)]
+        found = [dead_letters.read(letter, app.codec) for letter in reversed(chosen)]
         try:
             count = act(app.broker, found)
         except CeleriacError as error:
@@ -102,7 +104,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         text = f"{count} dead letter{'' if count == 1 else 's'} {done}."
         if count < asked:
             text += (
-                f" {asked - count} could not be: they were gone, on another page by now, or cannot be read."
+                f" {asked - count} could not be: they were gone, on another page by now, cannot be read, or are not "
+                "signed by this project."
             )
         if not asked:
             text = "Nothing was chosen."

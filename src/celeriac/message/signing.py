@@ -1,0 +1,84 @@
+"""Signatures of task messages: HMAC-SHA256 over all of a message that has a meaning, by keys that its project knows.
+
+`celeriac.message.protocol` asks for them where it writes and reads envelopes, if `task_signing` is on. What is signed
+does not depend on how the JSON is written, so that a message may be read and written again on its way.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from celeriac.errors import BadSignature, ImproperlyConfigured
+from celeriac.message.message import Properties
+
+_VERSION = "1:"
+_PURPOSE = b"celeriac task message 1\0"
+_encode = msgspec.json.Encoder(enc_hook=str, order="sorted").encode
+
+
+class Signer:
+    """Signs with the first of `secrets` and accepts signatures of all of them."""
+
+    def __init__(self, secrets: Sequence[str | bytes]) -> None:
+        if not secrets or not all(secrets):
+            raise ImproperlyConfigured(
+                "task_signing is on, and there is no key to sign with, or an empty one. Under Django that is "
+                "SECRET_KEY; elsewhere set task_signing_keys to a list of long random texts, the newest first."
+            )
+        # Keys of our own: the project's secret is used for other things as well.
+        self._keys = [
+            hashlib.sha256(_PURPOSE + (each.encode() if isinstance(each, str) else each)).digest()
+            for each in secrets
+        ]
+
+    def sign(
+        self, queue: str, headers: Mapping[str, Any], properties: Properties, content: str, body: bytes
+    ) -> str:
+        """Return the signature of a message in `queue`, with `headers` as on the wire but for the signature.
+
+        `content` says how the body is to be read.
+        """
+        signed = _signed(queue, headers, properties, content, body)
+        return _VERSION + hmac.digest(self._keys[0], signed, "sha256").hex()
+
+    def check(
+        self,
+        signature: object,
+        queue: str,
+        headers: Mapping[str, Any],
+        properties: Properties,
+        content: str,
+        body: bytes,
+    ) -> None:
+        """Raise BadSignature unless `signature` is what `sign` returns for the rest."""
+        if signature is None:
+            raise BadSignature("it is not signed, and task_signing is on")
+        if isinstance(signature, str) and signature.startswith(_VERSION) and signature.isascii():
+            signed = _signed(queue, headers, properties, content, body)
+            given = signature.removeprefix(_VERSION)
+            for key in self._keys:
+                if hmac.compare_digest(hmac.digest(key, signed, "sha256").hex(), given):
+                    return
+        raise BadSignature(
+            "its signature is wrong: it was changed or moved here from another queue, or its sender has another key"
+        )
+
+
+def _signed(
+    queue: str, headers: Mapping[str, Any], properties: Properties, content: str, body: bytes
+) -> bytes:
+    """Return what is signed. JSON has no bare newline, so that no two messages can come to the same bytes."""
+    how = (
+        queue,
+        content,
+        properties.priority,
+        properties.timestamp,
+        properties.celeriac_losses,
+        properties.celeriac_suspect,
+        properties.celeriac_scheduled,
+        headers,
+    )
+    return _encode(how) + b"\n" + body
