@@ -20,6 +20,7 @@ MANAGE = TOP / "examples" / "shop" / "manage.py"
 WITH_REDIS = TOP / "scripts" / "with_redis.py"
 ORDERS = 60
 PATIENCE = 30
+REPORT = "store.tasks.report_the_day"
 
 pytest.importorskip("PIL")
 pytest.importorskip("reportlab")
@@ -84,8 +85,13 @@ def asked(orders: int) -> int:
 
 
 def states(folder: Path) -> dict[str, int]:
+    """How many of the tasks that were asked for are in which state; the schedule's are left out."""
     with closing(sqlite3.connect(folder / "db.sqlite3")) as database:
-        return dict(database.execute("SELECT state, count(*) FROM celeriac_taskresult GROUP BY state"))
+        return dict(
+            database.execute(
+                "SELECT state, count(*) FROM celeriac_taskresult WHERE name <> ? GROUP BY state", (REPORT,)
+            )
+        )
 
 
 def assert_accounted_for(status: int, text: str, folder: Path, runs: int = 1) -> None:
@@ -94,6 +100,10 @@ def assert_accounted_for(status: int, text: str, folder: Path, runs: int = 1) ->
     assert "no carrier delivers to 'Atlantis'" in text
     assert f"✓ {asked(ORDERS)} tasks asked for, {asked(ORDERS)} with a final result" in text
     assert "✓ 1 failed for good" in text
+    fired = re.search(
+        r"✓ (\d+) times the schedule fired; its report of the day counts (\d+) of (\d+) orders", text
+    )
+    assert fired and int(fired[1]) >= 1 and fired[2] == fired[3] == str(runs * ORDERS), text
     assert "\x1b" not in text, "no colours where there is no terminal"
     assert states(folder) == {"SUCCESS": runs * (asked(ORDERS) - 1), "FAILURE": runs}
     assert len(list((folder / "media" / "labels").glob("*.pdf"))) == runs * (ORDERS - 1)

@@ -105,3 +105,11 @@ else:
 if os.environ.get("CELERY_BROKER_URL"):
     CELERY_BROKER_URL = os.environ["CELERY_BROKER_URL"]
 CELERY_RESULT_BACKEND = "django-db"
+
+# What runs by itself. A worker started with `-B` sees to it, as `celeriac dev` does.
+CELERY_BEAT_SCHEDULE = {
+    "report-the-day": {
+        "task": "store.tasks.report_the_day",
+        "schedule": float(os.environ.get("SHOP_REPORT_EVERY") or 60),  # seconds
+    },
+}

@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from .models import Customer, Event, Notification, Order, Picture, PictureSize, Product
+from .models import Customer, DayReport, Event, Notification, Order, Picture, PictureSize, Product
 
 
 @admin.register(Customer)
@@ -33,6 +33,11 @@ class OrderAdmin(admin.ModelAdmin):
     list_select_related = ("customer", "product")
     raw_id_fields = ("customer",)
     search_fields = ("customer__name", "customer__email", "warehouse_ref")
+
+
+@admin.register(DayReport)
+class DayReportAdmin(admin.ModelAdmin):
+    list_display = ("day", "orders", "turnover", "counted_at")
 
 
 class SizeInline(admin.TabularInline):

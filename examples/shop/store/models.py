@@ -88,6 +88,21 @@ class PictureSize(models.Model):
         return f"{self.picture} at {self.width} px"
 
 
+class DayReport(models.Model):
+    """What was ordered on a day. Written by the schedule, again and again while the day lasts."""
+
+    day = models.DateField(unique=True)
+    orders = models.PositiveIntegerField()
+    turnover = models.DecimalField(max_digits=12, decimal_places=2)
+    counted_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("-day",)
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.orders} orders"
+
+
 class Notification(models.Model):
     """A line under the customer's bell. `key` says what it is about, so that a task run twice writes one row."""
 

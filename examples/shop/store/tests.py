@@ -12,7 +12,7 @@ from PIL import Image
 
 from . import images, labels, mails, services, tasks, warehouse
 from .demo.crowd import photo
-from .models import Customer, Event, Notification, Order, Picture, Product
+from .models import Customer, DayReport, Event, Notification, Order, Picture, Product
 
 
 class ShopTestCase(TestCase):
@@ -173,3 +173,17 @@ class TasksTest(ShopTestCase):
         for _ in range(2):
             await tasks.record_event("signed up", "customer 1")
         self.assertEqual(await Event.objects.acount(), 1)
+
+
+class ScheduleTest(ShopTestCase):
+    def test_the_report_of_the_day_counts_its_orders_anew_each_time(self) -> None:
+        self.order(quantity=2)
+        for _ in range(2):
+            self.assertEqual(tasks.report_the_day.apply().get(), 1)
+        report = DayReport.objects.get()
+        self.assertEqual((report.orders, report.turnover), (1, 2 * Product.objects.get(pk=1).price))
+        self.assertContains(self.client.get("/"), "1 order,")
+
+    def test_a_day_without_orders(self) -> None:
+        self.assertEqual(tasks.report_the_day.apply().get(), 0)
+        self.assertEqual(DayReport.objects.get().turnover, 0)

@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from . import mails, services
 from .forms import OrderForm, SignUpForm, UploadForm
 from .jobs import jobs_of, with_jobs
-from .models import Customer, Order, Picture, Product
+from .models import Customer, DayReport, Order, Picture, Product
 from .session import customer_of, remember
 
 PER_PAGE = 25
@@ -25,7 +25,11 @@ def home(request: HttpRequest) -> HttpResponse:
         "orders": Order.objects.count(),
         "pictures": Picture.objects.count(),
     }
-    return render(request, "store/home.html", {"products": Product.objects.all(), "counts": counts})
+    return render(
+        request,
+        "store/home.html",
+        {"products": Product.objects.all(), "counts": counts, "report": DayReport.objects.first()},
+    )
 
 
 def sign_up(request: HttpRequest) -> HttpResponse:

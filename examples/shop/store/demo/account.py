@@ -5,13 +5,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db.models import Count
 
 from celeriac.django.models import TaskResult
 from celeriac.states import FAILURE, READY_STATES, SUCCESS
-from store import mails, services, warehouse
-from store.models import Customer, Event, Notification, Order, Picture
+from store import mails, services, tasks, warehouse
+from store.models import Customer, DayReport, Event, Notification, Order, Picture
 
 from .crowd import Crowd
 
@@ -91,10 +92,11 @@ def percentile(ordered: list[float], part: float) -> float | None:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else None
 
 
-def checks(crowd: Crowd, results: list[TaskResult]) -> list[Check]:
+def checks(crowd: Crowd, results: list[TaskResult], since: datetime) -> list[Check]:
     """Whether each task is accounted for, and each thing that it was to do is there, once."""
     return [
         *_task_checks(crowd, results),
+        schedule(since),
         _mail_check(crowd),
         *_file_checks(crowd),
         *_row_checks(crowd),
@@ -116,6 +118,20 @@ def _task_checks(crowd: Crowd, results: list[TaskResult]) -> Iterator[Check]:
     wanted = [crowd.refused.jobs["shipping label"]] if crowd.refused else []
     yield Check(
         failed == wanted, f"{len(failed):,} failed for good ({len(wanted)} expected: the label to Atlantis)"
+    )
+
+
+def schedule(since: datetime) -> Check:
+    """Whether the schedule has fired, and what it sends has run when all orders were placed."""
+    fired = TaskResult.objects.filter(
+        name=tasks.report_the_day.name, state=SUCCESS, finished_at__gte=since
+    ).count()
+    report = DayReport.objects.first()
+    counted = report.orders if report else 0
+    there = Order.objects.filter(placed_at__date=report.day).count() if report else 0
+    return Check(
+        bool(fired) and counted == there,
+        f"{fired:,} times the schedule fired; its report of the day counts {counted:,} of {there:,} orders",
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs the demo's worker: `manage.py celeriac worker` as a process of its own, its log in a file.
+"""Runs the demo's worker: `manage.py celeriac worker --beat` as a process of its own, its log in a file.
 
 The worker has its own session, so that Ctrl-C in the terminal reaches the demo alone, which then stops the worker in
 good order.
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+REPORT_EVERY = 2  # seconds, so that the schedule fires while one looks
 GRACE = 20.0  # seconds that a worker has to finish what it runs
 
 
@@ -18,13 +19,14 @@ class Worker:
     """A worker for the length of a `with` block."""
 
     def __init__(self, manage: Path, log: Path) -> None:
-        self.command = [sys.executable, str(manage), "celeriac", "worker", "-l", "info"]
+        self.command = [sys.executable, str(manage), "celeriac", "worker", "--beat", "-l", "info"]
         self.log = log
 
     def __enter__(self) -> "Worker":
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 self.command,
+                env=os.environ | {"SHOP_REPORT_EVERY": str(REPORT_EVERY)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -7,6 +7,7 @@ services, waits until every task has ended and checks that nothing is missing. T
 import signal
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -14,13 +15,15 @@ from typing import Any, NoReturn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.urls import reverse
+from django.utils import timezone
 
 from celeriac.errors import BrokerDown
 from celeriac.schemes import mask
 from store.demo import account, ground
 from store.demo.crowd import Crowd
 from store.demo.screen import Bar, Screen, near
-from store.demo.worker import Worker
+from store.demo.worker import REPORT_EVERY, Worker
+from store.models import DayReport
 
 LOOK_EVERY = 0.2  # seconds between two looks at the results
 SITE = "http://127.0.0.1:8000"
@@ -48,6 +51,7 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, _interrupt)
         screen = Screen()
         worker = Worker(settings.BASE_DIR / "manage.py", settings.VAR / "worker.log")
+        self._began = timezone.now()
         try:
             crowd = self._work(screen, worker, max(1, orders), patience)
         except KeyboardInterrupt:
@@ -70,6 +74,7 @@ class Command(BaseCommand):
             with screen.bar(crowd.steps) as bar:
                 _place(crowd, watch, bar, worker)
                 _wait(crowd, watch, bar, worker, patience)
+            _wait_for_schedule(self._began, worker, patience)
         return crowd
 
     def _setting(self, worker: Worker) -> dict[str, str]:
@@ -79,11 +84,12 @@ class Command(BaseCommand):
             "queue": url or f"{near(database)} [soft](SQLite; no server needed)[/]",
             "results": near(database),
             "worker": f"process {worker.pid}, log in {near(worker.log)}",
+            "schedule": f"a report of the day's orders, every {REPORT_EVERY} s",
         }
 
     def _report(self, screen: Screen, crowd: Crowd) -> bool:
         results = account.results_of(crowd)
-        tally, checks = account.tally(results), account.checks(crowd, results)
+        tally, checks = account.tally(results), account.checks(crowd, results, self._began)
         screen.tally(tally)
         screen.title("Failed for good")
         screen.failures(tally)
@@ -96,6 +102,7 @@ class Command(BaseCommand):
                 "mails": near(settings.MAILS),
                 "labels": near(media / "labels"),
                 "images": ", ".join(near(media / folder) for folder in ("portraits", "thumbnails", "sizes")),
+                "report": _report_in_words(),
             }
         )
         screen.title("What next")
@@ -136,6 +143,19 @@ def _wait(crowd: Crowd, watch: account.Watch, bar: Bar, worker: Worker, patience
         _see_to(worker)
         time.sleep(LOOK_EVERY)
     bar.show(crowd.steps, watch.ended, watch.asked)
+
+
+def _wait_for_schedule(began: datetime, worker: Worker, patience: float) -> None:
+    """Until the schedule has fired once more after the last order; its account says what became of it."""
+    until = time.monotonic() + patience
+    while not account.schedule(began).ok and time.monotonic() < until:
+        _see_to(worker)
+        time.sleep(LOOK_EVERY)
+
+
+def _report_in_words() -> str:
+    report = DayReport.objects.first()
+    return f"{report.day}: {report.orders:,} orders, {report.turnover:,.2f} EUR" if report else "none"
 
 
 def _see_to(worker: Worker) -> None:
