@@ -4,6 +4,7 @@ It gets the shop ready, starts a worker, lets the made-up customers sign up, ord
 services, waits until every task has ended and checks that nothing is missing. The exit status is 0 only then.
 """
 
+import os
 import signal
 import sys
 import time
@@ -19,6 +20,7 @@ from django.utils import timezone
 
 from celeriac.errors import BrokerDown
 from celeriac.schemes import mask
+from celeriac.unread import IN_DEV
 from store.demo import account, ground
 from store.demo.crowd import Crowd
 from store.demo.screen import Bar, Screen, near
@@ -49,6 +51,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, orders: int, patience: float, **options: Any) -> None:
         signal.signal(signal.SIGTERM, _interrupt)
+        os.environ[IN_DEV] = "1"  # that no worker is there yet need not be told: it is being started
         screen = Screen()
         worker = Worker(settings.BASE_DIR / "manage.py", settings.VAR / "worker.log")
         self._began = timezone.now()
