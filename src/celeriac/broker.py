@@ -112,6 +112,12 @@ class Fired(Struct, gc=False):
 
 #: How long, in seconds, a command to workers can be read.
 COMMAND_SECONDS = 300.0
+#: How long, in seconds, it is remembered at least under which key something was published once.
+ONCE_SECONDS = 86400.0
+
+
+#: What the names of entries begin with that stand for such keys, where a keeper has no place of their own for them.
+_ONCE = "once:"
 
 
 class Broker(ABC):
@@ -149,6 +155,19 @@ class Broker(ABC):
 
         Raises BrokerDown, with `maybe_queued` set where the connection broke too late to tell.
         """
+
+    def publish_once(
+        self, publications: Mapping[str, Publication], timeout: float, done: Collection[str] = ()
+    ) -> None:
+        """Enqueue those of `publications`, in order, that were not enqueued before under the key they stand under.
+
+        Keys are remembered for ONCE_SECONDS, but for those in `done`, which are not used any more. One key and its
+        message in one step; raises as `publish` does, to be called again with the same keys.
+        """
+        self.fire(
+            [Firing(_ONCE + key, 0.0, None, (publication,)) for key, publication in publications.items()]
+        )
+        self.unschedule([_ONCE + key for key in done])
 
     # -- consumers
 

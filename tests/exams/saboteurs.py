@@ -56,6 +56,22 @@ changed = msgspec.structs.replace
 # -- publishing and claiming
 
 
+@caught_by("test_once_under_each_key")
+class PublishesAnyNumberOfTimes(MemoryBroker):
+    def publish_once(
+        self, publications: Mapping[str, Publication], timeout: float, done: Collection[str] = ()
+    ) -> None:
+        self.publish(list(publications.values()), timeout)
+
+
+@caught_by("test_a_key_that_is_done_is_forgotten")
+class RemembersKeysForEver(MemoryBroker):
+    def publish_once(
+        self, publications: Mapping[str, Publication], timeout: float, done: Collection[str] = ()
+    ) -> None:
+        super().publish_once(publications, timeout)
+
+
 @caught_by("test_first_in_first_out")
 class LosesTheLastOfABatch(MemoryBroker):
     def publish(self, publications: Sequence[Publication], timeout: float) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from celeriac.broker import (
     COMMAND_SECONDS,
+    ONCE_SECONDS,
     Broker,
     DeadLetter,
     Delivery,
@@ -124,6 +125,13 @@ class RedisBroker(Broker):
         if not unknown:
             return b"", 0
         return b"".join(map(self._layout.declare, sorted(unknown))), DECLARE_COUNT * len(unknown)
+
+    def publish_once(
+        self, publications: Mapping[str, Publication], timeout: float, done: Collection[str] = ()
+    ) -> None:
+        queues = [publication.queue for publication in publications.values()]
+        args = values.once_arguments(publications, ONCE_SECONDS, done, self._layout)
+        self._run_declared("once", args, queues, timeout)
 
     # -- consumers
 
@@ -358,12 +366,14 @@ class RedisBroker(Broker):
         except FAILURES as failure:
             raise self._failure(failure) from None
 
-    def _run_declared(self, name: str, args: Iterable[Argument], queues: Sequence[str]) -> Any:
+    def _run_declared(
+        self, name: str, args: Iterable[Argument], queues: Sequence[str], patience: float = _PATIENCE
+    ) -> Any:
         """Run a script and, in the same write, declare those of `queues` that are new to this connection."""
         try:
-            connection = self._client.connection(_PATIENCE)
+            connection = self._client.connection(patience)
             declaration, count = self._declaration(connection, queues)
-            reply = self._scripts[name].run_after(connection, declaration, count, args, _PATIENCE)[-1]
+            reply = self._scripts[name].run_after(connection, declaration, count, args, patience)[-1]
         except FAILURES as failure:
             raise self._failure(failure) from None
         if count:

@@ -16,8 +16,8 @@ from celeriac.redis_client.scripts import Script, load
 _FOLDER = Path(__file__).with_name("redis_lua")
 _RECORD = Path(__file__).parent.with_name("redis_client") / "record.lua"
 _SCRIPTS = (
-    "adopt claim command commands depths discard due elect expired finish fire heads held now promote publish purge "
-    "readers register renew resign restore revive revoke revoked settle unlock unregister"
+    "adopt claim command commands depths discard due elect expired finish fire heads held now once promote publish "
+    "purge readers register renew resign restore revive revoke revoked settle unlock unregister"
 ).split()
 _MANY = 10_000
 
@@ -52,7 +52,9 @@ class Layout:
 
     def scripts(self) -> dict[str, Script]:
         """Return the broker's scripts for these names."""
-        names = "leases seqs reads tags lists queues dead deaths letters revoked commands entries".split()
+        names = (
+            "leases seqs reads tags lists queues dead deaths letters revoked commands entries once".split()
+        )
         texts = {name.upper(): self._own + name for name in names}
         texts |= {"INFLIGHT": self.inflight, "SCHEDULED": self.scheduled, "NUDGE": self.nudge}
         texts["OFFICES"] = self._own + "office:"

@@ -4,7 +4,7 @@ Called by `celeriac.brokers.redis`; talks to nobody.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from celeriac.broker import DeadLetter, Delivery, Fired, Firing, Publication, Settlement
@@ -69,6 +69,13 @@ def revival_arguments(publications: Mapping[str, Publication], layout: Layout) -
         (target,) = by_target([publication], layout)
         args += [key, *target_arguments(target), publication.payload]
     return args
+
+
+def once_arguments(
+    publications: Mapping[str, Publication], seconds: float, done: Collection[str], layout: Layout
+) -> list[Argument]:
+    """Return what once.lua is to read."""
+    return [seconds, len(done), *done, *revival_arguments(publications, layout)]
 
 
 def settlement_arguments(

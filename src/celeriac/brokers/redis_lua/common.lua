@@ -14,6 +14,7 @@
 -- REVOKED    sorted set: task id -> until when, seconds of the server's clock
 -- COMMANDS   stream: field c: what workers are told
 -- ENTRIES    hash: entry of a schedule -> its last slot, how much was published, when last; with spaces between
+-- ONCE       sorted set: key of what is to be published once -> until when it is remembered, seconds of the server's clock
 -- OFFICES    .. office, string that expires: who holds it
 -- PREFIX, SEP, STEPS: kombu's global prefix and separator, two digits for each priority step
 

@@ -94,6 +94,41 @@ class PublishChecks(Fixtures):
         assert payloads(claimed) == [b"twin", b"twin"]
         assert len({delivery.tag for delivery in claimed}) == 2
 
+    def test_once_under_each_key(self, broker: Broker, make_broker: MakeBroker) -> None:
+        due = time.time() + 3600
+        some = {"a": message(b"a"), "b": message(b"b", "other"), "c": message(b"c", priority=9)}
+        broker.publish_once(some, SOON)
+        again = {"a": message(b"not again"), "d": message(b"d"), "later": message(b"later", due=due)}
+        elsewhere(make_broker, lambda other: other.publish_once(again, SOON))
+        assert broker.depths() == {"q": QueueDepth(ready=3, scheduled=1), "other": QueueDepth(ready=1)}
+        consumer = Consumer(broker)
+        assert payloads(consumer.drain()) == [b"c", b"a", b"d"]
+        for each in consumer.drain("other"):
+            consumer.settle(each)
+        broker.publish_once(some | again, SOON)
+        assert broker.depths()["q"].ready == 0, (
+            "what has been claimed or is scheduled was published all the same"
+        )
+
+    def test_a_key_that_is_done_is_forgotten(self, broker: Broker) -> None:
+        broker.publish_once({"a": message(b"a"), "b": message(b"b")}, SOON)
+        broker.publish_once({"c": message(b"c")}, SOON, ["a", "never used"])
+        broker.publish_once({}, SOON, ["c"])
+        broker.publish_once({key: message(key.encode()) for key in "abc"}, SOON)
+        assert payloads(Consumer(broker).drain()) == [b"a", b"b", b"c", b"a", b"c"]
+
+    def test_once_whoever_tries(self, broker: Broker, make_broker: MakeBroker) -> None:
+        keys = [f"key-{number}" for number in range(50)]
+
+        def publish(other: Broker) -> None:
+            for first in range(0, len(keys), 5):
+                other.publish_once({key: message(key.encode()) for key in keys[first : first + 5]}, SOON)
+
+        others = [start(make_broker, publish) for _ in range(3)]
+        for each in others:
+            each.result(LONG)
+        assert sorted(payloads(Consumer(broker).drain())) == sorted(key.encode() for key in keys)
+
     def test_a_batch_of_5000(self, broker: Broker) -> None:
         broker.publish(numbered(5000), LONG)
         assert broker.depths() == {"q": QueueDepth(ready=5000)}
