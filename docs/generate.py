@@ -249,7 +249,7 @@ FLOORS = {
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (
-        "broker store hooks context queues retry registry arguments sensitive waker serialization".split()
+        "broker store schedule hooks context queues retry registry arguments sensitive waker serialization".split()
     ),
     "Values: plain data, its encoding, settings": (
         "message",

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from celeriac.broker import Broker
 from celeriac.context import Request
+from celeriac.schedule import ScheduleSource
 
 T = TypeVar("T")
 
@@ -64,6 +65,9 @@ class Framework(Protocol):
 
     def install_hooks(self, hooks: Hooks) -> None:
         """Add what a worker is to do around each task. May be called again."""
+
+    def schedule(self) -> ScheduleSource | None:
+        """Return where entries of the schedule are kept that people edit, None where there is no such place."""
 
     def check(self) -> None:
         """Raise ImproperlyConfigured where a worker could not work (missing tables, say)."""

@@ -137,8 +137,42 @@ def test_a_second_signal(make_project: MakeProject) -> None:
     assert account(project.journal, []) == []
 
 
-def test_without_entries_there_is_no_beat(make_project: MakeProject) -> None:
+def test_without_entries_a_beat_waits_for_what_the_database_will_have(make_project: MakeProject) -> None:
     project = make_project("sqlite")
     with project.working("--beat", "-c", "1") as worker:
-        assert worker.said("Nothing is scheduled, so no beat runs")
-        assert len(worker.children()) == 1
+        worker.wait_said("ready. Entries: 0")
+
+
+@pytest.mark.scenario("i")
+@pytest.mark.timeout(size(120, 600))
+@pytest.mark.parametrize("place", PLACES)
+def test_the_database_s_schedule_is_read_and_written_by_beats_that_are_killed(
+    make_project: MakeProject, place: str
+) -> None:
+    project = make_project(place)
+    ask = project.client.ask
+
+    def runs() -> int:
+        return int(ask("kept", name="often")["runs"])
+
+    with project.working("-c", "1"):
+        beats = [project.start_beat(), project.start_beat()]
+        until(lambda: any(beat.said("is elected") for beat in beats), "one is elected")
+        often = {"task": "jobs.tasks.work", "every": 0.2, "args": ["often"], "missed": "run_all"}
+        ask("schedule", name="often", fields=often)
+        ask("schedule", name="once", fields={**often, "args": ["once"], "one_off": True})
+        until(lambda: runs() > 2, "it was heard of, has fired, and that is written down")
+        for _ in range(size(1, 20)):
+            dead = beats.pop(0) if beats[0].said("is elected") else beats.pop()
+            dead.kill_tree()
+            beats.append(project.start_beat())
+            before = runs()
+            until(lambda before=before: runs() > before + 5, "another goes on", 30)
+        assert {**ask("kept", name="once"), "last": 0} == {"runs": 1, "last": 0, "enabled": False}
+        ask("schedule", name="often", fields={"enabled": False})
+        until(lambda: runs() == ask("fired", entries=["often"])["often"][1], "all is written down")
+        for beat in beats:
+            assert beat.stop() == 0, beat.log[-2000:]
+        project.client.wait_empty()
+    done = project.journal.by_key()
+    assert (len(done["often"]), len(done["once"])) == (runs(), 1)

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4, uuid5
 import pytest
 
 from celeriac import Celeriac, registry, shared_task
-from celeriac.beat import engine
+from celeriac.beat import calls
 from celeriac.beat.engine import ELECTION, TERM, Beat
 from celeriac.beat.entries import read
 from celeriac.broker import Firing
@@ -133,8 +133,8 @@ class TestFiring:
         assert len(ids[0]) == 4
 
     def test_ids_are_uuids(self) -> None:
-        made = [engine.task_id("entry", slot / 7) for slot in range(100)]
-        assert [str(uuid5(UUID(bytes=engine._IDS), f"entry {slot / 7!r}")) for slot in range(100)] == made
+        made = [calls.task_id("entry", slot / 7) for slot in range(100)]
+        assert [str(uuid5(UUID(bytes=calls._IDS), f"entry {slot / 7!r}")) for slot in range(100)] == made
 
     def test_args_and_options_travel(self, world: World) -> None:
         beat = world.beat(

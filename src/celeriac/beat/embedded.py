@@ -7,15 +7,18 @@ from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.beat.engine import Beat
 from celeriac.beat.entries import read
+from celeriac.beat.timetable import source_of
 from celeriac.waker import Waker
 
 
 def embedded(app: Celeriac, hostname: str) -> Callable[[Waker], None] | None:
     """Return what a worker's process has to do to be a beat, until its waker is poked; None where nothing is scheduled.
 
+    Where people edit the schedule there may be something at any time.
+
     Raises ImproperlyConfigured at once for a schedule that cannot be read.
     """
-    if not read(app):
+    if not read(app) and source_of(app) is None:
         return None
 
     def work(stop: Waker) -> None:

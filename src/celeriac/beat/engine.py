@@ -3,22 +3,22 @@
 An entry's due time counts as fired in the step that publishes its task (`Broker.fire`). So two beats that both take
 themselves for elected, or one that is killed at any moment, fire each due time once. Due times are counted from the
 last one, by the broker's clock: neither does an entry drift, nor do steps of this machine's clock change anything.
+Which entries there are, the timetable knows; they may come, change and go at any time.
 """
 
-import hashlib
 import heapq
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Collection, Iterable
 from zoneinfo import ZoneInfo
 
 from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.beat import due
-from celeriac.beat.entries import Entry, read
+from celeriac.beat.calls import call_for
+from celeriac.beat.entries import Entry
+from celeriac.beat.timetable import Timetable
 from celeriac.broker import Fired, Firing, Publication
 from celeriac.errors import BrokerError, CeleriacError
 from celeriac.publishing import published
@@ -32,7 +32,6 @@ TERM, ELECTION = 6.0, 2.0
 #: How many entries fire in one step at the broker at most.
 _BATCH = 500
 _LONGEST_PAUSE = 2.0  # seconds between attempts to reach the broker
-_IDS = uuid.UUID("6f4f9df1-7f39-53c0-9f0a-1f6c3a6d2b57").bytes
 
 
 class Beat:
@@ -43,18 +42,27 @@ class Beat:
         self.broker = app.broker
         self.name = f"{hostname}/{uuid.uuid4().hex[:12]}"
         self.zone = ZoneInfo(app.conf.timezone or "UTC")
-        self.entries = read(app)
+        self.timetable = Timetable(app)
         self.waker = Waker()
         self.elected = False
         self._clock = clock
         self._stopping = False
         self._offset = 0.0
         self._election = clock()
+        self._look_at = clock()
         self._fired: dict[str, Fired] = {}
-        #: (due time, name) of all entries that are due some time; nothing is looked at while another is elected.
+        #: When each entry is due next, and the same as a heap, which also holds what no longer is so.
+        self._slots: dict[str, float] = {}
         self._queue: list[tuple[float, str]] = []
+        #: Entries that are due once and have sent themselves, which the broker does not count.
+        self._over: set[str] = set()
         self._away = ""
         self._pause = 0.0
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """The entries that hold now, by name."""
+        return self.timetable.entries
 
     def stop(self) -> None:
         """Have `run` return; may be called from a signal handler or another thread."""
@@ -73,6 +81,7 @@ class Beat:
                 seconds = self._bear(error)
             self.waker.wait(seconds)
             self.waker.clear()
+        self.timetable.close()
         try:
             self.broker.resign(OFFICE, self.name)
         except BrokerError as error:
@@ -86,8 +95,11 @@ class Beat:
             self._elect(now)
         if not self.elected:
             return max(0.0, self._election - self._clock())
+        if now >= self._look_at:
+            self._look()
         self._fire()
-        until = self._election - self._clock()
+        self.timetable.write()
+        until = min(self._election, self._look_at) - self._clock()
         if self._queue:
             until = min(until, self._queue[0][0] - self._now())
         return max(0.0, until)
@@ -111,19 +123,46 @@ class Beat:
     # -- how far the entries are
 
     def _take_office(self) -> None:
-        """Find out how far each entry has fired; one that is new is due for the first time after now."""
-        known = self.broker.fired(list(self.entries))
-        now = self._now()
-        new = [Firing(name, now, None) for name in self.entries if name not in known]
-        self.broker.fire(new)
-        self._fired = self.broker.fired(list(self.entries))
-        self._queue = []
-        for name in self._fired:
+        """Find out how far each entry has fired."""
+        _, seconds = self.timetable.look(self._now())
+        self._look_at = self._clock() + seconds
+        self._fired, self._slots, self._queue = {}, {}, []
+        self._take_up(self.entries)
+
+    def _look(self) -> None:
+        """Take up what has come or changed since the last look, and drop what has gone."""
+        changed, seconds = self.timetable.look(self._now())
+        self._look_at = self._clock() + seconds
+        for name in changed:
+            self._slots.pop(name, None)
+        self._take_up([name for name in changed if name in self.entries])
+        if self.timetable.removed:
+            self.broker.unschedule(self.timetable.removed)
+            self.timetable.removed.clear()
+
+    def _take_up(self, names: Collection[str]) -> None:
+        """Plan entries from where they are; one that is new is due for the first time after now."""
+        if not names:
+            return
+        known, now = self.broker.fired(names), self._now()
+        others = [name for name, fired in known.items() if self.timetable.is_another(name, fired)]
+        self.broker.unschedule(others)
+        new = [name for name in names if name not in known or name in others]
+        self.broker.fire([Firing(name, self.timetable.first_slot(name, now), None) for name in new])
+        found = self.broker.fired(names)
+        self._fired.update(found)
+        self._over.difference_update(names)
+        for name, fired in found.items():
+            self.timetable.ran(name, fired)
             self._plan(self.entries[name])
 
     def _plan(self, entry: Entry) -> None:
+        self._slots.pop(entry.name, None)
+        fired = self._fired[entry.name]
+        if entry.one_off and (entry.name in self._over or (fired.count and fired.at >= entry.since)):
+            return
         try:
-            slot = due.next_slot(entry, self._fired[entry.name].slot, self.zone)
+            slot = due.next_slot(entry, fired.slot, self.zone)
         except Exception:
             # A project's own schedule: one that fails must not keep the others from being sent.
             logger.exception(
@@ -131,6 +170,7 @@ class Beat:
             )
             return
         if slot is not None:
+            self._slots[entry.name] = slot
             heapq.heappush(self._queue, (slot, entry.name))
 
     def _fire(self) -> None:
@@ -138,7 +178,9 @@ class Beat:
             now = self._now()
             ready: list[tuple[float, str]] = []
             while self._queue and self._queue[0][0] <= now and len(ready) < _BATCH:
-                ready.append(heapq.heappop(self._queue))
+                slot, name = heapq.heappop(self._queue)
+                if self._slots.get(name) == slot:
+                    ready.append((slot, name))
             if not ready:
                 return
             try:
@@ -179,25 +221,30 @@ class Beat:
         if refused:
             # Another was quicker, or the entry was taken out: ask how far it is.
             self._fired.update(self.broker.fired(refused))
+        sent: list[Publication] = []
         for firing in firings:
             if firing.entry in accepted:
-                known = self._fired[firing.entry]
-                self._fired[firing.entry] = Fired(
-                    firing.slot, known.count + len(firing.publications), self._now()
-                )
+                self._advance(firing)
+                sent += firing.publications
             self._plan(self.entries[firing.entry])
-        sent = [each for firing in firings if firing.entry in accepted for each in firing.publications]
         for each in sent:
             logger.info("%s is due: sent with the id %s", each.task, each.id)
         if sent and signals.after_task_publish.receivers:
             published(sent)
+
+    def _advance(self, firing: Firing) -> None:
+        known, count = self._fired[firing.entry], len(firing.publications)
+        now = Fired(firing.slot, known.count + count, self._now() if count else known.at)
+        self._fired[firing.entry] = now
+        if count:
+            self.timetable.ran(firing.entry, now)
 
     # -- the tasks
 
     def _publications(self, entry: Entry, slots: list[float]) -> Iterable[Publication]:
         for slot in slots:
             try:
-                yield self.app.publication(entry.task, *self._call(entry, slot))
+                yield self.app.publication(entry.task, *call_for(entry, slot, self._now()))
             except CeleriacError as error:
                 # As in Celery its time is over all the same: the next one may be better.
                 logger.error("The entry %r could not be sent: %s", entry.name, error)
@@ -206,27 +253,17 @@ class Beat:
 
     def _send(self, entry: Entry, slots: list[float]) -> None:
         """Send by the task's own `apply_async`, which may do anything."""
+        if slots and entry.one_off:
+            self._over.add(entry.name)
+            self._slots.pop(entry.name, None)
+        fired = self._fired[entry.name]
+        self.timetable.ran(entry.name, Fired(fired.slot, fired.count, self._now()), uncounted=len(slots))
         for slot in slots:
-            args, kwargs, options = self._call(entry, slot)
+            args, kwargs, options = call_for(entry, slot, self._now())
             try:
                 self.app.tasks[entry.task].apply_async(args, kwargs, **options)
             except Exception:
                 logger.exception("The entry %r could not be sent.", entry.name)
-
-    def _call(self, entry: Entry, slot: float) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
-        """Return args, kwargs and options; the id is the same for the same entry and due time."""
-        args = tuple(each() if getattr(each, "lazy_for_beat", False) else each for each in entry.args)
-        kwargs = {
-            name: each() if getattr(each, "lazy_for_beat", False) else each
-            for name, each in entry.kwargs.items()
-        }
-        options = {"task_id": task_id(entry.name, slot), **entry.options}
-        # From now on, by the clock that all else goes by.
-        for option, becomes in (("countdown", "eta"), ("expires", "expires")):
-            if isinstance(options.get(option), int | float):
-                options[becomes] = datetime.fromtimestamp(self._now() + options.pop(option), UTC)
-        options["headers"] = {**entry.options.get("headers", {}), "periodic_task_name": entry.name}
-        return args, kwargs, options
 
     # -- trouble
 
@@ -245,13 +282,6 @@ class Beat:
         if self._away:
             logger.info("The broker is back.")
             self._away = ""
-
-
-def task_id(entry: str, slot: float) -> str:
-    """Return the id of the task that an entry sends for a due time: a UUID of version 5, of both."""
-    digits = hashlib.sha1(_IDS + f"{entry} {slot!r}".encode(), usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 def _missed(entry: Entry, slot: float, now: float, runs: int) -> str:

@@ -4,8 +4,10 @@ An entry has Celery's form, a dict with task, schedule, args, kwargs and options
 with `missed_limit`, `start_time`, `end_time` and `one_off`.
 """
 
-from collections.abc import Mapping
-from datetime import datetime, tzinfo
+import inspect
+import os
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
 from typing import Any, Protocol
 
@@ -14,6 +16,7 @@ from msgspec import Struct
 from celeriac import registry
 from celeriac.app import Celeriac
 from celeriac.errors import ImproperlyConfigured
+from celeriac.schedule import FromCode
 from celeriac.schedules import crontab, maybe_schedule
 
 #: What becomes of due times that nobody was there for: one run for all, none, or one for each.
@@ -60,9 +63,45 @@ def read(app: Celeriac) -> dict[str, Entry]:
     found.update(app.conf.beat_schedule)
     entries = {str(name): entry_of(str(name), given) for name, given in found.items()}
     for entry in entries.values():
-        if isinstance(entry.schedule, crontab):
-            entry.deadline = app.conf.beat_cron_starting_deadline
+        finish(app, entry)
     return entries
+
+
+def finish(app: Celeriac, entry: Entry) -> Entry:
+    """Give an entry what the app's settings say of it, and return it."""
+    if isinstance(entry.schedule, crontab):
+        entry.deadline = app.conf.beat_cron_starting_deadline
+    return entry
+
+
+def from_code(app: Celeriac, entries: Iterable[Entry]) -> list[FromCode]:
+    """Return entries of an app as they are shown to people."""
+    return [FromCode(entry.name, _form(entry), where(app, entry.name)) for entry in entries]
+
+
+def where(app: Celeriac, name: str) -> str:
+    """Return where in the code an entry stands: a setting, a method, or file and line."""
+    if name in app.conf.beat_schedule:
+        return app.resolved.sources.get("beat_schedule", "beat_schedule")
+    if name in app.periodic:
+        return "app.add_periodic_task"
+    task = registry.periodic.get(name, {}).get("task")
+    code = getattr(inspect.unwrap(getattr(task, "run", task)), "__code__", None)
+    if code is None:
+        return "@periodic"
+    path = os.path.relpath(code.co_filename)
+    return f"{code.co_filename if path.startswith('..') else path}:{code.co_firstlineno}"
+
+
+def _form(entry: Entry) -> dict[str, Any]:
+    """Return the form that an entry has in settings."""
+    words = ("task", "schedule", "args", "kwargs", "options", "missed", "one_off")
+    times = {"start_time": entry.start, "end_time": entry.end}
+    return {
+        **{word: getattr(entry, word) for word in words},
+        **{word: None if at is None else datetime.fromtimestamp(at, UTC) for word, at in times.items()},
+        "missed_limit": None if entry.most == MOST else entry.most,
+    }
 
 
 def entry_of(name: str, given: Any) -> Entry:

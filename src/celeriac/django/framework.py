@@ -22,6 +22,7 @@ from celeriac.django.broker import DatabaseBroker
 from celeriac.django.installed import missing_migrations
 from celeriac.hooks import Hooks, T
 from celeriac.message import serializers
+from celeriac.schedule import ScheduleSource
 
 
 class DjangoFramework:
@@ -97,6 +98,14 @@ class DjangoFramework:
     def install_hooks(self, hooks: Hooks) -> None:
         """Let each task of this worker begin and end as a request does. Not for eager ones, which are part of one."""
         around.install(hooks)
+
+    def schedule(self) -> ScheduleSource | None:
+        """Return the schedule in the database, None for a project without one."""
+        if connections.settings[DEFAULT_DB_ALIAS]["ENGINE"] == "django.db.backends.dummy":
+            return None
+        from celeriac.django.schedule_source import DatabaseSchedule  # noqa: PLC0415 - it needs the models
+
+        return DatabaseSchedule()
 
     def check(self) -> None:
         config.refuse([f"In CELERIAC: {text}" for text in resolve_project_dict().errors])

@@ -313,7 +313,6 @@ class SchedulePause(models.Model):
     id = models.SmallIntegerField(primary_key=True, default=1)
     paused = models.BooleanField(default=False)
     counts_from = UnixTimeField(default=django_timezone.now)
-    stamp = models.BigIntegerField(default=new_stamp)
 
     class Meta:
         default_permissions = ()

@@ -20,6 +20,7 @@ from django.db import connections
 
 from celeriac import registry
 from celeriac.broker import Publication
+from celeriac.django.models import Schedule
 from celeriac.errors import CeleriacError
 
 app = registry.current_app()
@@ -156,6 +157,22 @@ def fired(entries: list[str]) -> dict[str, list[float]]:
     return {name: [each.slot, each.count] for name, each in app.broker.fired(entries).items()}
 
 
+def schedule(name: str, fields: dict[str, Any]) -> None:
+    """Have an entry in the database's schedule, with these fields; without any, none."""
+    rows = Schedule.objects.filter(name=name)
+    if not fields:
+        rows.delete()
+    elif not rows.update(**fields):
+        Schedule.objects.create(name=name, **fields)
+
+
+def kept(name: str) -> dict[str, Any]:
+    """Return what is written down about the runs of an entry."""
+    row = Schedule.objects.get(name=name)
+    last = row.last_run_at and row.last_run_at.timestamp()
+    return {"runs": row.total_run_count, "last": last, "enabled": row.enabled}
+
+
 def command(payload: str) -> None:
     """Tell the workers something that may be anything."""
     app.broker.command(bytes.fromhex(payload))
@@ -176,6 +193,8 @@ OPERATIONS = {
         control,
         command,
         fired,
+        schedule,
+        kept,
     )
 }
 

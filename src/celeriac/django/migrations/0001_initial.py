@@ -98,7 +98,6 @@ class Migration(migrations.Migration):
                 ("id", models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
                 ("paused", models.BooleanField(default=False)),
                 ("counts_from", celeriac.django.fields.UnixTimeField(default=django.utils.timezone.now)),
-                ("stamp", models.BigIntegerField(default=celeriac.django.schedule.new_stamp)),
             ],
             options={
                 "default_permissions": (),

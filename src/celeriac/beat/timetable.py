@@ -1,0 +1,175 @@
+"""The entries that hold now: those in code, and over them those that people edit.
+
+What is kept under the name of an entry in code holds instead of it, if it says when; else it only tells whether the
+entry is paused. Called by the engine, between two firings. While what is kept cannot be read, what was read last holds.
+"""
+
+import logging
+
+import msgspec
+
+from celeriac.app import Celeriac
+from celeriac.beat import entries
+from celeriac.beat.entries import Entry
+from celeriac.broker import Fired
+from celeriac.errors import CeleriacError, StoreError
+from celeriac.schedule import Kept, Plan, Run, ScheduleSource
+from celeriac.schedules import clocked
+
+logger = logging.getLogger("celeriac.beat")
+
+#: Seconds between two looks at what people edit, and after one that failed.
+LOOK, LOOK_AGAIN = 0.5, 5.0
+#: An entry that has never run, and was made so much later than another of its name fired, is another one. Seconds:
+#: more than clocks differ by.
+_MUCH_LATER = 60.0
+
+
+class Timetable:
+    """The entries of an app, by name, and where those that people edit are kept."""
+
+    def __init__(self, app: Celeriac) -> None:
+        self.code = entries.read(app)
+        self.source = source_of(app)
+        self.entries: dict[str, Entry] = dict(self.code)
+        #: Names that were taken out for good since somebody asked.
+        self.removed: set[str] = set()
+        self._app = app
+        self._plan: Plan | None = None
+        #: What was made of what is kept, None where it cannot be read.
+        self._made: dict[str, tuple[Kept, Entry | None]] = {}
+        self._runs: dict[str, Run] = {}
+        self._shown = False
+        self._away = False
+
+    # -- what holds
+
+    def look(self, now: float) -> tuple[set[str], float]:
+        """Return the names of entries that have come, gone or changed, and in how many seconds to look again."""
+        if self.source is None:
+            return set(), float("inf")
+        try:
+            if self._plan is not None and not self.source.changed():
+                return set(), self._came_back()
+            plan = self.source.read()
+        except StoreError as error:
+            return set(), self._bear(error)
+        was, self.entries = self.entries, self._merged(plan, now)
+        if self._plan is not None:
+            self.removed |= self._plan.entries.keys() - plan.entries.keys() - self.code.keys()
+        self._plan = plan
+        changed = {name for name, entry in self.entries.items() if was.get(name) != entry}
+        return changed | (was.keys() - self.entries.keys()), self._came_back()
+
+    def _merged(self, plan: Plan, now: float) -> dict[str, Entry]:
+        made = {name: self._entry(kept, now) for name, kept in plan.entries.items()}
+        self._made = {name: (kept, made[name]) for name, kept in plan.entries.items()}
+        if plan.paused:
+            return {}
+        held = {
+            name: _since(entry, 0.0, plan.since)
+            for name, entry in self.code.items()
+            if name not in plan.entries
+        }
+        for name, kept in plan.entries.items():
+            entry = made[name]
+            if entry is not None and kept.enabled:
+                held[name] = _since(entry, min(kept.since, now), plan.since)
+        return held
+
+    def _entry(self, kept: Kept, now: float) -> Entry | None:
+        before, entry = self._made.get(kept.name, (None, None))
+        if before is kept:
+            return entry
+        if kept.given is None and not kept.problem:
+            return self.code.get(kept.name)
+        try:
+            if kept.problem:
+                raise CeleriacError(kept.problem)
+            made = entries.finish(self._app, entries.entry_of(kept.name, kept.given))
+        except CeleriacError as error:
+            logger.error("The entry %r is left out: %s", kept.name, error)
+            return None
+        if kept.name in self.code:
+            logger.info("The entry %r stands in the code too; what was edited holds.", kept.name)
+        return made
+
+    # -- how far they have fired
+
+    def first_slot(self, name: str, now: float) -> float:
+        """Return since when due times of an entry count that has never fired."""
+        kept = self._kept(name)
+        if kept is None or kept.given is None:
+            return now
+        return min(now, max(kept.slot, self.entries[name].since))
+
+    def is_another(self, name: str, fired: Fired) -> bool:
+        """Return whether what is known of an entry is about another one, which had its name before."""
+        kept = self._kept(name)
+        if kept is None or kept.given is None or kept.count:
+            return False
+        return max(fired.at, fired.slot) < kept.since - _MUCH_LATER
+
+    def ran(self, name: str, fired: Fired, uncounted: int = 0) -> None:
+        """Have it written down how far an entry has fired, if somebody wants to know."""
+        kept = self._kept(name)
+        if kept is None or not (uncounted or (fired.at and fired.count != kept.count)):
+            return
+        before = self._runs.get(name)
+        uncounted += 0 if before is None else before.uncounted
+        self._runs[name] = Run(name, fired.slot, fired.at, fired.count, uncounted)
+
+    def write(self) -> None:
+        """Write down what has run; what cannot be written is tried again."""
+        if self.source is None or self._away:
+            return
+        if self._runs:
+            try:
+                self.source.note(list(self._runs.values()))
+            except StoreError as error:
+                self._bear(error)
+                return
+            for run in self._runs.values():
+                if (kept := self._kept(run.entry)) is not None:
+                    kept.slot, kept.count = run.slot, run.count
+            self._runs = {}
+        if not self._shown and self._plan is not None:
+            self._shown = True
+            try:
+                self.source.show(entries.from_code(self._app, self.code.values()))
+            except StoreError as error:
+                logger.warning("What stands in the code is not shown beside the rest. %s", error)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self.source is not None:
+            self.source.close()
+
+    def _kept(self, name: str) -> Kept | None:
+        return None if self._plan is None else self._plan.entries.get(name)
+
+    # -- trouble
+
+    def _bear(self, error: StoreError) -> float:
+        if not self._away:
+            logger.warning("%s Until it can be read, the schedule stays as it is.", error)
+        self._away = True
+        return LOOK_AGAIN
+
+    def _came_back(self) -> float:
+        if self._away:
+            logger.info("The schedule can be read again.")
+        self._away = False
+        return LOOK
+
+
+def source_of(app: Celeriac) -> ScheduleSource | None:
+    """Return where the entries are kept that people edit, None where there is no such place."""
+    return None if app.framework is None else app.framework.schedule()
+
+
+def _since(entry: Entry, own: float, everywhere: float) -> Entry:
+    """Return the entry with the moment from which on its due times count."""
+    # What is due once is not over because it was due during a pause.
+    since = own if isinstance(entry.schedule, clocked) else max(own, everywhere)
+    return entry if entry.since == since else msgspec.structs.replace(entry, since=since)
