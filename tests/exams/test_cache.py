@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import ConnectionPool
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.django.settings")
 
@@ -65,8 +66,22 @@ class TestFiles(_Cache):
 @pytest.mark.redis
 class TestRedis(_Cache):
     @pytest.fixture
-    def entry(self, redis_server: RedisServer) -> dict[str, Any]:
-        return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis_server.url}
+    def entry(self, redis_server: RedisServer) -> Iterator[dict[str, Any]]:
+        """Django leaves it to the garbage collection to close connections, and each thread has some of its own."""
+        pools: list[ConnectionPool] = []
+
+        class Kept(ConnectionPool):
+            def __init__(self, *parameters: Any, **options: Any) -> None:
+                super().__init__(*parameters, **options)
+                pools.append(self)
+
+        yield {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": redis_server.url,
+            "OPTIONS": {"pool_class": Kept},
+        }
+        for pool in pools:
+            pool.disconnect()
 
 
 def test_a_cache_that_is_away() -> None:
