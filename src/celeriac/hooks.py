@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeVar
 
 from celeriac.broker import Broker
 from celeriac.context import Request
-from celeriac.schedule import ScheduleSource
 
 T = TypeVar("T")
 
@@ -66,8 +65,11 @@ class Framework(Protocol):
     def install_hooks(self, hooks: Hooks) -> None:
         """Add what a worker is to do around each task. May be called again."""
 
-    def schedule(self) -> ScheduleSource | None:
-        """Return where entries of the schedule are kept that people edit, None where there is no such place."""
+    def schedule(self) -> Any:
+        """Return where people edit the schedule, a `celeriac.schedule.ScheduleSource`; None where there is no such place.
+
+        Not by that type, so that only beat has to import it.
+        """
 
     def check(self) -> None:
         """Raise ImproperlyConfigured where a worker could not work (missing tables, say)."""

@@ -165,7 +165,8 @@ class Timetable:
 
 def source_of(app: Celeriac) -> ScheduleSource | None:
     """Return where the entries are kept that people edit, None where there is no such place."""
-    return None if app.framework is None else app.framework.schedule()
+    found: ScheduleSource | None = None if app.framework is None else app.framework.schedule()
+    return found
 
 
 def _since(entry: Entry, own: float, everywhere: float) -> Entry:

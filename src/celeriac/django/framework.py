@@ -22,7 +22,6 @@ from celeriac.django.broker import DatabaseBroker
 from celeriac.django.installed import missing_migrations
 from celeriac.hooks import Hooks, T
 from celeriac.message import serializers
-from celeriac.schedule import ScheduleSource
 
 
 class DjangoFramework:
@@ -99,7 +98,7 @@ class DjangoFramework:
         """Let each task of this worker begin and end as a request does. Not for eager ones, which are part of one."""
         around.install(hooks)
 
-    def schedule(self) -> ScheduleSource | None:
+    def schedule(self) -> Any:
         """Return the schedule in the database, None for a project without one."""
         if connections.settings[DEFAULT_DB_ALIAS]["ENGINE"] == "django.db.backends.dummy":
             return None
