@@ -66,7 +66,7 @@ class Framework(Protocol):
         """Add what a worker is to do around each task. May be called again."""
 
     def schedule(self) -> Any:
-        """Return where people edit the schedule, a `celeriac.schedule.ScheduleSource`; None where there is no such place.
+        """Return where people edit the schedule, a `celeriac.schedule.ScheduleSource`; None where they do not.
 
         Not by that type, so that only beat has to import it.
         """
