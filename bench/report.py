@@ -145,8 +145,8 @@ RATIOS = (
     "A ratio is taken within a round, where both sides ran seconds apart, and the median of the rounds is shown; "
     "more is better for us, also where less of something is the goal."
 )
-#: What `bench.admin_pages` has measured.
-ADMIN_PAGES = Path(__file__).with_name("admin_pages.md")
+#: What `bench.beat` and `bench.admin_pages` have measured.
+ASIDE = tuple(Path(__file__).with_name(name) for name in ("beat.md", "admin_pages.md"))
 HEADINGS = ("", "goal", "celeriac", "over Celery", "over the best other peer", "")
 
 
@@ -202,8 +202,9 @@ def as_markdown(summary: Summary) -> str:
             *([row.remark, ""] if row.remark else []),
             *_row_table(row, summary.results[row.name]),
         ]
-    if ADMIN_PAGES.exists():
-        out += ["", ADMIN_PAGES.read_text().rstrip()]
+    for page in ASIDE:
+        if page.exists():
+            out += ["", page.read_text().rstrip()]
     out += ["", "## How the contenders were run", ""]
     out += [
         f"- {c.label}: {c.remark}." for c in CONTENDERS.values() if c.remark and c.name in _present(summary)

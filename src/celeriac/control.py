@@ -13,24 +13,41 @@ import msgspec
 from msgspec import Struct, structs
 
 from celeriac import states
-from celeriac.broker import Broker
+from celeriac.broker import COMMAND_SECONDS, Broker
 from celeriac.config import Settings
-from celeriac.errors import TaskRevokedError, WrongOption
+from celeriac.errors import BadSignature, TaskRevokedError, WrongOption
 from celeriac.failure import failure_json
+from celeriac.message.protocol import Signs
 from celeriac.store import Record, ResultStore
 
 #: States in which nothing runs: such a task is shown as revoked at once.
 _WAITING = frozenset({states.PENDING, states.RECEIVED, states.RETRY, states.REJECTED})
 _BATCH = 1000
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
-class Order(Struct):
-    """What workers are told; all of them, or those named in `destination`."""
+class Order(Struct, omit_defaults=True):
+    """What workers are told; all of them, or those named in `destination`.
+
+    `sent` (unix seconds by the broker's clock) and `signature` are there where `task_signing` is on.
+    """
 
     method: str
     arguments: Mapping[str, Any]
     destination: list[str] | None = None
+    sent: float | None = None
+    signature: str | None = None
+
+    def sign(self, signer: Signs, now: float) -> None:
+        """Sign it, as of `now`."""
+        self.sent, self.signature = now, None
+        self.signature = signer.sign_command(_encode(self))
+
+    def check(self, signer: Signs, now: float) -> None:
+        """Raise BadSignature unless it was signed with a key that is known, and not longer ago than it is kept."""
+        signer.check_command(self.signature, _encode(structs.replace(self, signature=None)))
+        if self.sent is None or self.sent < now - COMMAND_SECONDS:
+            raise BadSignature("it was signed too long ago: somebody has sent a copy")
 
 
 class Steered(Protocol):
@@ -47,6 +64,10 @@ class Steered(Protocol):
     @property
     def store(self) -> ResultStore | None:
         """The result store, None where results are disabled."""
+
+    @property
+    def signer(self) -> Signs | None:
+        """What signs commands, None where nothing is signed."""
 
 
 class Control:
@@ -102,7 +123,10 @@ class Control:
         names = None
         if destination is not None:
             names = [destination] if isinstance(destination, str) else list(destination)
-        self.app.broker.command(_encode(Order(method, arguments, names)))
+        order, signer = Order(method, arguments, names), self.app.signer
+        if signer is not None:
+            order.sign(signer, self.app.broker.now())
+        self.app.broker.command(_encode(order))
 
     def _show_revoked(self, ids: list[str]) -> None:
         """Store for those that do not run, as far as that is known, that they are revoked."""

@@ -162,6 +162,33 @@ class TestSteering:
         steering.look()
         assert done == [{"n": 2}, {"n": 4}]
 
+    def test_what_is_not_signed_is_not_done(self, app: Celeriac, caplog: pytest.LogCaptureFixture) -> None:
+        """Where tasks are signed, so is what workers are told."""
+        done: list[Any] = []
+        app.control.pool_grow(1)
+        app.conf.update(task_signing=True, task_signing_keys=["a key"])
+        steering = Steering(app.broker, "one@here", {"pool_grow": done.append}, signer=app.signer)
+        steering.look()
+        app.control.pool_grow(2, destination=["one@here"])
+        *_, signed = app.broker.commands().values()
+        forged = [
+            b'{"method":"pool_grow","arguments":{"n":3}}',
+            signed.replace(b'"n":2', b'"n":4'),
+            signed.replace(b'["one@here"]', b'["one@here","other"]'),
+            signed.replace(b'"sent":', b'"sent":1'),
+        ]
+        for each in forged:
+            assert each != signed
+            app.broker.command(each)
+        old = Order("pool_grow", {"n": 5})
+        assert app.signer is not None
+        old.sign(app.signer, app.broker.now() - 301)
+        app.broker.command(msgspec.json.encode(old))
+        steering.look()
+        assert done == [{"n": 2}]
+        assert len(caplog.records) == 5
+        assert "signed too long ago" in caplog.text
+
 
 class FakeChild:
     """A child as the supervisor sees it, of no process."""

@@ -52,6 +52,12 @@ class Signs(Protocol):
     ) -> None:
         """Raise BadSignature if it is not what `sign` returns for the rest."""
 
+    def sign_command(self, command: bytes) -> str:
+        """Return the signature of what workers are told."""
+
+    def check_command(self, signature: object, command: bytes) -> None:
+        """Raise BadSignature if it is not what `sign_command` returns."""
+
 
 class _Envelope(Struct, gc=False):
     body: str

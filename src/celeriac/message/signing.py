@@ -16,6 +16,7 @@ from celeriac.message.message import Properties
 
 _VERSION = "1:"
 _PURPOSE = b"celeriac task message 1\0"
+_COMMAND = b"\n"  # no message begins like this when it is signed
 _encode = msgspec.json.Encoder(enc_hook=str, order="sorted").encode
 
 
@@ -56,15 +57,25 @@ class Signer:
         """Raise BadSignature unless `signature` is what `sign` returns for the rest."""
         if signature is None:
             raise BadSignature("it is not signed, and task_signing is on")
-        if isinstance(signature, str) and signature.startswith(_VERSION) and signature.isascii():
-            signed = _signed(queue, headers, properties, content, body)
-            given = signature.removeprefix(_VERSION)
-            for key in self._keys:
-                if hmac.compare_digest(hmac.digest(key, signed, "sha256").hex(), given):
-                    return
-        raise BadSignature(
-            "its signature is wrong: it was changed or moved here from another queue, or its sender has another key"
-        )
+        if not self._is_of(signature, _signed(queue, headers, properties, content, body)):
+            raise BadSignature(
+                "its signature is wrong: it was changed or moved here from another queue, or its sender has another key"
+            )
+
+    def sign_command(self, command: bytes) -> str:
+        """Return the signature of what workers are told."""
+        return _VERSION + hmac.digest(self._keys[0], _COMMAND + command, "sha256").hex()
+
+    def check_command(self, signature: object, command: bytes) -> None:
+        """Raise BadSignature unless `signature` is what `sign_command` returns."""
+        if not self._is_of(signature, _COMMAND + command):
+            raise BadSignature("it is not signed by a key that is known here, and task_signing is on")
+
+    def _is_of(self, signature: object, signed: bytes) -> bool:
+        if not isinstance(signature, str) or not signature.isascii() or not signature.startswith(_VERSION):
+            return False
+        given = signature.removeprefix(_VERSION)
+        return any(hmac.compare_digest(hmac.digest(key, signed, "sha256").hex(), given) for key in self._keys)
 
 
 def _signed(

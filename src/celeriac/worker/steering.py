@@ -1,7 +1,8 @@
 """Reads what workers are told, and sees to it that it is done.
 
 Commands are JSON of Celery's form: method, arguments, destination. They lie at the broker for some minutes; the
-supervisor looks about once a second, and does each once. What it cannot read it says, and passes over.
+supervisor looks about once a second, and does each once. What it cannot read, or is not signed where it has to be, it
+says, and passes over.
 """
 
 import logging
@@ -13,6 +14,7 @@ import msgspec
 
 from celeriac.broker import Broker
 from celeriac.control import Order
+from celeriac.message.protocol import Signs
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -32,10 +34,12 @@ class Steering:
         hostname: str,
         methods: Mapping[str, Method],
         clock: Callable[[], float] = time.monotonic,
+        signer: Signs | None = None,
     ) -> None:
         self.broker = broker
         self.hostname = hostname
         self.methods = methods
+        self.signer = signer
         self._clock = clock
         self._done: set[str] | None = None
         self.next = 0.0
@@ -56,6 +60,8 @@ class Steering:
             order = _decode(payload)
             if order.destination is not None and self.hostname not in order.destination:
                 return
+            if self.signer is not None:
+                order.check(self.signer, self.broker.now())
             method = self.methods.get(order.method)
             if method is None:
                 logger.warning("This worker does not know the command %.50r.", order.method)

@@ -93,7 +93,7 @@ class Supervisor:
         self.limits = HardLimits(threads)
         self.terminations = Terminations(threads)
         methods = {"revoke": self._terminate, "pool_grow": self._grow, "pool_shrink": self._shrink}
-        self.steering = Steering(app.broker, options.hostname, methods)
+        self.steering = Steering(app.broker, options.hostname, methods, signer=app.signer)
         self.aftermath = Aftermath(app, options.hostname)
         self.companions = Companions(app, options.hostname, companions or {})
         self.health = Health(app, options, records, threads)

@@ -1,0 +1,138 @@
+"""How late beat is with 10,000 entries that are all due at the start of each minute: `python -m bench.beat [ENTRIES]`.
+
+Starts our beat, and then Celery's, on the same schedule and an empty private Redis, and looks at the queue every 5 ms
+for two minutes' starts: when the last entry of a minute is in it, and what share of a core beat has taken from one to
+the next. Prints that beside the goal: none late by more than 1 s, less than 30 % of a core. With 10,000 entries it
+writes them into `beat.md` as well, which `RESULTS.md` takes in.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import redis
+
+from .procs import Process
+from .redis_server import RedisServer, private_redis
+
+ENTRIES = 10_000
+MINUTES = 2
+LATE, SHARE = 1.0, 30.0  # the goal: seconds, and per cent of a core
+LOOK = 0.005
+PATIENCE = 60.0  # seconds after the full minute in which all of it must be there
+TICK = os.sysconf("SC_CLK_TCK")
+
+PROJECT = """\
+from {package} import {name}
+from {package}.schedules import crontab
+
+app = {name}("shop", broker="{url}")
+
+
+@app.task(name="shop.noop")
+def noop(n: int) -> None: ...
+
+
+app.conf.beat_schedule = {{
+    f"entry-{{n}}": {{"task": "shop.noop", "schedule": crontab(), "args": (n,)}} for n in range({entries})
+}}
+"""
+OURS, THEIRS = ("celeriac", "Celeriac"), ("celery", "Celery")
+HEADING = """### Beat: {entries:,} entries, all due at the start of each minute, Redis
+
+`python -m bench.beat` on {date}: so long after a minute's start its last task is in the queue, and so much of a core
+beat takes from one minute to the next.
+
+| | half of them, s late | the last, s late | of a core, % | goal |
+| --- | ---: | ---: | ---: | --- |"""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Of one beat, by minute: when half and all of the tasks were in the queue, in seconds; per cent of a core."""
+
+    half: list[float]
+    last: list[float]
+    share: float
+
+
+def main() -> int:
+    """Measure and print; return 1 if our beat misses a goal."""
+    entries = int(sys.argv[1]) if len(sys.argv) > 1 else ENTRIES
+    lines = [HEADING.format(entries=entries, date=f"{datetime.now(UTC):%Y-%m-%d}")]
+    print(lines[0], flush=True)
+    missed = False
+    with tempfile.TemporaryDirectory() as folder:
+        for package, name in (OURS, THEIRS):
+            ours = package == OURS[0]
+            with private_redis(Path(folder, f"redis-{package}")) as server:
+                seen = measure(Path(folder), server, (package, name), entries)
+            goal = f"<= {LATE:g} s, < {SHARE:g} %" if ours else ""
+            figures = f"{statistics.median(seen.half):.2f} | {max(seen.last):.2f} | {seen.share:.1f}"
+            lines.append(f"| {package} | {figures} | {goal} |")
+            print(lines[-1], flush=True)
+            missed |= ours and (max(seen.last) > LATE or seen.share >= SHARE)
+    if entries >= ENTRIES:
+        Path(__file__).with_name("beat.md").write_text("\n".join(lines) + "\n")
+    return 1 if missed else 0
+
+
+def measure(folder: Path, server: RedisServer, of: tuple[str, str], entries: int) -> Measured:
+    """Run one beat over `MINUTES` starts of a minute, after a first one in which it may still be starting."""
+    package, name = of
+    module = f"beat_{package}"
+    url = server.url()
+    folder.joinpath(f"{module}.py").write_text(
+        PROJECT.format(package=package, name=name, url=url, entries=entries)
+    )
+    argv = [sys.executable, "-m", package, "-A", module, "beat", "-l", "warning"]
+    argv += ["-s", str(folder / "schedule")] if package == THEIRS[0] else []
+    beat = Process(argv, env=os.environ, log=folder / f"{module}.log", cwd=folder)
+    half, last, used = [], [], []
+    try:
+        with redis.Redis.from_url(url) as client:
+            for start in next_minutes(MINUTES + 1):
+                client.delete("celery")
+                used.append(cpu_seconds(beat.popen.pid))
+                half.append(filled(client, entries // 2, start, beat))
+                last.append(filled(client, entries, start, beat))
+            time.sleep(max(0.0, start + 60 - 1 - time.time()))
+            used.append(cpu_seconds(beat.popen.pid))
+    finally:
+        beat.stop()
+    # The first minute has the start in it.
+    return Measured(half[1:], last[1:], 100 * (used[-1] - used[1]) / (60 * MINUTES))
+
+
+def next_minutes(count: int) -> Iterator[float]:
+    """Yield the starts of the next minutes, a second before each; the first is not before ten seconds from now."""
+    first = (time.time() + 10) // 60 * 60 + 60
+    for number in range(count):
+        start = first + 60 * number
+        time.sleep(max(0.0, start - 1 - time.time()))
+        yield start
+
+
+def filled(client: "redis.Redis", count: int, start: float, beat: Process) -> float:
+    """Return how many seconds after `start` the queue had so many messages."""
+    while client.llen("celery") < count:
+        if time.time() > start + PATIENCE or not beat.alive:
+            raise SystemExit(f"{client.llen('celery')} of {count} came\n{beat.tail()}")
+        time.sleep(LOOK)
+    return time.time() - start
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return how long a process has had a core so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
