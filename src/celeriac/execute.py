@@ -46,10 +46,11 @@ from celeriac.unpacking import Codec, Unpacker
 
 logger = logging.getLogger("celeriac")
 #: Files through which the user's function is called.
-_OWN_FRAMES = (
+OWN_FRAMES = (
     __file__,
     str(Path(__file__).with_name("limits.py")),
     str(Path(__file__).with_name("overtime.py")),
+    str(Path(__file__).with_name("django") / "tasks_backend" / "functions.py"),
 )
 
 
@@ -63,6 +64,9 @@ class Runs(SendsCallbacks, Protocol):
     @property
     def tasks(self) -> Mapping[str, Task]:
         """Tasks by name."""
+
+    def find_task(self, name: str) -> Task | None:
+        """Return a task that is in none of the modules that were imported, None if there is none of this name."""
 
     @property
     def hooks(self) -> Hooks:
@@ -112,6 +116,13 @@ class Executor:
         self.clock = app.clock
         self.made = app.made
         self.hint = hints.of(conf)
+
+    def find(self, name: str) -> Task | None:
+        """Return the task of a name that `tasks` does not have, which has it from then on; None if there is none."""
+        task = self.app.find_task(name)
+        if task is not None:
+            self.tasks = {**self.tasks, name: task}
+        return task
 
     def execute(self, run: Run) -> Outcome:
         """Run a task and return what came of it. Raises nothing, whatever the task does."""
@@ -439,4 +450,4 @@ def unknown_task(name: str) -> str:
 
 def _traceback(error: BaseException) -> str:
     """The traceback from the user's function on."""
-    return format_traceback(error, _OWN_FRAMES)
+    return format_traceback(error, OWN_FRAMES)

@@ -44,6 +44,12 @@ class Framework(Protocol):
     def signing_keys(self) -> Sequence[str | bytes]:
         """Return the secrets that messages are signed with where the settings name none, the one in use first."""
 
+    def finds_tasks(self) -> bool:
+        """Return whether `find_task` may know of tasks that no module has been imported for."""
+
+    def find_task(self, name: str) -> Any:
+        """Return the task of this name among the framework's own, None if there is none. Raises nothing."""
+
     def is_debugging(self) -> bool:
         """Return whether somebody is at work on the project who wants to be told more than its users do."""
 

@@ -89,6 +89,13 @@ class Registered(Connected):
         self._finished.add(task)
         task.on_bound(self)
 
+    def find_task(self, name: str) -> BaseTask | None:
+        """Return the task of a name that none of `tasks` has, if the framework has one of its own of that name."""
+        found: BaseTask | None = None if self.framework is None else self.framework.find_task(name)
+        if found is not None:
+            self._finish(found)
+        return found
+
     def autodiscover_tasks(
         self,
         packages: Iterable[str] | Callable[[], Iterable[str]] | None = None,

@@ -18,7 +18,8 @@ class Record(Struct, gc=False):
     """What is stored of a task: its state, and what people ask about a run.
 
     `result` is the JSON text of the return value, of `{"exc_type", "exc_message", "exc_module"}` in FAILURE,
-    RETRY and REVOKED, or of the meta of a custom state. Times are unix seconds. `args` and `kwargs` are bounded
+    RETRY and REVOKED, or of the meta of a custom state. Times are unix seconds; `finished` of a task that waits
+    (PENDING) is when it is to begin, since old records are deleted by it. `args` and `kwargs` are bounded
     reprs, never the values. `losses` counts processes that died while they ran it. `children` are the tasks that it has
     sent, each as Celery has it, `[[id, parent], members of a group or None]`. `details` is what the
     sender wants to find again with the task: the message's header `celeriac_details`, JSON values, kept as they are.

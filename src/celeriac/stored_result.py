@@ -91,7 +91,7 @@ class StoredResult(ResultBase):
         record = self._fetch()
         return (
             None
-            if record is None or record.finished is None
+            if record is None or record.finished is None or record.state == states.PENDING
             else datetime.fromtimestamp(record.finished, UTC)
         )
 

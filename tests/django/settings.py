@@ -56,3 +56,4 @@ DATABASES = {
         },
     },
 }
+TASKS = {"default": {"BACKEND": "celeriac.django.tasks_backend.CeleriacBackend", "QUEUES": []}}

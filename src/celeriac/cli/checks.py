@@ -22,7 +22,7 @@ def prepare(app: Celeriac) -> list[str]:
     Router(app.conf)  # raises ImproperlyConfigured, UnknownOption
     result_format.writer(app.conf)  # raises ImproperlyConfigured
     names = task_names(app)
-    if not names:
+    if not names and not (app.framework is not None and app.framework.finds_tasks()):
         raise NoTasksFound(no_tasks.explain(modules))
     if app.framework is not None:
         app.framework.check()

@@ -4,6 +4,7 @@
 """
 
 import importlib.util
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from celeriac.django.broker import DatabaseBroker
 from celeriac.django.installed import missing_migrations
 from celeriac.hooks import Hooks, T
 from celeriac.message import serializers
+
+logger = logging.getLogger("celeriac")
 
 
 class DjangoFramework:
@@ -58,6 +61,17 @@ class DjangoFramework:
 
     def signing_keys(self) -> Sequence[str | bytes]:
         return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+
+    def finds_tasks(self) -> bool:
+        functions = _own_tasks()
+        return functions is not None and functions.is_wanted()
+
+    def find_task(self, name: str) -> Any:
+        try:
+            return _own_tasks().find(name) if self.finds_tasks() else None
+        except Exception:
+            logger.exception("TASKS cannot be read, so that %s is not looked for among Django's tasks.", name)
+            return None
 
     def is_debugging(self) -> bool:
         return bool(settings.DEBUG)
@@ -117,6 +131,17 @@ class DjangoFramework:
             lacking = missing_migrations(alias)
             if lacking is not None:
                 raise lacking
+
+
+def _own_tasks() -> Any:
+    """Return what knows of Django's own tasks; None where the project does not have them."""
+    if not getattr(settings, "TASKS", None):
+        return None
+    try:
+        from celeriac.django.tasks_backend import functions  # noqa: PLC0415 - for projects that use them
+    except ImportError:
+        return None
+    return functions
 
 
 def project_dict() -> dict[str, Any]:

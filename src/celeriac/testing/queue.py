@@ -217,7 +217,8 @@ class Queue:
         if name not in executor.tasks:
             self.app.load_tasks()  # as a worker does when it starts
             executor.tasks = self.app.tasks
-        run = Run(delivery.tag, delivery.queue, message, executor.tasks.get(name))
+        task = executor.tasks.get(name) or executor.find(name)
+        run = Run(delivery.tag, delivery.queue, message, task)
         run.revoked = message.headers.id in revoked_among(self._broker, [delivery], executor.codec.read)
         outcome = run_once(executor, run)
         self._broker.settle(_CONSUMER, [executor.settlement(run, outcome)], self._store)

@@ -208,7 +208,8 @@ class Fetcher:
         is_revoked = bool(revoked) and headers.id in revoked
         if headers.eta is not None and not is_revoked and self._schedule(delivery, message):
             return
-        run = Run(delivery.tag, delivery.queue, message, self.executor.tasks.get(headers.task))
+        task = self.executor.tasks.get(headers.task) or self.executor.find(headers.task)
+        run = Run(delivery.tag, delivery.queue, message, task)
         run.revoked = is_revoked
         if headers.timelimit != NO_LIMITS or headers.task in limits:
             run.hard, run.soft = of_call(headers.timelimit, limits.get(headers.task, NO_LIMITS))

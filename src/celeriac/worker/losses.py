@@ -131,7 +131,9 @@ class Losses:
     def _run(self, delivery: Delivery, message: Message) -> Run | None:
         if self.executor is None:
             return None
-        return Run(delivery.tag, delivery.queue, message, self.executor.tasks.get(message.headers.task))
+        name = message.headers.task
+        task = self.executor.tasks.get(name) or self.executor.find(name)
+        return Run(delivery.tag, delivery.queue, message, task)
 
     def _retried(self, run: Run, error: WorkerLostError, trace: str | None) -> Settlement:
         task, headers, executor = run.task, run.message.headers, self.executor

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
@@ -17,6 +18,7 @@ import django
 django.setup()
 
 from django.db import connections
+from django.utils import timezone
 
 from celeriac import registry
 from celeriac.broker import Publication
@@ -147,6 +149,31 @@ def records(ids: list[str]) -> list[dict[str, Any] | None]:
     ]
 
 
+def enqueue(task: str, args: list[Any], using: dict[str, Any]) -> str:
+    """Enqueue one of Django's own tasks, due in `seconds` if `using` says so; return its id."""
+    from jobs import letters
+
+    if "seconds" in using:
+        using["run_after"] = timezone.now() + timedelta(seconds=using.pop("seconds"))
+    return str(getattr(letters, task).using(**using).enqueue(*args).id)
+
+
+def task_result(task_id: str) -> dict[str, Any]:
+    """Return what Django's own tasks know of a call."""
+    from celeriac.django.tasks_backend.api import task_backends
+
+    found = task_backends["default"].get_result(task_id)
+    times = {name: getattr(found, name) for name in ("started_at", "finished_at")}
+    times["run_after"] = found.task.run_after
+    return {
+        "status": found.status,
+        "value": found.return_value if found.status == "SUCCESSFUL" else None,
+        "errors": [error.exception_class_path for error in found.errors],
+        "workers": found.worker_ids,
+        **{name: each and each.isoformat() for name, each in times.items()},
+    }
+
+
 def control(method: str, args: list[Any], kwargs: dict[str, Any]) -> None:
     """Call a method of `app.control`."""
     getattr(app.control, method)(*args, **kwargs)
@@ -190,6 +217,8 @@ OPERATIONS = {
         depths,
         dead_letters,
         records,
+        enqueue,
+        task_result,
         control,
         command,
         fired,

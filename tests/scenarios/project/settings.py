@@ -12,6 +12,7 @@ SECRET_KEY = "only for tests"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["celeriac.django", "jobs"]
+TASKS = {"default": {"BACKEND": "celeriac.django.tasks_backend.CeleriacBackend", "QUEUES": []}}
 DATABASES = {"default": _scenario["database"]}
 
 globals().update(_scenario["settings"])

@@ -140,7 +140,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description="finished")
     def finished(self, row: TaskResult) -> str:
-        return looks.moment(row.finished_at)
+        return looks.moment(_end(row))
 
     # -- the page
 
@@ -158,7 +158,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description="finished")
     def ended(self, row: TaskResult) -> str:
-        return looks.exact(row.finished_at)
+        return looks.exact(_end(row))
 
     @admin.display(description="result")
     def shown_result(self, row: TaskResult) -> str:
@@ -187,3 +187,8 @@ def _link(task_id: str | None) -> str:
         return looks.NOTHING
     url = reverse("admin:celeriac_taskresult_changelist")
     return format_html('<a href="{}?{}">{}</a>', url, urlencode({"q": task_id}), task_id)
+
+
+def _end(row: TaskResult) -> Any:
+    """Return when a task ended; of one that waits the row says when it is to begin."""
+    return None if row.state == states.PENDING else row.finished_at

@@ -6,6 +6,7 @@ reference page is made. Only the checks of production (`--deploy`) and of databa
 
 from django.core import checks
 
+from celeriac.django.checks.django_tasks import check_django_tasks
 from celeriac.django.checks.keepers import check_keepers
 from celeriac.django.checks.production import check_production
 from celeriac.django.checks.project import check_settings, check_times
@@ -15,6 +16,7 @@ from celeriac.django.checks.work import check_work
 TAG = "celeriac"
 
 __all__ = [
+    "check_django_tasks",
     "check_keepers",
     "check_production",
     "check_settings",
@@ -27,7 +29,7 @@ __all__ = [
 
 def register() -> None:
     """Register the checks with Django."""
-    for check in (check_settings, check_times, check_keepers, check_work):
+    for check in (check_settings, check_times, check_keepers, check_work, check_django_tasks):
         checks.register(check, TAG)
     checks.register(check_production, TAG, checks.Tags.security, deploy=True)
     checks.register(check_tables, TAG, checks.Tags.database)

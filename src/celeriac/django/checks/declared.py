@@ -92,6 +92,10 @@ FINDINGS: dict[str, Finding] = {
         "for those of another zone.",
         "Leave CELERY_TIMEZONE out, or turn USE_TZ on.",
     ),
+    "W011": Finding(
+        "TASKS names Celeriac's backend, and results are turned off: get_result() of Django's tasks raises.",
+        "Set CELERY_RESULT_BACKEND, to 'django-db' for instance. If no result is ever asked for, silence this number.",
+    ),
     "I001": Finding(
         "Times of day in the schedule are those of CELERY_TIMEZONE, which is not TIME_ZONE.",
         "If it is meant, say so in each entry: crontab(..., timezone=...). Else leave CELERY_TIMEZONE out.",
