@@ -9,7 +9,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from celeriac import limits, naming, registry, sensitive, signals
@@ -189,6 +189,10 @@ class Celeriac(Registered):
         framework = registry.framework()
         if on_commit is None:
             on_commit = self.conf.task_publish_on_commit
+        outbox = self._outbox[0] if self._outbox is not None else self.outbox
+        if outbox is not None:
+            with limits.held_off() if limits.running else nullcontext():
+                return outbox.keep(publications, self._published)
         if framework is None or not on_commit:
             self.publish(publications)
             return None
@@ -205,6 +209,10 @@ class Celeriac(Registered):
                 self.broker.publish(publications, self.conf.task_publish_timeout)
         else:
             self.broker.publish(publications, self.conf.task_publish_timeout)
+        self._published(publications)
+
+    def _published(self, publications: Sequence[Publication]) -> None:
+        """Take note of what the broker has."""
         if self._watched is not None:
             self._watched.sent(publications)
         if signals.after_task_publish.receivers:

@@ -71,6 +71,14 @@ class Settings(Struct, kw_only=True):
         ),
     ] = True
 
+    task_outbox: Annotated[
+        bool,
+        Row(
+            "Make what is sent part of the open transaction on any broker: a row of Django's database, which goes "
+            "to the broker after the commit."
+        ),
+    ] = False
+
     # -- messages
     task_serializer: Annotated[str, Row("Serializer of arguments.", "CELERY_TASK_SERIALIZER")] = "json"
     result_serializer: Annotated[

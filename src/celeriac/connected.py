@@ -12,6 +12,7 @@ from celeriac import brokers, stores
 from celeriac.broker import Broker
 from celeriac.configured import Configured
 from celeriac.errors import ImproperlyConfigured
+from celeriac.hooks import Outbox
 from celeriac.store import ResultStore
 
 #: Settings that a broker or store is made with.
@@ -28,6 +29,7 @@ class Connected(Configured):
         super().__init__(given)
         self._broker: Broker | None = None
         self._store: tuple[ResultStore | None] | None = None
+        self._outbox: tuple[Outbox | None] | None = None
         # celeriac.unread's; `_watched` where it is to look at all that is sent.
         self._unread: Any = None
         self._watched: Any = None
@@ -37,6 +39,7 @@ class Connected(Configured):
 
     def settings_changed(self, names: Collection[str]) -> None:
         super().settings_changed(names)
+        self._outbox = None
         if not _OF_KEEPERS.isdisjoint(names):
             self.close_keepers()
 
@@ -49,6 +52,10 @@ class Connected(Configured):
                 raise ImproperlyConfigured(
                     "broker_url is not set, and there is no Django database to take its place. Set it: "
                     "Celeriac(broker='redis://localhost:6379/0'), or CELERY_BROKER_URL in the environment."
+                )
+            if self.conf.task_outbox and self.framework is None:
+                raise ImproperlyConfigured(
+                    "task_outbox is on, and there is no Django database to keep it in."
                 )
             self._broker = brokers.KEEPERS.open(url, self.conf)
             from celeriac.unread import Unread  # noqa: PLC0415 - who only defines tasks does without
@@ -66,6 +73,15 @@ class Connected(Configured):
             disabled = url is None or url in ("disabled", "disabled://")
             self._store = (None if disabled else stores.KEEPERS.open(url or "", self.conf),)
         return self._store[0]
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """Where messages wait for a commit, None where `task_outbox` is off; raises ImproperlyConfigured."""
+        if self._outbox is None:
+            framework = self.framework if self.conf.task_outbox and not self._lent else None
+            timeout = self.conf.task_publish_timeout
+            self._outbox = (None if framework is None else framework.outbox(self.broker, timeout),)
+        return self._outbox[0]
 
     @contextmanager
     def lent(self, broker: Broker, store: ResultStore | None, clock: Callable[[], float]) -> Iterator[None]:
@@ -92,4 +108,4 @@ class Connected(Configured):
             self._broker.close()
         if self._store is not None and self._store[0] is not None:
             self._store[0].close()
-        self._broker = self._store = self._unread = self._watched = None
+        self._broker = self._store = self._unread = self._watched = self._outbox = None

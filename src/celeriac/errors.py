@@ -321,3 +321,9 @@ class SoftTimeLimitExceeded(Exception):
         return (
             f"the soft time limit of {self.args[0]} s is over" if self.args else "the soft time limit is over"
         )
+
+
+def sentences(trouble: object, more: str) -> str:
+    """Return what an error says and `more` after it, as sentences: its text may end with a command, without a stop."""
+    text = str(trouble)
+    return f"{text} {more}" if text.endswith((".", "!", "?")) else f"{text}. {more}"

@@ -7,7 +7,7 @@ tuples, so that an empty one costs nothing.
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
-from celeriac.broker import Broker
+from celeriac.broker import Broker, Publication
 from celeriac.context import Request
 
 T = TypeVar("T")
@@ -27,6 +27,24 @@ class Hooks:
         self.before_coroutine: tuple[Callable[[], None], ...] = ()
         self.after_loop: tuple[Callable[[], None], ...] = ()
         self.child_started: tuple[Callable[[], None], ...] = ()
+
+
+class Outbox(Protocol):
+    """Where messages wait that are part of a transaction, for a broker that takes no part in it."""
+
+    def keep(
+        self, publications: Sequence[Publication], told: Callable[[Sequence[Publication]], None]
+    ) -> Callable[[], bool] | None:
+        """Write `publications` into the open transaction, have them published after its commit, and `told` of then.
+
+        Returns what tells whether that is still to come; None where no transaction is open. Raises BrokerError.
+        """
+
+    def sweep(self) -> bool:
+        """Publish for a moment what senders have left; return whether that was all. Raises BrokerError."""
+
+    def waiting(self) -> int:
+        """Return how many messages the broker does not have yet; raises BrokerError."""
 
 
 class Framework(Protocol):
@@ -58,6 +76,9 @@ class Framework(Protocol):
 
     def uncommitted(self, broker: Broker) -> Callable[[], bool] | None:
         """Return what tells whether the transaction that `broker` takes part in is still open; None without one."""
+
+    def outbox(self, broker: Broker, timeout: float) -> Outbox | None:
+        """Return an outbox for `broker`, None where it takes part in every transaction there may be."""
 
     def run_coroutine(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Call a coroutine function from this thread, which runs no event loop, and return what it returns."""

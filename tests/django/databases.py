@@ -19,6 +19,7 @@ TABLES = (
     "celeriac_scheduleentry",
     "celeriac_schedulepause",
     "celeriac_office",
+    "celeriac_outboxmessage",
     "celeriac_taskresult",
 )
 

@@ -17,6 +17,7 @@ from celeriac.arguments import bounded_repr
 from celeriac.cli import finding
 from celeriac.cli.paint import Paint, wants_colour
 from celeriac.cli.program import Command, Session
+from celeriac.errors import CeleriacError
 from celeriac.schemes import mask
 
 _PACKAGES = ("Django", "msgspec", "hiredis", "psycopg", "celery", "kombu")
@@ -76,16 +77,28 @@ def report(session: Session, as_json: bool) -> None:
         "results": mask(app.conf.result_backend or "none"),
         "app": app.main or "without a name",
     }
+    waiting = _outbox(app)
+    if waiting is not None:
+        facts["outbox"] = waiting
     if as_json:
         click.echo(_json({**facts, "settings": _entries(app, True), "problems": _problems(app)}))
         return
     click.echo(f"celeriac {facts['celeriac']} · Python {facts['python']} · {facts['platform']}")
     click.echo(" · ".join(f"{name} {number}" for name, number in versions.items()))
-    for name in ("broker", "results", "app"):
-        click.echo(f"{name:<9} {facts[name]}")
+    for name in ("broker", "results", "app", "outbox"):
+        if name in facts:
+            click.echo(f"{name:<9} {facts[name]}")
     click.echo("settings that differ from the defaults:")
     _echo_some([f"  {name} = {value}  ({source})" for name, value, source in rows(app, True)], 24)
     _echo_some([f"! {problem}" for problem in _problems(app)], 5)
+
+
+def _outbox(app: Celeriac) -> str | None:
+    """Return how many messages wait in the outbox, in words; None where there is none."""
+    try:
+        return None if app.outbox is None else f"{app.outbox.waiting():,} waiting for the broker"
+    except CeleriacError as error:
+        return f"unknown: {error}"
 
 
 def _echo_some(lines: list[str], limit: int) -> None:

@@ -21,6 +21,7 @@ from celeriac.broker import Broker
 from celeriac.django import around
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.installed import missing_migrations
+from celeriac.django.outbox import Outbox
 from celeriac.hooks import Hooks, T
 from celeriac.message import serializers
 
@@ -92,6 +93,11 @@ class DjangoFramework:
             return lambda: connections[alias].in_atomic_block
         return None
 
+    def outbox(self, broker: Broker, timeout: float) -> Outbox | None:
+        if isinstance(broker, DatabaseBroker) and len(connections.settings) == 1:
+            return None
+        return Outbox(broker, timeout)
+
     def run_coroutine(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Run it so that what it does with the ORM happens on this thread: inside its transaction, that is."""
         return async_to_sync(function)(*args)
@@ -125,6 +131,8 @@ class DjangoFramework:
         if registry.has_app():
             app = registry.current_app()
             aliases = {keeper.alias for keeper in (app.broker, app.store) if hasattr(keeper, "alias")}
+            if app.outbox is not None:
+                aliases.add(DEFAULT_DB_ALIAS)
         else:
             aliases = {DEFAULT_DB_ALIAS}
         for alias in sorted(aliases):

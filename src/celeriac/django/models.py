@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from celeriac.django.fields import RowNumberField, SameRowField, UnixTimeField
+from celeriac.django.outbox_table import OutboxMessage
 from celeriac.django.schedule import Schedule, SchedulePause
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "DeadLetter",
     "Message",
     "Office",
+    "OutboxMessage",
     "Revocation",
     "Schedule",
     "ScheduleEntry",

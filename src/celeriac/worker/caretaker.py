@@ -10,11 +10,10 @@ from pathlib import Path
 
 from celeriac import dead_letters
 from celeriac.broker import Broker
-from celeriac.errors import BrokerError, CeleriacError
+from celeriac.errors import BrokerError, CeleriacError, sentences
 from celeriac.store import ResultStore
 from celeriac.worker.death import Death
 from celeriac.worker.losses import NotYet
-from celeriac.worker.outage import sentences
 from celeriac.worker.recovery import Recovery, stale_records
 from celeriac.worker.revival import Revival
 

@@ -10,6 +10,8 @@ import struct
 import time
 from collections.abc import Callable, Iterable
 
+from celeriac.errors import sentences
+
 logger = logging.getLogger("celeriac.worker")
 
 _SIZE = 1024
@@ -18,12 +20,6 @@ _length = struct.Struct("<H")
 _CALM = 0.5
 #: Seconds after the end of an outage in which a process may still hear of it, from a call that was begun before.
 _ECHO = 6.0
-
-
-def sentences(trouble: object, more: str) -> str:
-    """Return what an error says and `more` after it, as sentences: its text may end with a command, without a stop."""
-    text = str(trouble)
-    return f"{text} {more}" if text.endswith((".", "!", "?")) else f"{text}. {more}"
 
 
 class Notice:

@@ -25,6 +25,7 @@ from celeriac.worker.options import ONE_STOP, WorkerOptions
 from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.recorder import STOP, Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
+from celeriac.worker.relaying import Relaying
 from celeriac.worker.revival import Revival
 from celeriac.worker.telling import tell
 
@@ -66,6 +67,7 @@ class SoloWorker:
             lambda: [consumer],
         )
         self.caretaker.keep_letters = app.conf.task_dead_letter_expires
+        self.relaying = Relaying(app.outbox)
         self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, app.codec)
         self.health = Health(app, options, (directory, broker), 1)
         self.notice = Notice()
@@ -182,9 +184,11 @@ class SoloWorker:
         while not self._stopped:
             if time.monotonic() >= caretaker.next:
                 caretaker.turn()
+            if time.monotonic() >= self.relaying.next:
+                self.relaying.look()
             outage.look([caretaker.trouble, self.notice.read()])
             self.health.turn(self._unready(), [self.recorder])
-            times = (caretaker.next, outage.next, self.health.next)
+            times = (caretaker.next, self.relaying.next, outage.next, self.health.next)
             due = min(moment for moment in times if moment is not None)
             self.alarm.wait(max(0.0, due - time.monotonic()))
             self.alarm.clear()

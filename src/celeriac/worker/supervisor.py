@@ -36,6 +36,7 @@ from celeriac.worker.outage import Notice, Outage
 from celeriac.worker.overtime import HardLimits
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery, broker_id, state_dir
+from celeriac.worker.relaying import Relaying
 from celeriac.worker.revival import Revival
 from celeriac.worker.sharing import settle_memory
 from celeriac.worker.stale import StaleCode
@@ -87,6 +88,7 @@ class Supervisor:
             app.broker, app.store, self.recovery, records, self.own, self.lease, self._consumers
         )
         self.caretaker.keep_letters = app.conf.task_dead_letter_expires
+        self.relaying = Relaying(app.outbox)
         self.caretaker.revival = Revival(app.broker, app.tasks, options.queues, app.codec)
         self.stuck = StuckChildren(app.broker)
         self.stale = StaleCode(app.tasks.values())
@@ -295,6 +297,8 @@ class Supervisor:
             for child in self.children:
                 if child.recorder.consumer in lost:
                     child.waker.poke()
+        if now >= self.relaying.next:
+            self.relaying.look()
         self.limits.look(self.children)
         self._steer(now)
         if now >= self.stuck.next and not self.caretaker.trouble:
@@ -316,7 +320,7 @@ class Supervisor:
             self._kill()
 
     def _sleep(self) -> None:
-        times = [self.caretaker.next, *self.start_at.values()]
+        times = [self.caretaker.next, self.relaying.next, *self.start_at.values()]
         if self.children:
             times += [self.limits.next, self.terminations.next]
             if not self.caretaker.trouble:

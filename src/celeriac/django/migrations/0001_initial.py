@@ -509,6 +509,23 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
             },
         ),
+        migrations.CreateModel(
+            name="OutboxMessage",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("message_key", models.CharField(max_length=36, unique=True)),
+                ("task_id", models.CharField(max_length=255)),
+                ("task", models.CharField(max_length=255)),
+                ("queue", models.CharField(max_length=255)),
+                ("priority", models.SmallIntegerField(default=0)),
+                ("due", celeriac.django.fields.UnixTimeField(null=True)),
+                ("created", celeriac.django.fields.UnixTimeField()),
+                ("payload", models.BinaryField()),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
         migrations.AddIndex(
             model_name="message",
             index=models.Index(

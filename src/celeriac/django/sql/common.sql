@@ -9,6 +9,7 @@
 -- celeriac_revocation: task_id, until (unix time): not to be started until then.
 -- celeriac_command: id, until, payload: what workers are told.
 -- celeriac_scheduleentry: name, slot (unix time: up to where it has fired), count, fired_at (0: never).
+-- celeriac_outboxmessage: id, message_key, task_id, task, queue, priority, due, created, payload: what a broker elsewhere is to get.
 -- celeriac_office: name, holder, until (unix time).
 -- celeriac_taskresult: see models.TaskResult; the order of its columns here is that of store.COLUMNS.
 --
@@ -161,6 +162,29 @@ SELECT name, slot, count, fired_at FROM celeriac_scheduleentry WHERE name {in_na
 -- name: unschedule
 -- names
 DELETE FROM celeriac_scheduleentry WHERE name {in_names}
+
+-- name: outbox_add
+-- key, task id, task, queue, priority, due, created, payload
+INSERT INTO celeriac_outboxmessage (message_key, task_id, task, queue, priority, due, created, payload)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+
+-- name: outbox_last
+SELECT max(id) FROM celeriac_outboxmessage
+
+-- name: outbox_read
+-- last id, how many
+SELECT message_key, task_id, task, queue, priority, due, payload FROM celeriac_outboxmessage WHERE id <= %s ORDER BY id LIMIT %s
+
+-- name: outbox_there
+-- keys
+SELECT message_key FROM celeriac_outboxmessage WHERE message_key {in_names}
+
+-- name: outbox_done
+-- keys
+DELETE FROM celeriac_outboxmessage WHERE message_key {in_names}
+
+-- name: outbox_count
+SELECT count(*) FROM celeriac_outboxmessage
 
 -- name: elect
 -- office, candidate, seconds
