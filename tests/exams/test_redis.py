@@ -1,6 +1,6 @@
 """The Redis keepers pass the exams over a real server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,8 +21,10 @@ class TestRedisBroker(BrokerExam):
         return lambda **settings: RedisBroker(redis_server.url, Settings(**settings))
 
     @pytest.fixture
-    def store(self, redis_server: RedisServer) -> RedisStore:
-        return RedisStore(redis_server.url, Settings())
+    def store(self, redis_server: RedisServer) -> Iterator[RedisStore]:
+        store = RedisStore(redis_server.url, Settings())
+        yield store
+        store.close()
 
 
 class TestRedisStore(StoreExam):
