@@ -23,6 +23,9 @@ class Kept(Struct):
     #: What was written down last: for which due time it has fired, and how many firings the broker had counted.
     slot: float = 0.0
     count: int = 0
+    #: For people, as it was when this was read: the last run, a unix time, 0 for never, and how many there were.
+    last: float = 0.0
+    runs: int = 0
     #: Why it cannot be read; empty where it can.
     problem: str = ""
 

@@ -31,6 +31,7 @@ OFFICE = "beat"
 TERM, ELECTION = 6.0, 2.0
 #: How many entries fire in one step at the broker at most.
 _BATCH = 500
+_SHOWN = 5  # names in a line of the log
 _LONGEST_PAUSE = 2.0  # seconds between attempts to reach the broker
 
 
@@ -133,6 +134,8 @@ class Beat:
         """Take up what has come or changed since the last look, and drop what has gone."""
         changed, seconds = self.timetable.look(self._now())
         self._look_at = self._clock() + seconds
+        if changed:
+            logger.info("The schedule has changed: %s.", _names(changed))
         for name in changed:
             self._slots.pop(name, None)
         self._take_up([name for name in changed if name in self.entries])
@@ -282,6 +285,12 @@ class Beat:
         if self._away:
             logger.info("The broker is back.")
             self._away = ""
+
+
+def _names(names: Collection[str]) -> str:
+    shown = sorted(names)[:_SHOWN]
+    rest = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
 def _missed(entry: Entry, slot: float, now: float, runs: int) -> str:

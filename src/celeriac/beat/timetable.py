@@ -34,8 +34,9 @@ class Timetable:
         self.entries: dict[str, Entry] = dict(self.code)
         #: Names that were taken out for good since somebody asked.
         self.removed: set[str] = set()
+        #: What is kept, as it was read last.
+        self.plan: Plan | None = None
         self._app = app
-        self._plan: Plan | None = None
         #: What was made of what is kept, None where it cannot be read.
         self._made: dict[str, tuple[Kept, Entry | None]] = {}
         self._runs: dict[str, Run] = {}
@@ -49,17 +50,24 @@ class Timetable:
         if self.source is None:
             return set(), float("inf")
         try:
-            if self._plan is not None and not self.source.changed():
+            if self.plan is not None and not self.source.changed():
                 return set(), self._came_back()
-            plan = self.source.read()
+            changed = self.read(now)
         except StoreError as error:
             return set(), self._bear(error)
+        return changed, self._came_back()
+
+    def read(self, now: float) -> set[str]:
+        """Read what is kept, and return the names of entries that have come, gone or changed; raises StoreError."""
+        if self.source is None:
+            return set()
+        plan = self.source.read()
         was, self.entries = self.entries, self._merged(plan, now)
-        if self._plan is not None:
-            self.removed |= self._plan.entries.keys() - plan.entries.keys() - self.code.keys()
-        self._plan = plan
+        if self.plan is not None:
+            self.removed |= self.plan.entries.keys() - plan.entries.keys() - self.code.keys()
+        self.plan = plan
         changed = {name for name, entry in self.entries.items() if was.get(name) != entry}
-        return changed | (was.keys() - self.entries.keys()), self._came_back()
+        return changed | (was.keys() - self.entries.keys())
 
     def _merged(self, plan: Plan, now: float) -> dict[str, Entry]:
         made = {name: self._entry(kept, now) for name, kept in plan.entries.items()}
@@ -93,6 +101,11 @@ class Timetable:
         if kept.name in self.code:
             logger.info("The entry %r stands in the code too; what was edited holds.", kept.name)
         return made
+
+    def told_of(self, name: str) -> Entry | None:
+        """Return an entry whether it is paused or not; None for one that cannot be read, or is not there."""
+        _, entry = self._made.get(name, (None, None))
+        return entry if name in self._made else self.code.get(name)
 
     # -- how far they have fired
 
@@ -133,7 +146,7 @@ class Timetable:
                 if (kept := self._kept(run.entry)) is not None:
                     kept.slot, kept.count = run.slot, run.count
             self._runs = {}
-        if not self._shown and self._plan is not None:
+        if not self._shown and self.plan is not None:
             self._shown = True
             try:
                 self.source.show(entries.from_code(self._app, self.code.values()))
@@ -146,7 +159,7 @@ class Timetable:
             self.source.close()
 
     def _kept(self, name: str) -> Kept | None:
-        return None if self._plan is None else self._plan.entries.get(name)
+        return None if self.plan is None else self.plan.entries.get(name)
 
     # -- trouble
 

@@ -16,6 +16,7 @@ from celeriac.cli.banner import table_row
 from celeriac.cli.options import Ignored, celerys_options, read_level, unused_lines
 from celeriac.cli.paint import Paint, wants_colour
 from celeriac.cli.program import Command, Session
+from celeriac.cli.schedule import print_coming
 from celeriac.worker.options import LEVELS
 
 logger = logging.getLogger("celeriac")
@@ -24,6 +25,7 @@ EXAMPLES = """\b
 Examples:
   celeriac beat
   celeriac -A shop beat -l debug
+  celeriac beat --next 10           the runs to come; fires nothing
 """
 #: Options of Celery's that are accepted: what is said about each.
 _IGNORED: Ignored = {
@@ -38,10 +40,22 @@ _SHOWN = 12  # entries in the banner
 
 @click.pass_obj
 def _main(
-    session: Session, /, loglevel: str, hostname: str, log_format: str, logfile: str | None, **given: Any
+    session: Session,
+    /,
+    loglevel: str,
+    hostname: str,
+    log_format: str,
+    logfile: str | None,
+    coming: int | None,
+    **given: Any,
 ) -> int:
     app = finding.find_app(session)
     warnings = checks.prepare(app)
+    if coming is not None:
+        from celeriac.beat.overview import Overview
+
+        print_coming(session, Overview(app), coming)
+        return failures.OK
     from celeriac.beat.engine import Beat
 
     beat = Beat(app, hostname.replace("%h", socket.gethostname()))
@@ -68,11 +82,10 @@ def _introduce(session: Session, app: Celeriac, beat: Any, log_format: str) -> N
     names = list(beat.entries)
     print(f"{paint('celeriac', 'green', 'bold')} {__version__}   {paint('beat', 'dim')}", file=sys.stderr)
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    rows = [
-        ("broker", app.broker.safe_url),
-        ("zone", beat.zone.key),
-        ("entries", f"{len(names)}: {shown}" if names else "none: beat_schedule is empty"),
-    ]
+    entries = f"{len(names)}: {shown}" if names else "none: beat_schedule is empty"
+    if beat.timetable.source is not None:
+        entries = f"{entries if names else 'none'} in code, and those in the database"
+    rows = [("broker", app.broker.safe_url), ("zone", beat.zone.key), ("entries", entries)]
     for row in rows:
         for line in table_row(*row, paint):
             print(line, file=sys.stderr)
@@ -90,6 +103,8 @@ beat = Command(
         click.Option(["--log-format"], type=click.Choice(["text", "json"]), default="text", show_default=True,
                      help="Lines for people, or one JSON object a line."),
         click.Option(["-f", "--logfile"], metavar="FILE", help="Log there, not to stderr."),
+        click.Option(["--next", "coming"], type=click.IntRange(1), metavar="N",
+                     help="Show the next N runs, and end."),
         *celerys_options(_IGNORED),
     ],
     help="Send the tasks of the schedule when they are due. Any number of beats may run: one of them is elected, and "

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dev": ("celeriac.cli.dev:dev", "Web server and worker in one terminal, reloading on change (Django)."),
     "worker": ("celeriac.cli.worker:worker", "Run tasks."),
     "beat": ("celeriac.cli.beat:beat", "Send the tasks of the schedule when they are due."),
+    "schedule": ("celeriac.cli.schedule:schedule", "See what is scheduled, run it now, pause it."),
     "help": ("celeriac.cli.explain:explain", "Explain an error by its number: celeriac help E109."),
     "deadletter": ("celeriac.cli.deadletter:deadletter", "Look at what was set aside, put it back, drop it."),
     "control": ("celeriac.cli.control:control", "Revoke tasks; have pools grow and shrink."),

@@ -6,6 +6,7 @@ changed. Never raises a driver's exception.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured as DjangoImproperlyConfigured
@@ -146,8 +147,16 @@ class DatabaseSchedule:
 
 
 def _kept(row: Schedule) -> Kept:
-    slot = 0.0 if row.last_slot is None else row.last_slot.timestamp()
-    kept = Kept(row.name, None, row.enabled, row.counts_from.timestamp(), slot, row.fired_count)
+    kept = Kept(
+        row.name,
+        None,
+        row.enabled,
+        since=row.counts_from.timestamp(),
+        slot=_seconds(row.last_slot),
+        count=row.fired_count,
+        last=_seconds(row.last_run_at),
+        runs=row.total_run_count,
+    )
     if row.from_code:
         return kept
     try:
@@ -155,3 +164,7 @@ def _kept(row: Schedule) -> Kept:
     except WRONG as error:
         kept.problem = str(error)
     return kept
+
+
+def _seconds(moment: datetime | None) -> float:
+    return 0.0 if moment is None else moment.timestamp()
