@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
@@ -20,6 +21,7 @@ from celeriac.errors import BrokerDown, BrokerError, ImproperlyConfigured, WaitI
 from celeriac.message import protocol
 from celeriac.signals import after_task_publish
 from tests.django import databases
+from tests.servers import PostgresServer
 from tests.unit.running import until, working
 
 _numbers = itertools.count()
@@ -313,6 +315,27 @@ class TestPlaces:
         databases.add("other", databases.sqlite(tmp_path / "other.sqlite3"))
         yield "other"
         databases.remove("other")
+
+    @pytest.mark.postgres
+    def test_in_postgresql(self, shop: Shop, postgres_server: PostgresServer) -> None:
+        with psycopg.connect(postgres_server.dsn(), autocommit=True) as server:
+            server.execute("CREATE DATABASE outbox")
+        databases.add("postgres_outbox", postgres_server.django("outbox"))
+        try:
+            self.test_it_follows_the_transaction_of_another_database(shop, "postgres_outbox")
+            shop.broker.down = True
+            with transaction.atomic(using="postgres_outbox"):
+                shop.app.send_many(shop.note.s(n) for n in range(250))
+                shop.note.apply_async((250,), countdown=3600, queue="slow")
+            assert shop.outbox.waiting() == 251
+            shop.broker.down = False
+            shop.sweep()
+            assert (shop.arrived(), shop.outbox.waiting()) == (list(range(250)), 0)
+            assert shop.broker.depths()["slow"].scheduled == 1
+        finally:
+            databases.remove("postgres_outbox")
+            with psycopg.connect(postgres_server.dsn(), autocommit=True) as server:
+                server.execute("DROP DATABASE outbox WITH (FORCE)")
 
     @pytest.fixture
     def bare(self, tmp_path: Path) -> Iterator[str]:
