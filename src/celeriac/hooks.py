@@ -71,6 +71,9 @@ class Framework(Protocol):
     def is_debugging(self) -> bool:
         """Return whether somebody is at work on the project who wants to be told more than its users do."""
 
+    def pages(self) -> dict[str, str]:
+        """Return where the project's site shows what Celeriac does: names and paths. May import much of the project."""
+
     def defer(self, broker: Broker, publish: Callable[[], None]) -> bool:
         """Keep `publish` for after the commit of the open transaction; False where it is to be called now."""
 

@@ -10,13 +10,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.cookiejar import CookieJar
 from pathlib import Path
 
 import pytest
 
 from tests.docs.pages import DOCS, TOP, Block, blocks
-from tests.docs.terminal import Terminal, commands, has_line
+from tests.docs.terminal import Command, Terminal, commands, has_line
 from tests.servers import free_port
 
 TUTORIAL = DOCS / "tutorial.md"
@@ -150,8 +151,9 @@ def find_links(wheel: Path) -> str:
     )
 
 
-@pytest.fixture
-def reader(tmp_path: Path, wheel: Path) -> Iterator[Reader]:
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Reader]:
+    tmp_path = tmp_path_factory.mktemp("tutorial")
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "python3").symlink_to(getattr(sys, "_base_executable", sys.executable))
@@ -188,6 +190,64 @@ def test_the_tutorial_works_as_it_is_written(reader: Reader) -> None:
     )
     packages = [path.name.partition("-")[0] for path in installed.parents[1].glob("*.dist-info")]
     assert len(set(packages) - {"pip", "setuptools"}) <= MOST_PACKAGES, packages
+
+
+class Stopwatch:
+    """How long each step took, in seconds."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.steps[step] = round(time.monotonic() - began, 2)
+
+
+def test_the_first_run_in_a_project_that_is_there(reader: Reader) -> None:
+    """Three commands and one line, of which the first, the installation, is the tutorial's: then a task is seen."""
+    virtual = reader.terminal.folder / ".venv"
+    if not (virtual / "bin" / "celeriac").exists():
+        pytest.skip("the tutorial did not get as far as the installation")
+    terminal = reader.terminal
+    terminal.run(Command("cd .. && mkdir there && cd there && django-admin startproject site_there .", ()))
+    terminal.run(Command("python manage.py migrate -v0", ()))
+    user = "DJANGO_SUPERUSER_PASSWORD=pw python manage.py createsuperuser --noinput"
+    terminal.run(Command(f"{user} --username admin --email a@example.com", ("...",)))
+    there, watch = terminal.folder, Stopwatch()
+    with (there / "site_there" / "settings.py").open("a") as file:
+        file.write('INSTALLED_APPS += ["celeriac.django"]\n')
+    with watch("migrate"):
+        terminal.run(
+            Command("python manage.py migrate", ("...", "  Applying celeriac.0001_initial... OK", "..."))
+        )
+    with watch("dev"):
+        dev = terminal.start(Command("python manage.py celeriac dev", ("...", "  admin     ...", "...")))
+    # Their first task, written while all runs.
+    (there / "sums").mkdir()
+    (there / "sums" / "__init__.py").touch()
+    (there / "sums" / "tasks.py").write_text(
+        "from celeriac import shared_task\n\n\n@shared_task\ndef add(x, y):\n    return x + y\n"
+    )
+    with watch("reload"), (there / "site_there" / "settings.py").open("a") as file:
+        file.write('INSTALLED_APPS += ["sums"]\n')
+        file.flush()
+        dev.await_that(
+            lambda output: "restarted in" in output, "it is on the new code", time.monotonic() + SOON
+        )
+    reader.log_in("admin", "pw")
+    sent = terminal.run(
+        Command("python manage.py shell -c 'from sums.tasks import add; print(add.delay(2, 3).id)'", ("...",))
+    )
+    task_id = sent.split()[-1]
+    with watch("seen"):
+        dev.await_that(lambda output: "✓ add(2, 3)" in output, "the task is done", time.monotonic() + SOON)
+        listing = reader.fetch(f"/admin/celeriac/taskresult/?q={task_id}")
+    assert "add" in listing and "SUCCESS" in listing.upper()
+    assert dev.interrupt() == 0, dev.output
+    print(f"First run, in seconds: {watch.steps}")
+    assert watch.steps["migrate"] + watch.steps["dev"] < SOON, watch.steps
 
 
 def test_everything_on_the_page_is_run() -> None:

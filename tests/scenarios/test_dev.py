@@ -46,13 +46,15 @@ def nap(seconds):
 class Session:
     """A command on a terminal."""
 
-    def __init__(self, project: Project, *command: str) -> None:
+    def __init__(self, project: Project, *command: str, **environment: str) -> None:
         self.project = project
         ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
             command,
             cwd=project.folder,
-            env=clean_environment({"TERM": "xterm", "PYTHONWARNINGS": "error", "COLUMNS": "200"}),
+            env=clean_environment(
+                {"TERM": "xterm", "PYTHONWARNINGS": "error", "COLUMNS": "200"} | environment
+            ),
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -172,8 +174,8 @@ def free_port() -> int:
     return port
 
 
-def start(sessions: list[Session], project: Project, *words: str) -> Session:
-    session = Session(project, sys.executable, "manage.py", "celeriac", *words)
+def start(sessions: list[Session], project: Project, *words: str, **environment: str) -> Session:
+    session = Session(project, sys.executable, "manage.py", "celeriac", *words, **environment)
     sessions.append(session)
     return session
 
@@ -191,7 +193,12 @@ def said(project: Project) -> str:
 
 
 def test_a_session_at_the_terminal(sessions: list[Session], project: Project, free_port: int) -> None:
-    dev = start(sessions, project, "dev", "--port", str(free_port), "-c", "1")
+    opened = project.folder / "opened"
+    browser = project.write("browser", f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    words = ("dev", "--port", str(free_port), "-c", "1", "--open")
+    dev = start(sessions, project, *words, BROWSER=f"{browser} %s")
+    dev.sees(r"development: web \+ worker")
     dev.sees(rf"site +http://127\.0\.0\.1:{free_port}/")
     dev.sees(r"queue +django://default")
     dev.sees(r"worker +1 process · celery")
@@ -208,6 +215,8 @@ def test_a_session_at_the_terminal(sessions: list[Session], project: Project, fr
 
     until(answers, lambda: f"the site answers:\n{dev.text}")
     dev.sees(r"\d\d:\d\d:\d\d\.\d{3} web   GET / 200")
+    until(opened.exists, lambda: f"the browser is opened:\n{dev.text}")
+    until(lambda: opened.read_text() == f"http://127.0.0.1:{free_port}/\n", "it is shown the site")
 
     send(project, "greet.delay(name='Ada')")
     dev.sees(r"task  ✓ greet\(name='Ada'\)  [\d.]+ ms  waited ")
@@ -245,6 +254,18 @@ def test_a_broken_module_waits_for_the_next_save(sessions: list[Session], projec
     dev.press_ctrl_c()
     assert dev.ends() == 0
     assert "Traceback" not in dev.text
+
+
+def test_a_project_without_tasks_gets_its_first_one(sessions: list[Session], project: Project) -> None:
+    (project.folder / "shop/tasks.py").unlink()
+    dev = start(sessions, project, "dev", "--no-web", "-c", "1")
+    dev.sees(r"tasks +none yet: @shared_task above")
+    advice = "! No tasks found. Looked for tasks.py in: shop. Write one:"
+    until(lambda: advice in dev.text, lambda: f"it says how:\n{dev.text}")
+    project.write("shop/tasks.py", TASKS.replace("{0}", "hello"))
+    dev.sees(r"⟳ shop/tasks\.py changed, restarted in")
+    send(project, "greet.delay(name='Ada')")
+    dev.sees(r"✓ greet\(name='Ada'\)")
 
 
 def test_ctrl_c_lets_a_running_task_end(sessions: list[Session], project: Project) -> None:
@@ -294,7 +315,9 @@ def test_a_schedule_is_kept_and_reloaded(sessions: list[Session], project: Proje
     settings = (project.folder / "proj/settings.py").read_text()
     project.write("proj/settings.py", settings + entry)
     dev = start(sessions, project, "dev", "--no-web", "-c", "1")
-    dev.sees(r"ready. Entries: 1")
+    dev.sees(r"development: worker \+ beat")
+    dev.sees(r"schedule +1 entry: often")
+    dev.sees(r"beat  .* ready. Entries: 1")
     dev.sees(r"✓ greet\('Ada'\)")
     project.write("proj/settings.py", settings + entry.replace("Ada", "Bob"))
     dev.sees("restarted in")
@@ -328,6 +351,12 @@ def test_missing_tables_end_it(sessions: list[Session], project: Project) -> Non
     dev = start(sessions, project, "dev", "--no-web")
     dev.sees(r"E112: The database lacks \d+ celeriac migrations?")
     assert dev.ends() == 3
+
+
+def test_what_is_not_started_cannot_be_opened(project: Project) -> None:
+    done = project.manage("celeriac", "dev", "--no-web", "--open")
+    assert done.returncode == 2
+    assert "--open shows the web server's site, which --no-web leaves out." in done.stderr
 
 
 def test_outside_of_django(tmp_path: Path) -> None:

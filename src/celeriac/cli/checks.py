@@ -14,21 +14,26 @@ from celeriac.routing import Router
 _TOLD = 5  # warnings of one kind, the rest are counted
 
 
-def prepare(app: Celeriac) -> list[str]:
-    """Load the app's tasks and raise what would keep a worker from working; return the warnings."""
+def prepare(app: Celeriac, *, tasks_may_come: bool = False) -> list[str]:
+    """Load the app's tasks and raise what would keep a worker from working; return the warnings.
+
+    That there is no task is one of those, unless `tasks_may_come`: then it is a warning.
+    """
     config.refuse(app.resolved.errors)
     keepers = (app.broker, app.store)  # raises UnknownScheme or NotInstalled
     modules = app.load_tasks()
     Router(app.conf)  # raises ImproperlyConfigured, UnknownOption
     result_format.writer(app.conf)  # raises ImproperlyConfigured
     names = task_names(app)
-    if not names and not (app.framework is not None and app.framework.finds_tasks()):
-        raise NoTasksFound(no_tasks.explain(modules))
+    found = names or (app.framework is not None and app.framework.finds_tasks())
+    lacking = [] if found else [no_tasks.explain(modules)]
+    if lacking and not tasks_may_come:
+        raise NoTasksFound(lacking[0])
     if app.framework is not None:
         app.framework.check()
     elif any(hasattr(keeper, "alias") for keeper in keepers):
         raise NotInstalled('celeriac is not in INSTALLED_APPS; add "celeriac.django".')
-    return [*app.resolved.warnings, *_ignored_options(app, names)]
+    return [*lacking, *app.resolved.warnings, *_ignored_options(app, names)]
 
 
 def broker_warnings(app: Celeriac) -> list[str]:

@@ -195,7 +195,7 @@ pip install 'celeriac[redis]'
     ),
     "E113": Chapter(
         "No tasks found",
-        "A worker was started and has no task that it could run. It does not start.",
+        "A worker was started and has no task that it could run. It does not start; `celeriac dev` waits for one.",
         "Tasks are found in tasks.py of each app in INSTALLED_APPS, and in the modules that "
         "CELERY_IMPORTS names; without Django in the modules that the app's imports name. Other modules "
         "are not imported.",

@@ -1,4 +1,4 @@
-"""`celeriac dev`: Django's development server and a worker with beat in one terminal, both on the newest code.
+"""`celeriac dev`: Django's development server and a worker with beat in one terminal, all on the newest code.
 
 This process starts both, shows who says what, and stops both: at the first Ctrl-C when the running tasks are done,
 at the second at once. It imports nothing of the project itself; the server reloads by its own means.
@@ -15,6 +15,7 @@ from celeriac import __version__
 from celeriac.cli import failures, finding
 from celeriac.cli.banner import Facts, slots, table_row
 from celeriac.cli.logs import escaped
+from celeriac.cli.opening import Opening
 from celeriac.cli.options import Arguments, read_concurrency, read_level, read_names
 from celeriac.cli.paint import Paint, wants_colour
 from celeriac.cli.processes import Process
@@ -30,8 +31,10 @@ EXAMPLES = """\b
 Examples:
   python manage.py celeriac dev
   python manage.py celeriac dev --port 8001 -c 2
+  python manage.py celeriac dev --open
   celeriac dev --no-web -Q mails
 """
+_NO_TASKS = "none yet: @shared_task above a function in an app's tasks.py makes one"
 _WEB_PATIENCE = 3.0
 _HEADER_PATIENCE = 5.0  # seconds that the server's lines wait for the worker to have told what it is
 
@@ -42,6 +45,7 @@ _HEADER_PATIENCE = 5.0  # seconds that the server's lines wait for the worker to
     "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address of the web server."
 )
 @click.option("--no-web", is_flag=True, help="Only the worker.")
+@click.option("--open", "opens", is_flag=True, help="Open the site in the browser.")
 @click.option(
     "-c", "--concurrency", callback=read_concurrency, metavar="N", help="Processes. [one for each CPU]"
 )
@@ -60,11 +64,14 @@ def dev(
     port: int,
     host: str,
     no_web: bool,
+    opens: bool,
     concurrency: int | None,
     queues: tuple[str, ...],
     loglevel: str,
 ) -> int:
-    """Run web server and worker in one terminal, reloading on change (Django)."""
+    """Run web server, worker and beat in one terminal, reloading on change (Django)."""
+    if opens and no_web:
+        raise click.UsageError("--open shows the web server's site, which --no-web leaves out.")
     manage = finding.find_manage()
     if manage is None and finding.SETTINGS not in os.environ:
         raise AppNotFound(
@@ -75,7 +82,10 @@ def dev(
     command = [*session.again(), *Arguments(options, beat=True, tag="task").words(), "--no-banner"]
     web = None if no_web else [*_manage_command(session, manage), "runserver", f"{host}:{port}"]
     site = "" if no_web else f"http://{host}:{port}/"
-    return Terminal(command, web, site, Watch(project_roots(manage)), session).run()
+    terminal = Terminal(command, web, site, Watch(project_roots(manage)), session)
+    if opens:
+        terminal.opening = Opening(host, port, terminal.say)
+    return terminal.run()
 
 
 def _manage_command(session: Session, manage: Path | None) -> list[str]:
@@ -83,6 +93,16 @@ def _manage_command(session: Session, manage: Path | None) -> list[str]:
     if session.launcher[-1] == "celeriac" and len(session.launcher) > 2:
         return list(session.launcher[:-1])
     return [sys.executable, str(manage)] if manage is not None else [sys.executable, "-m", "django"]
+
+
+def _entries(names: list[str]) -> str:
+    if not names:
+        return ""
+    return f"{len(names)} entr{'y' if len(names) == 1 else 'ies'}: {_first(names, 4)}"
+
+
+def _first(names: list[str], most: int) -> str:
+    return f"{', '.join(names[:most])}{', …' if len(names) > most else ''}"
 
 
 class Terminal:
@@ -100,10 +120,12 @@ class Terminal:
         self._web_ended: int | None = None
         self._held: list[str] | None = []  # lines from before the header; None once they need not wait
         self._headed = False
-        self._worker = Reloading(command, watch, self._say)
+        self._worker = Reloading(command, watch, self.say)
         self._worker.on_ready = self._header
         self._began = time.time()
         self._asked = 0
+        #: What opens the site in the browser, if it is to be opened.
+        self.opening: Opening | None = None
 
     def run(self) -> int:
         """Run both until told to stop; return 0 if they stopped as they should."""
@@ -112,6 +134,8 @@ class Terminal:
                 self._worker.start()
                 if self._web_command is not None:
                     self._web = Process(self._web_command, pipe_output=True, environment={IN_DEV: "1"})
+                if self.opening is not None:
+                    self.opening.start()
                 while self._worker.status is None:
                     until = self._worker.turn(time.monotonic())
                     self._wait(interrupts, until)
@@ -138,7 +162,7 @@ class Terminal:
         self._web = None
         self._web_ended = web.end(_WEB_PATIENCE)
         if not self._asked:
-            self._say(f"the web server ended with exit status {self._web_ended}; stopping")
+            self.say(f"the web server ended with exit status {self._web_ended}; stopping")
             self._worker.leave()
 
     def _hear(self, count: int) -> None:
@@ -150,7 +174,7 @@ class Terminal:
             if count > 2:
                 self._worker.hurry()
         else:
-            self._say(
+            self.say(
                 f"stopping when running tasks are done, in {GRACE:g} s at most; Ctrl-C once more stops at once"
             )
             if self._web is not None:
@@ -159,6 +183,8 @@ class Terminal:
         self._asked = count
 
     def _close(self) -> None:
+        if self.opening is not None:
+            self.opening.stop()
         self._release()
         self._worker.close()
         if self._web is not None:
@@ -183,30 +209,34 @@ class Terminal:
         )
         rows = [
             ("site", self._site),
+            ("admin", self._address(facts.get("pages", {}).get("admin", ""))),
             ("queue", facts["broker"] + paint(free, "dim")),
             ("results", facts["results"]),
             ("worker", f"{slots(facts)} · {', '.join(facts['queues'])}"),
-            (
-                "tasks",
-                f"{len(facts['tasks'])} in {', '.join(packages[:6])}{', …' if len(packages) > 6 else ''}",
-            ),
+            ("tasks", f"{len(facts['tasks'])} in {_first(packages, 6)}" if packages else _NO_TASKS),
+            ("schedule", _entries(facts.get("schedule", []))),
             ("reload", f"on, watching {self._watch.count} files"),
         ]
-        title = f"  {paint('celeriac', 'green', 'bold')} {__version__}   {paint(self._title(), 'dim')}"
+        title = f"  {paint('celeriac', 'green', 'bold')} {__version__}   {paint(self._title(facts), 'dim')}"
         table = [line for name, value in rows if value for line in table_row(name, value, paint)]
         foot = f"  Ctrl-C stops everything after running tasks end ({GRACE:g} s at most); twice stops at once"
         self._write("\n".join(["", title, "", *table, "", paint(foot, "dim"), ""]))
         self._release()
 
-    def _title(self) -> str:
-        return "development: web + worker in one terminal" if self._site else "development: worker"
+    def _title(self, facts: Facts) -> str:
+        parts = [*(["web"] if self._site else []), "worker", *(["beat"] if "schedule" in facts else [])]
+        return f"development: {' + '.join(parts)}{' in one terminal' if len(parts) > 1 else ''}"
+
+    def _address(self, path: str) -> str:
+        return self._site + path.lstrip("/") if self._site and path else ""
 
     def _release(self) -> None:
         held, self._held = self._held or [], None
         for line in held:
             self._write(line)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Write a line of its own."""
         self._release()
         self._print(f"{self._paint('dev ', 'magenta')}  {escaped(text)}")
 

@@ -53,6 +53,7 @@ class Lines(logging.Formatter):
         self._datefmt = datefmt
         self._paint = paint
         self._tag = f"{paint(tag, 'green')}  " if tag else ""
+        self._beats_tag = f"{paint('beat', 'blue')}  " if tag else ""
         self._plain = plain
         self._all_frames = all_frames
         self._long_ids = long_ids
@@ -60,7 +61,8 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         facts = getattr(record, "celeriac", None)
-        head = f"{self._paint(self._clock(record.created), 'dim')} {self._tag}"
+        head = f"{self._paint(self._clock(record.created), 'dim')} "
+        head += self._beats_tag if record.name == "celeriac.beat" else self._tag
         line = head + (
             self._task_line(facts) if isinstance(facts, dict) else self._message(record) + self._said_by()
         )

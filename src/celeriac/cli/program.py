@@ -21,7 +21,10 @@ from celeriac.cli.paint import terminal_width
 from celeriac.errors import CeleriacError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "dev": ("celeriac.cli.dev:dev", "Web server and worker in one terminal, reloading on change (Django)."),
+    "dev": (
+        "celeriac.cli.dev:dev",
+        "Web server, worker and beat in one terminal, reloading on change (Django).",
+    ),
     "worker": ("celeriac.cli.worker:worker", "Run tasks."),
     "beat": ("celeriac.cli.beat:beat", "Send the tasks of the schedule when they are due."),
     "schedule": ("celeriac.cli.schedule:schedule", "See what is scheduled, run it now, pause it."),

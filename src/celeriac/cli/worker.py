@@ -67,7 +67,7 @@ def run(session: Session, arguments: Arguments) -> int:
     try:
         app = finding.find_app(session)
         _apply(app, arguments)
-        warnings = checks.prepare(app)
+        warnings = checks.prepare(app, tasks_may_come=bool(arguments.tag))  # in `dev` they are being written
     except CeleriacError as error:
         _report(arguments, {"code": error.code, "error": failures.one_line(error)})
         raise
@@ -75,12 +75,15 @@ def run(session: Session, arguments: Arguments) -> int:
 
     worker = Worker(app, arguments.options)
     options = worker.options
+    facts = banner.facts_of(app, options)
     if arguments.beat:
         from celeriac.beat.embedded import embedded
+        from celeriac.beat.entries import read
 
         work = embedded(app, options.hostname)
         if work is not None:
             worker.companions["beat"] = work
+            facts["schedule"] = sorted(read(app))
         elif arguments.banner:
             warnings.append("Nothing is scheduled, so no beat runs: beat_schedule is empty.")
     log_setup.set_up(
@@ -91,7 +94,8 @@ def run(session: Session, arguments: Arguments) -> int:
         logfile=arguments.logfile,
         conf=app.conf,
     )
-    facts = banner.facts_of(app, options)
+    if arguments.tag and not arguments.restarted and app.framework is not None:
+        facts["pages"] = app.framework.pages()
     _report(arguments, facts)
     if not arguments.restarted:
         _introduce(session, arguments, facts, [*arguments.unused, *warnings, *checks.broker_warnings(app)])

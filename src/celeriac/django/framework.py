@@ -14,13 +14,14 @@ from django.conf import settings
 from django.core.cache import caches
 from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.urls import reverse
 from django.utils.functional import Promise
 
 from celeriac import config, registry
 from celeriac.broker import Broker
 from celeriac.django import around
 from celeriac.django.broker import DatabaseBroker
-from celeriac.django.installed import missing_migrations
+from celeriac.django.installed import APP, missing_migrations
 from celeriac.django.outbox import Outbox
 from celeriac.hooks import Hooks, T
 from celeriac.message import serializers
@@ -76,6 +77,12 @@ class DjangoFramework:
 
     def is_debugging(self) -> bool:
         return bool(settings.DEBUG)
+
+    def pages(self) -> dict[str, str]:
+        try:
+            return {"admin": reverse("admin:app_list", args=[APP])}
+        except Exception:  # no admin; or URLs that do not import, which the web server tells
+            return {}
 
     def defer(self, broker: Broker, publish: Callable[[], None]) -> bool:
         if isinstance(broker, DatabaseBroker) and len(connections.settings) == 1:
