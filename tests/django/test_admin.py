@@ -367,7 +367,8 @@ class TestPermissions:
             "codename", flat=True
         )
         letters = {"view_deadletter", "change_deadletter", "delete_deadletter"}
-        assert set(names) == {"view_taskresult", "view_message", *letters}
+        schedules = {f"{verb}_schedule" for verb in ("add", "change", "delete", "view")}
+        assert set(names) == {"view_taskresult", "view_message", *letters, *schedules}
 
 
 @pytest.mark.parametrize("evil", XSS)
@@ -750,5 +751,5 @@ class TestLooks:
 
 def test_the_section_is_called_celeriac(boss: Client) -> None:
     text = text_of(page(boss, "/admin/"))
-    assert re.search(r"Celeriac .*Dead letters View Tasks View Waiting tasks View", text)
+    assert re.search(r"Celeriac .*Dead letters View Schedules Add Change Tasks View Waiting tasks View", text)
     assert registry.has_app()

@@ -1,0 +1,260 @@
+"""Schedules in the admin: a list with what is next and what came of the last run, and one form for all kinds.
+
+Registered by `celeriac.django.admin`. Entries that stand in code are rows too: they can be paused, and taken over,
+after which the row says what holds. The change log is Django's own.
+"""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin.utils import quote
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from celeriac.django.admin import last_runs, looks, preview, schedule_actions, schedule_views
+from celeriac.django.admin.schedule_form import ScheduleForm, SwitchForm
+from celeriac.django.models import Schedule
+from celeriac.django.schedule_rules import CRON_FIELDS
+
+
+class RunFilter(admin.SimpleListFilter):
+    """How the last run went."""
+
+    title = gettext_lazy("last run")
+    parameter_name = "last"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("failed", _("failed")), ("never", _("never ran"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() == "never":
+            return queryset.filter(last_run_at__isnull=True)
+        return queryset.filter(pk__in=last_runs.failing(queryset)) if self.value() == "failed" else queryset
+
+
+class ScheduleAdmin(admin.ModelAdmin):
+    """What is sent when."""
+
+    form = ScheduleForm
+    list_display = ("shown_name", "enabled", "shown_words", "shown_next", "shown_last", "total_run_count")
+    list_display_links = ("shown_name",)
+    list_editable = ("enabled",)
+    list_filter = ("enabled", RunFilter, "task")
+    list_per_page = 50
+    search_fields = ("name", "task")
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    ordering = ("name",)
+    save_on_top = False
+    empty_value_display = looks.NOTHING
+    actions = ("run_now", "enable", "disable", "duplicate")
+    change_list_template = "admin/celeriac/schedules.html"
+    fieldsets = (
+        (None, {"fields": ("name", "task", "elsewhere", "call", "enabled", "description")}),
+        (
+            gettext_lazy("When"),
+            {
+                "fields": (
+                    "kind",
+                    ("every", "unit"),
+                    *CRON_FIELDS,
+                    "clocked_time",
+                    "event",
+                    ("latitude", "longitude"),
+                    "timezone",
+                    "shown_preview",
+                )
+            },
+        ),
+        (
+            gettext_lazy("Limits"),
+            {
+                "fields": ("start_time", "end_time", "one_off", "missed", "missed_limit"),
+                "classes": ("collapse",),
+            },
+        ),
+        (
+            gettext_lazy("How it is sent"),
+            {
+                "fields": (
+                    "queue",
+                    "exchange",
+                    "routing_key",
+                    "priority",
+                    "headers",
+                    "expires_after",
+                    "expires",
+                ),
+                "classes": ("collapse",),
+            },
+        ),
+    )
+    code_fieldsets = (
+        (None, {"fields": ("name", "task", "shown_call", "enabled", "source", "description")}),
+        (gettext_lazy("When"), {"fields": ("shown_preview", "shown_last", "total_run_count")}),
+    )
+
+    class Media:
+        css: ClassVar[dict[str, list[str]]] = {"all": ["celeriac/admin.css"]}
+        js = ("celeriac/schedule.js",)
+
+    # -- pages
+
+    def get_urls(self) -> list[URLPattern]:
+        views = {"preview": self.preview, "arguments": self.arguments, "pause": self.pause}
+        own = [
+            path(f"{name}/", self.admin_site.admin_view(view), name=f"celeriac_schedule_{name}")
+            for name, view in views.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def preview(self, request: HttpRequest) -> HttpResponse:
+        """Tell when what the form says is due."""
+        return schedule_views.preview_view(self, request)
+
+    def arguments(self, request: HttpRequest) -> HttpResponse:
+        """Give the fields for the arguments of a task."""
+        return schedule_views.arguments_view(self, request)
+
+    def pause(self, request: HttpRequest) -> HttpResponse:
+        """Pause the whole schedule, or end that."""
+        return schedule_views.pause_view(self, request)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {
+            "paused": schedule_views.is_paused(),
+            "may_pause": self.has_change_permission(request),
+            "pause_url": reverse(f"{self.admin_site.name}:celeriac_schedule_pause"),
+        }
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changes = super().get_changelist_instance(request)
+        self._note_runs(request, list(changes.result_list))
+        return changes
+
+    # -- the form
+
+    def get_fieldsets(self, request: HttpRequest, obj: Schedule | None = None) -> Any:
+        if obj is not None and obj.from_code:
+            return self.code_fieldsets
+        if obj is None or self.has_change_permission(request, obj):
+            return self.fieldsets
+        shown = ("name", "task", "shown_call", "enabled", "description")
+        return ((None, {"fields": shown}), *self.fieldsets[1:])
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Schedule | None = None) -> Any:
+        shown = ("shown_preview", "shown_call", "source", "shown_last", "total_run_count")
+        if obj is not None and obj.from_code:
+            return (*shown, "name", "task", "description")
+        return shown
+
+    def get_form(
+        self, request: HttpRequest, obj: Schedule | None = None, change: bool = False, **kwargs: Any
+    ) -> type[ModelForm]:
+        if obj is not None and obj.from_code:
+            return super().get_form(request, obj, change, form=SwitchForm, **kwargs)
+        made: Any = super().get_form(request, obj, change, **kwargs)
+        made.tasks = schedule_views.known_tasks(self, request)
+        return made  # type: ignore[no-any-return]
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> type[ModelForm]:
+        return super().get_changelist_form(request, form=SwitchForm, **kwargs)
+
+    def response_change(self, request: HttpRequest, obj: Schedule) -> HttpResponse:
+        here = reverse(f"{self.admin_site.name}:celeriac_schedule_change", args=(quote(obj.pk),))
+        if "_take_over" in request.POST and obj.from_code:
+            schedule_actions.take_over(self, request, obj)
+            return HttpResponseRedirect(here)
+        if "_run" in request.POST:
+            schedule_actions.run(self, request, [obj])
+            return HttpResponseRedirect(here)
+        return super().response_change(request, obj)
+
+    # -- actions
+
+    @admin.action(permissions=["change"], description=gettext_lazy("Run now"))
+    def run_now(self, request: HttpRequest, chosen: QuerySet) -> None:
+        schedule_actions.run(self, request, list(chosen))
+
+    @admin.action(permissions=["change"], description=gettext_lazy("Switch on"))
+    def enable(self, request: HttpRequest, chosen: QuerySet) -> None:
+        schedule_actions.switch(self, request, chosen, enabled=True)
+
+    @admin.action(permissions=["change"], description=gettext_lazy("Switch off"))
+    def disable(self, request: HttpRequest, chosen: QuerySet) -> None:
+        schedule_actions.switch(self, request, chosen, enabled=False)
+
+    @admin.action(permissions=["add"], description=gettext_lazy("Duplicate"))
+    def duplicate(self, request: HttpRequest, chosen: QuerySet) -> HttpResponse | None:
+        return schedule_actions.duplicate(self, request, list(chosen))
+
+    # -- columns
+
+    @admin.display(description=gettext_lazy("name"), ordering="name")
+    def shown_name(self, row: Schedule) -> str:
+        source = format_html('<span class="celeriac-id">{} {}</span>', _("from code:"), row.from_code)
+        return format_html(
+            '{}<span class="celeriac-id">{}</span>{}', row.name, row.task, source if row.from_code else ""
+        )
+
+    @admin.display(description=gettext_lazy("when"))
+    def shown_words(self, row: Schedule) -> str:
+        if row.problem and not row.from_code:
+            return format_html('<span class="celeriac-error">{}</span>', row.problem)
+        return row.words
+
+    @admin.display(description=gettext_lazy("next run"))
+    def shown_next(self, row: Schedule) -> str:
+        runs = row.next_runs(1)
+        return looks.moment(runs[0]) if runs else looks.NOTHING
+
+    @admin.display(description=gettext_lazy("last run"), ordering="last_run_at")
+    def shown_last(self, row: Schedule) -> str:
+        if row.pk is None or row.last_run_at is None:
+            return looks.NOTHING
+        when = looks.moment(row.last_run_at)
+        runs = row.__dict__.get("_celeriac_runs")
+        run = (last_runs.of([row]) if runs is None else runs).get(last_runs.task_of(row) or "")
+        if run is None:
+            return when
+        text = format_html(
+            "{} {}", looks.badge(run.state), looks.duration(run.ran) if run.ran is not None else ""
+        )
+        if run.pk is not None:
+            url = reverse(f"{self.admin_site.name}:celeriac_taskresult_change", args=(run.pk,))
+            text = format_html('<a href="{}">{}</a>', url, text)
+        return format_html('{} <span class="celeriac-id">{}</span>', text, when)
+
+    def _note_runs(self, request: HttpRequest, rows: list[Schedule]) -> None:
+        """Look up the last runs of a page at once, for `shown_last`."""
+        runs = last_runs.of(rows)
+        for row in rows:
+            row.__dict__["_celeriac_runs"] = runs
+
+    @admin.display(description=gettext_lazy("arguments"))
+    def shown_call(self, row: Schedule) -> str:
+        return looks.code(looks.arguments(repr(tuple(row.args)), repr(row.kwargs)), 4000) or looks.NOTHING
+
+    @admin.display(description=gettext_lazy("next runs"))
+    def shown_preview(self, row: Schedule) -> str:
+        url = reverse(f"{self.admin_site.name}:celeriac_schedule_preview")
+        return preview.shown(preview.preview(row), url)
+
+    @admin.display(description=gettext_lazy("from code"))
+    def source(self, row: Schedule) -> str:
+        text = _("Taken over, it is changed here, and what the code says does not hold any more.")
+        return format_html(
+            '{} <p><button type="submit" name="_take_over" value="1" class="button">{}</button></p>'
+            '<p class="celeriac-quiet">{}</p>',
+            row.from_code,
+            _("Take over"),
+            text,
+        )
