@@ -15,7 +15,7 @@ from django.test import override_settings
 
 from celeriac import registry
 from celeriac.app import Celeriac
-from celeriac.django.checks import check_production, check_tables, check_times, check_work
+from celeriac.django.checks import check_django_tasks, check_production, check_tables, check_times, check_work
 from celeriac.django.checks.declared import FINDINGS
 from celeriac.naming import DuplicateTaskNameWarning
 from celeriac.schedules import crontab
@@ -236,6 +236,14 @@ class TestTables:
         finally:
             databases.remove("bare")
         assert text.endswith("Run:  python manage.py migrate --database bare")
+
+
+@pytest.mark.parametrize(("given", "numbers"), [("disabled", ["celeriac.W011"]), ("django-db", [])])
+def test_results_of_djangos_own_tasks(given: str, numbers: list[str]) -> None:
+    with override_settings(CELERY_RESULT_BACKEND=given):
+        assert [message.id for message in check_django_tasks()] == numbers
+        with override_settings(TASKS={}):
+            assert check_django_tasks() == []
 
 
 def test_each_number_is_told_by_a_test() -> None:

@@ -17,7 +17,6 @@ from celeriac import errors, registry
 from celeriac.app import Celeriac
 from celeriac.django import framework
 from celeriac.django.broker import DatabaseBroker
-from celeriac.django.checks import check_django_tasks
 from celeriac.django.tasks_backend import CeleriacBackend, api, functions
 from celeriac.django.tasks_backend.backend import priority
 from celeriac.testing.queue import Queue
@@ -421,15 +420,6 @@ def tasks(**backends: dict[str, Any]) -> Any:
     return override_settings(
         TASKS={alias: {"BACKEND": BACKEND, "QUEUES": []} | facts for alias, facts in every.items()}
     )
-
-
-class TestChecks:
-    @pytest.mark.parametrize(("given", "numbers"), [("disabled", ["celeriac.W011"]), ("django-db", [])])
-    def test_where_results_are_off(self, given: str, numbers: list[str]) -> None:
-        with override_settings(CELERY_RESULT_BACKEND=given):
-            assert [found.id for found in check_django_tasks()] == numbers
-            with override_settings(TASKS={"default": {"BACKEND": IMMEDIATE}}):
-                assert check_django_tasks() == []
 
 
 class TestResults:
