@@ -17,6 +17,7 @@ from celeriac import registry
 from celeriac.app import Celeriac
 from celeriac.django.checks import check_django_tasks, check_production, check_tables, check_times, check_work
 from celeriac.django.checks.declared import FINDINGS
+from celeriac.django.models import Schedule
 from celeriac.naming import DuplicateTaskNameWarning
 from celeriac.schedules import crontab
 from tests.django import databases
@@ -244,6 +245,25 @@ def test_results_of_djangos_own_tasks(given: str, numbers: list[str]) -> None:
         assert [message.id for message in check_django_tasks()] == numbers
         with override_settings(TASKS={}):
             assert check_django_tasks() == []
+
+
+class TestSchedulesInTheDatabase:
+    def test_what_is_wrong_with_them(self, app: Celeriac) -> None:
+        for name, fields in {
+            "fine": {"every": 5, "args": [1]},
+            "unknown": {"every": 5, "task": "shop.tasks.gone"},
+            "misfit": {"every": 5},
+            "never": {"kind": "crontab", "day_of_month": "31", "month_of_year": "2"},
+            "off": {"every": 5, "enabled": False},
+        }.items():
+            Schedule(**{"name": name, "task": "shop.tasks.mail", **fields}).save()
+        found = {message.id: message.msg for message in check_tables(databases=["default"])}
+        assert sorted(found) == ["celeriac.W004", "celeriac.W005", "celeriac.W012"]
+        assert "'unknown'" in found["celeriac.W004"]
+        assert "'misfit'" in found["celeriac.W005"]
+        assert "The schedule 'never' in the database" in found["celeriac.W012"]
+        assert check_work() == []
+        assert check_tables() == []
 
 
 def test_each_number_is_told_by_a_test() -> None:

@@ -64,7 +64,8 @@ FINDINGS: dict[str, Finding] = {
         "Set result_backend to 'django-db', or use a cache that processes share.",
     ),
     "W004": Finding(
-        "An entry of the schedule names a task that this project does not have.",
+        "An entry of the schedule names a task that this project does not have. Those in a database are looked at with "
+        "`--database`.",
         "Write the name as the task has it. If another project's workers have it, silence this number.",
     ),
     "W005": Finding(
@@ -100,6 +101,11 @@ FINDINGS: dict[str, Finding] = {
         "Times of day in the schedule are those of CELERY_TIMEZONE, which is not TIME_ZONE.",
         "If it is meant, say so in each entry: crontab(..., timezone=...). Else leave CELERY_TIMEZONE out.",
     ),
+    "W012": Finding(
+        "A schedule in the database cannot be read: beat leaves it out.",
+        "Mend or delete it in the admin.",
+        DATABASE,
+    ),
     "W020": Finding(
         "Messages or results are kept in the memory of each process, where no other sees them.",
         "Set broker_url and result_backend to a database or Redis.",
@@ -118,7 +124,7 @@ FINDINGS: dict[str, Finding] = {
     ),
     "W023": Finding(
         "Pickle is accepted: who can write to the broker or to the result store can run code here.",
-        "Take pickle out of accept_content and result_accept_content.",
+        "Take pickle out of accept_content and result_accept_content; or turn task_signing on, for messages.",
         DEPLOY,
     ),
     "W024": Finding(

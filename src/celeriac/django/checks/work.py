@@ -31,7 +31,7 @@ _NAMED = 5  # of the tasks that one message is about; the rest are counted
 def check_work(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[checks.CheckMessage]:
     """Tasks and the schedule: names, arguments, queues, limits."""
     try:
-        app = _loaded()
+        app = loaded_app()
         router = Router(app.conf)
     except TasksModuleError as error:
         return [found("W007", str(error))]
@@ -48,7 +48,7 @@ def check_work(app_configs: Sequence[AppConfig] | None = None, **options: Any) -
     return [*messages, *_check_queues(app, router, schedule), *_check_zone(app, schedule)]
 
 
-def _loaded() -> Any:
+def loaded_app() -> Any:
     """Return the project's app with its tasks, or one that stays unknown to others, where it has made none."""
     if registry.has_app():
         app = registry.current_app()
