@@ -56,7 +56,7 @@ MOOT = _because(
     {
         "beat_max_loop_interval": "beat wakes when something is due",
         "beat_schedule_filename beat_sync_every": "how far the schedule is, is kept at the broker",
-        "beat_scheduler": "there is one, which keeps at the broker how far the schedule is",
+        "beat_scheduler": "there is one, which reads the database's schedule too; `manage.py import_beat` fills it",
         "beat_logfile beat_pidfile worker_logfile worker_pidfile worker_umask": (
             "what starts the process decides about its files"
         ),

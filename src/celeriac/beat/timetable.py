@@ -112,9 +112,10 @@ class Timetable:
     def first_slot(self, name: str, now: float) -> float:
         """Return since when due times of an entry count that has never fired."""
         kept = self._kept(name)
-        if kept is None or kept.given is None:
+        if kept is None:
             return now
-        return min(now, max(kept.slot, self.entries[name].since))
+        known = kept.slot if kept.given is None else max(kept.slot, self.entries[name].since)
+        return min(now, known or now)
 
     def is_another(self, name: str, fired: Fired) -> bool:
         """Return whether what is known of an entry is about another one, which had its name before."""

@@ -30,7 +30,7 @@ Examples:
 #: Options of Celery's that are accepted: what is said about each.
 _IGNORED: Ignored = {
     ("-s", "--schedule"): (True, "how far the schedule is, is kept at the broker"),
-    ("-S", "--scheduler"): (True, "there is one"),
+    ("-S", "--scheduler"): (True, "there is one, which reads the database's schedule too"),
     ("--max-interval",): (True, "beat wakes when something is due"),
     ("--pidfile",): (True, "beat stays in the foreground"),
     ("--enable-remote-control",): (False, "remote control comes in a later release"),

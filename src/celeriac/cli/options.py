@@ -26,7 +26,7 @@ IGNORED: Ignored = {
     ("--pidfile",): (True, "the worker stays in the foreground"),
     ("-S", "--statedb"): (True, "there is no state to keep"),
     ("-s", "--schedule-filename"): (True, "how far the schedule is, is kept at the broker"),
-    ("--scheduler",): (True, "there is one"),
+    ("--scheduler",): (True, "there is one, which reads the database's schedule too"),
 }
 
 REFUSED: dict[tuple[str, ...], tuple[bool, str]] = {

@@ -37,6 +37,12 @@ def new_stamp() -> int:
     return random.getrandbits(40)
 
 
+def now() -> datetime:
+    """Return the current time, aware also where the project's are not."""
+    moment: datetime = rules.aware(django_timezone.now())
+    return moment
+
+
 class Kind(models.TextChoices):
     """What tells when a schedule is due."""
 
@@ -72,12 +78,13 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
         if not _RUN_FIELDS.issuperset(values):
             values.setdefault("stamp", new_stamp())
             values.setdefault("date_changed", django_timezone.now())
-            now = Value(django_timezone.now(), output_field=UnixTimeField())
+            again = Value(now(), output_field=UnixTimeField())
             if any(field in values for field in _WHEN_FIELDS):
-                values.setdefault("counts_from", now)
-            elif values.get("enabled") is True:
-                again = Case(When(enabled=False, then=now), default=F("counts_from"))
                 values.setdefault("counts_from", again)
+            elif values.get("enabled") is True:
+                values.setdefault(
+                    "counts_from", Case(When(enabled=False, then=again), default=F("counts_from"))
+                )
         return super().update(**values)
 
 
@@ -196,7 +203,7 @@ class Schedule(models.Model):
     #: In plain words, where the fields do not say it: a schedule of the project's own, in code.
     code_words = models.CharField(max_length=255, blank=True, default="", editable=False)
     #: Due times up to then are over: it was changed or switched on then.
-    counts_from = UnixTimeField(default=django_timezone.now, editable=False)
+    counts_from = UnixTimeField(default=now, editable=False)
     #: The last due time that is over, and how many firings the broker had counted when that was written down.
     last_slot = UnixTimeField(null=True, editable=False)
     fired_count = models.BigIntegerField(default=0, editable=False)
@@ -216,7 +223,7 @@ class Schedule(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save it as Django does, and have beat notice."""
         if self._was is not None and self.is_retimed:
-            self.counts_from = django_timezone.now()
+            self.counts_from = now()
         self.stamp = new_stamp()
         if kwargs.get("update_fields") is not None:
             kwargs["update_fields"] = {*kwargs["update_fields"], "stamp", "date_changed", "counts_from"}
@@ -270,7 +277,7 @@ class Schedule(models.Model):
         made.since = self.counts_from.timestamp()
         if self.clocked_time is not None and self.kind == Kind.CLOCKED:
             # One that is asked for "now" may be over before it is saved.
-            made.since = min(made.since, self.clocked_time.timestamp() - 1)
+            made.since = min(made.since, rules.aware(self.clocked_time).timestamp() - 1)
         return made
 
     @property
@@ -312,7 +319,7 @@ class SchedulePause(models.Model):
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     paused = models.BooleanField(default=False)
-    counts_from = UnixTimeField(default=django_timezone.now)
+    counts_from = UnixTimeField(default=now)
 
     class Meta:
         default_permissions = ()

@@ -3,7 +3,7 @@
 Called by the model alone, which it is given; knows of no form and no database.
 """
 
-from datetime import timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -67,7 +67,7 @@ def schedule_of(row: Row) -> BaseSchedule:
         case "crontab":
             return _crontab({name: getattr(row, name) for name in CRON_FIELDS}, zone)
         case "clocked":
-            return clocked(row.clocked_time, timezone=zone or project_zone())
+            return clocked(aware(row.clocked_time), timezone=zone or project_zone())
         case "solar":
             return solar(row.event, row.latitude, row.longitude, timezone=zone)
     raise ValueError(f"Of {row.name!r} only the code says when it is due.")
@@ -81,6 +81,8 @@ def _crontab(fields: dict[str, Any], zone: tzinfo | None = None) -> crontab:
 def entry_form(row: Row) -> dict[str, Any]:
     """Return the entry as `beat_schedule` would have it; raises one of `WRONG`."""
     options = {name: value for name in _OPTIONS if (value := getattr(row, name)) not in (None, "", {})}
+    if row.expires is not None:
+        options["expires"] = aware(row.expires)
     if row.expires_after is not None:
         options["expires"] = row.expires_after
     return {
@@ -91,10 +93,17 @@ def entry_form(row: Row) -> dict[str, Any]:
         "options": options,
         "missed": row.missed,
         "missed_limit": row.missed_limit,
-        "start_time": row.start_time,
-        "end_time": row.end_time,
+        "start_time": aware(row.start_time),
+        "end_time": aware(row.end_time),
         "one_off": row.one_off,
     }
+
+
+def aware(moment: Any) -> Any:
+    """Return a time with a zone: where the project's have none, it is one of the project's own."""
+    if isinstance(moment, datetime) and django_timezone.is_naive(moment):
+        return django_timezone.make_aware(moment)
+    return moment
 
 
 def empty_others(row: Row) -> None:
@@ -136,18 +145,15 @@ def _wrong_values(row: Row) -> dict[str, str]:
 
 
 def _wrong_times(row: Row) -> dict[str, str]:
-    now, wrong = django_timezone.now(), {}
-    if row.end_time is not None and row.start_time is not None and row.end_time < row.start_time:
+    now, wrong = aware(django_timezone.now()), {}
+    start, end, once = aware(row.start_time), aware(row.end_time), aware(row.clocked_time)
+    if end is not None and start is not None and end < start:
         wrong["end_time"] = "The end is before the start."
     if not row.enabled or not row.is_retimed:
         return wrong
-    if (
-        row.kind == "clocked"
-        and row.clocked_time is not None
-        and row.clocked_time < now - timedelta(minutes=1)
-    ):
+    if row.kind == "clocked" and once is not None and once < now - timedelta(minutes=1):
         wrong["clocked_time"] = "This time is over. Choose a later one, or run it now instead."
-    elif row.end_time is not None and row.end_time < now:
+    elif end is not None and end < now:
         wrong.setdefault("end_time", "The end is over, so it would never be due.")
     return wrong
 

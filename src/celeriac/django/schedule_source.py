@@ -13,11 +13,11 @@ from django.core.exceptions import ImproperlyConfigured as DjangoImproperlyConfi
 from django.db import Error as DjangoError
 from django.db import connections, router, transaction
 from django.db.models import Count, Sum
-from django.utils import timezone
 
 from celeriac.django import deadline
 from celeriac.django.failures import one_line
 from celeriac.django.models import Schedule, SchedulePause
+from celeriac.django.schedule import now
 from celeriac.django.schedule_code import show
 from celeriac.django.schedule_rules import WRONG
 from celeriac.django.storable import name as as_name
@@ -103,7 +103,7 @@ class DatabaseSchedule:
         self._switch(name, enabled=True)
 
     def _switch(self, name: str | None, *, enabled: bool) -> None:
-        now = timezone.now()
+        moment = now()
         with self._errors(), transaction.atomic(self._alias()):
             if name is not None:
                 found = Schedule.objects.filter(name=as_name(name))
@@ -112,7 +112,7 @@ class DatabaseSchedule:
                 return
             row = SchedulePause.objects.filter(pk=_ALL).first() or SchedulePause(pk=_ALL)
             if row.paused == enabled:
-                row.paused, row.counts_from = not enabled, now
+                row.paused, row.counts_from = not enabled, moment
                 row.save()
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 import django.core.validators
 import django.db.models.deletion
-import django.utils.timezone
 from django.db import migrations, models
 
 import celeriac.django.fields
@@ -97,7 +96,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
                 ("paused", models.BooleanField(default=False)),
-                ("counts_from", celeriac.django.fields.UnixTimeField(default=django.utils.timezone.now)),
+                ("counts_from", celeriac.django.fields.UnixTimeField(default=celeriac.django.schedule.now)),
             ],
             options={
                 "default_permissions": (),
@@ -431,7 +430,9 @@ class Migration(migrations.Migration):
                 ("code_words", models.CharField(blank=True, default="", editable=False, max_length=255)),
                 (
                     "counts_from",
-                    celeriac.django.fields.UnixTimeField(default=django.utils.timezone.now, editable=False),
+                    celeriac.django.fields.UnixTimeField(
+                        default=celeriac.django.schedule.now, editable=False
+                    ),
                 ),
                 ("last_slot", celeriac.django.fields.UnixTimeField(editable=False, null=True)),
                 ("fired_count", models.BigIntegerField(default=0, editable=False)),
