@@ -30,6 +30,7 @@ from tests.django import databases
 TASKS = "/admin/celeriac/taskresult/"
 WAITING = "/admin/celeriac/message/"
 LETTERS = "/admin/celeriac/deadletter/"
+QUEUES = "/admin/celeriac/queue/"
 
 XSS = (
     "<script>alert(1)</script>",
@@ -344,14 +345,19 @@ class TestPermissions:
     def test_nobody(self, url: str) -> None:
         assert Client().get(url).status_code == 302
 
-    @pytest.mark.parametrize("url", [TASKS, WAITING, LETTERS, f"{TASKS}1/change/"])
+    @pytest.mark.parametrize("url", [TASKS, WAITING, LETTERS, QUEUES, f"{TASKS}1/change/"])
     def test_staff_without_permission(self, clerk: tuple[Client, User], url: str) -> None:
         page(clerk[0], url, 403)
         assert "Celeriac" not in page(clerk[0], "/admin/")
 
     @pytest.mark.parametrize(
         ("codename", "url"),
-        [("view_taskresult", TASKS), ("view_message", WAITING), ("view_deadletter", LETTERS)],
+        [
+            ("view_taskresult", TASKS),
+            ("view_message", WAITING),
+            ("view_deadletter", LETTERS),
+            ("view_queue", QUEUES),
+        ],
     )
     def test_each_permission_opens_its_list_and_no_other(
         self, clerk: tuple[Client, User], codename: str, url: str
@@ -359,7 +365,7 @@ class TestPermissions:
         client, user = clerk
         user.user_permissions.add(Permission.objects.get(codename=codename))
         page(client, url)
-        for other in {TASKS, WAITING, LETTERS} - {url}:
+        for other in {TASKS, WAITING, LETTERS, QUEUES} - {url}:
             page(client, other, 403)
 
     def test_there_are_no_other_permissions(self) -> None:
@@ -368,7 +374,7 @@ class TestPermissions:
         )
         letters = {"view_deadletter", "change_deadletter", "delete_deadletter"}
         schedules = {f"{verb}_schedule" for verb in ("add", "change", "delete", "view")}
-        assert set(names) == {"view_taskresult", "view_message", *letters, *schedules}
+        assert set(names) == {"view_taskresult", "view_message", "view_queue", *letters, *schedules}
 
 
 @pytest.mark.parametrize("evil", XSS)
@@ -751,5 +757,44 @@ class TestLooks:
 
 def test_the_section_is_called_celeriac(boss: Client) -> None:
     text = text_of(page(boss, "/admin/"))
-    assert re.search(r"Celeriac .*Dead letters View Schedules Add Change Tasks View Waiting tasks View", text)
+    assert re.search(
+        r"Celeriac .*Dead letters View Queues and workers View Schedules Add Change Tasks View Waiting tasks View",
+        text,
+    )
     assert registry.has_app()
+
+
+class TestQueues:
+    """Queues and workers, on whatever broker."""
+
+    def test_nothing(self, boss: Client, broker: DatabaseBroker) -> None:
+        text = text_of(page(boss, QUEUES))
+        assert "Nothing waits, and nothing is read." in text
+        assert "No worker is running. Start one: celeriac worker" in text
+
+    def test_what_waits_and_who_reads_it(self, boss: Client, broker: DatabaseBroker, app: Celeriac) -> None:
+        app.send_many(app.signature("shop.pay", (number,), queue="mails") for number in range(3))
+        app.send_many([app.signature("shop.pay", (1,), queue="<b>odd</b>", countdown=60)])
+        broker.register("mails@web/0-abc", 60, ["mails", "slow"])
+        broker.register("mails@web/1-def", 60, ["mails", "slow"])
+        broker.claim("mails@web/0-abc", ["mails"], 1, 1)
+        html = page(boss, QUEUES)
+        assert "<b>odd" not in html
+        rows = [text_of(row).split() for row in re.findall("<tr>.*?</tr>", html, re.DOTALL)]
+        found = {row[0]: row[1:] for row in rows}
+        assert found["mails"][0] == "2"
+        assert found["mails"][-3:] == ["0", "1", "1"]
+        assert found["slow"] == ["0", "–", "0", "0", "1"]
+        assert found["&lt;b&gt;odd&lt;/b&gt;"] == ["0", "–", "1", "0", "✕", "none", "reads", "it"]
+        assert found["mails@web"] == ["2", "mails,", "slow"]
+
+    def test_a_broker_that_is_away(self, boss: Client, app: Celeriac) -> None:
+        app.conf.broker_url = "redis://127.0.0.1:1/0"
+        app.settings_changed(["broker_url"])
+        assert "127.0.0.1:1" in text_of(page(boss, QUEUES))
+
+    def test_few_queries(self, boss: Client, broker: DatabaseBroker) -> None:
+        page(boss, QUEUES)
+        with CaptureQueriesContext(connection) as queries:
+            page(boss, QUEUES)
+        assert len(queries) <= 8

@@ -226,5 +226,18 @@ class DeadLetter(models.Model):
         return str(self.pk)
 
 
+class Queue(models.Model):
+    """Stands for the queues and workers of any broker in the admin's menu and permissions. It has no table."""
+
+    class Meta:
+        managed = False
+        verbose_name = "queue"
+        verbose_name_plural = "queues and workers"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
 def _between(earlier: object, later: object) -> float | None:
     return None if earlier is None or later is None else (later - earlier).total_seconds()  # type: ignore[operator]

@@ -31,6 +31,23 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Queue",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "queue",
+                "verbose_name_plural": "queues and workers",
+                "managed": False,
+                "default_permissions": ("view",),
+            },
+        ),
+        migrations.CreateModel(
             name="Message",
             fields=[
                 ("id", celeriac.django.fields.RowNumberField(primary_key=True, serialize=False)),
