@@ -8,7 +8,7 @@ import os
 
 _scenario = json.loads(os.environ["SCENARIO"])
 
-SECRET_KEY = "only for tests"
+SECRET_KEY, *SECRET_KEY_FALLBACKS = os.environ.get("SCENARIO_SECRETS", "only-for-tests").split()
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["celeriac.django", "jobs"]
