@@ -57,6 +57,8 @@ def kind_of(block: Block) -> str:
         if block.attributes.get("title"):
             return "file"
         return "settings" if "settings" in block.words else "python"
+    if block.language == "html":
+        return "html"  # looked at in tests/browser
     if block.language in ("pycon", "console", "ini", "conf", "yaml", "dockerfile"):
         return block.language
     if block.language == "text" and block.words[:1] and block.words[0] in DRAWINGS:

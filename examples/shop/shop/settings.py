@@ -5,6 +5,7 @@ set. Nothing here is fit for production: the key is public and DEBUG is on.
 """
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import django
@@ -40,6 +41,9 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "shop.urls"
 WSGI_APPLICATION = "shop.wsgi.application"
+ASGI_APPLICATION = "shop.asgi.application"
+# Progress is told by a WebSocket where Channels is installed and the server speaks ASGI, else by server-sent events.
+HAS_CHANNELS = find_spec("channels") is not None
 
 TEMPLATES = [
     {

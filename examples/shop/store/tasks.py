@@ -5,7 +5,12 @@ The functions here fetch the rows, call the module that does the work and save w
 run a second time after a crash: files are overwritten and rows are unique.
 """
 
+import csv
+import time
+from io import StringIO
+
 from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.db.models import Count, DecimalField, F, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -80,6 +85,29 @@ def print_label(order_id: int) -> str:
     order.label.save(f"labels/{order.pk}.pdf", ContentFile(labels.shipping_label(order)), save=False)
     order.save(update_fields=["label"])
     return order.label.name
+
+
+# --- somebody wants a list -----------------------------------------------------------------------------------------
+
+EXPORT_STEPS = 40
+EXPORT_PAUSE = 0.1  # seconds a step: slow on purpose, so that there is something to be seen
+
+
+@shared_task(bind=True)
+def export_orders(self: Task) -> str:
+    """Write all orders into a file and return its URL. Says how far it is, for the page that waits for it."""
+    orders = Order.objects.select_related("customer", "product").order_by("pk")
+    count = orders.count()
+    text = StringIO()
+    lines = csv.writer(text)
+    lines.writerow(["order", "customer", "product", "quantity", "total"])
+    for step in range(EXPORT_STEPS):
+        self.update_state(state="PROGRESS", meta={"done": step, "of": EXPORT_STEPS})
+        for order in orders[count * step // EXPORT_STEPS : count * (step + 1) // EXPORT_STEPS]:
+            lines.writerow([order.pk, order.customer, order.product, order.quantity, order.total])
+        time.sleep(EXPORT_PAUSE)
+    name = default_storage.save(f"exports/{self.request.id}.csv", ContentFile(text.getvalue().encode()))
+    return default_storage.url(name)
 
 
 # --- a day goes by -------------------------------------------------------------------------------------------------

@@ -1,16 +1,21 @@
 """Tests of the shop itself: `python manage.py test`. No worker runs; a task is called where its work is wanted."""
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 from django.conf import settings
 from django.core import mail
+from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import TestCase, override_settings
 from PIL import Image
 
-from . import images, labels, mails, services, tasks, warehouse
+from celeriac.testing import Queue
+
+from . import images, labels, mails, progress, services, tasks, warehouse
 from .demo.crowd import photo
 from .models import Customer, DayReport, Event, Notification, Order, Picture, Product
 
@@ -187,3 +192,44 @@ class ScheduleTest(ShopTestCase):
     def test_a_day_without_orders(self) -> None:
         self.assertEqual(tasks.report_the_day.apply().get(), 0)
         self.assertEqual(DayReport.objects.get().turnover, 0)
+
+
+class ProgressTest(ShopTestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.enterClassContext(patch.object(tasks, "EXPORT_PAUSE", 0))
+
+    def test_an_export_and_its_events(self) -> None:
+        self.order(quantity=2)
+        with Queue() as queue:
+            page = self.client.post("/exports/", follow=True)
+            task_id = page.context["task_id"]
+            self.assertContains(page, f"/tasks/{task_id}/events/")
+            self.assertEqual(progress.progress_of(task_id)["state"], "PENDING")
+            queue.drain()
+            answer = self.client.get(f"/tasks/{task_id}/events/")
+            self.assertEqual(answer["Content-Type"], "text/event-stream")
+            (event,) = [json.loads(each.decode().removeprefix("data: ")) for each in answer.streaming_content]
+        self.assertEqual((event["state"], event["result"]), ("SUCCESS", f"/media/exports/{task_id}.csv"))
+        lines = Path(settings.MEDIA_ROOT, "exports", f"{task_id}.csv").read_text().splitlines()
+        self.assertEqual([line.partition(",")[0] for line in lines], ["order", str(Order.objects.get().pk)])
+
+    async def test_the_stream_tells_each_change_once(self) -> None:
+        said = [{"state": "PENDING"}, {"state": "PENDING"}, {"state": "PROGRESS"}, {"state": "SUCCESS"}]
+        with (
+            patch.object(progress, "progress_of", lambda task_id: said.pop(0)),
+            patch.object(progress, "LOOK_EVERY", 0),
+        ):
+            told = [change["state"] async for change in progress.changes("x")]
+        self.assertEqual(told, ["PENDING", "PROGRESS", "SUCCESS"])
+
+    def test_an_error_is_told(self) -> None:
+        with (
+            Queue() as queue,
+            patch.object(default_storage, "save", side_effect=OSError("the disk is full")),
+        ):
+            task_id = tasks.export_orders.delay().id
+            queue.drain(raise_errors=False)
+            told = progress.progress_of(task_id)
+        self.assertEqual((told["state"], told["error"]), ("FAILURE", "the disk is full"))

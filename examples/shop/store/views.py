@@ -3,13 +3,16 @@
 from itertools import islice
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
+from django.core.handlers.asgi import ASGIRequest
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
 
-from . import mails, services
+from . import mails, progress, services, tasks
 from .forms import OrderForm, SignUpForm, UploadForm
 from .jobs import jobs_of, with_jobs
 from .models import Customer, DayReport, Order, Picture, Product
@@ -92,6 +95,27 @@ def orders(request: HttpRequest) -> HttpResponse:
 def order(request: HttpRequest, pk: int) -> HttpResponse:
     shown = get_object_or_404(Order.objects.select_related("customer", "product"), pk=pk)
     return render(request, "store/order.html", {"order": shown, **_watched(shown)})
+
+
+@require_POST
+def export(request: HttpRequest) -> HttpResponse:
+    return redirect("exported", tasks.export_orders.delay().id)
+
+
+def exported(request: HttpRequest, task_id: str) -> HttpResponse:
+    """A page on which one sees the export go on."""
+    by_socket = settings.HAS_CHANNELS and isinstance(request, ASGIRequest)
+    socket = f"/ws/tasks/{task_id}/" if by_socket else ""
+    return render(request, "store/export.html", {"task_id": task_id, "socket": socket})
+
+
+def task_events(request: HttpRequest, task_id: str) -> StreamingHttpResponse:
+    """How far a task is, as server-sent events. A shop that sells something would look who asks."""
+    stream = progress.events if isinstance(request, ASGIRequest) else progress.events_in_thread
+    answer = StreamingHttpResponse(stream(task_id), content_type="text/event-stream")
+    answer["Cache-Control"] = "no-cache"
+    answer["X-Accel-Buffering"] = "no"  # nginx would keep it back until there is more
+    return answer
 
 
 def upload(request: HttpRequest) -> HttpResponse:
