@@ -426,6 +426,19 @@ def test_when_a_worker_is_not_ready() -> None:
     assert text == "A process died as it started; it is tried again in 4.0 s."
 
 
+class Waiting:
+    """An outbox in which three tasks wait."""
+
+    def keep(self, publications: object, told: object) -> None:
+        raise NotImplementedError
+
+    def sweep(self) -> bool:
+        raise NotImplementedError
+
+    def waiting(self) -> int:
+        return 3
+
+
 def test_the_names_of_the_metrics(tmp_path: Path) -> None:
     """They are promised: dashboards and alerts are written for them."""
     pytest.importorskip("prometheus_client")
@@ -437,7 +450,7 @@ def test_the_names_of_the_metrics(tmp_path: Path) -> None:
     message = Message(Headers("shop.add", "1"), Properties(timestamp=time.time() - 3600), b"")
     app.broker.publish([Publication("1", "shop.add", "slow", protocol.encode(message, "slow"))], 1.0)
     app.broker.publish([Publication("2", "shop.add", "odd", b"garbage")], 1.0)
-    metrics = Metrics("mails@web", app.broker, ("celery",), 1, clock)
+    metrics = Metrics("mails@web", app.broker, ("celery",), 1, clock, Waiting())
     tally = metrics.tallies.open()
     tally.add('shop."add"', "celery", states.SUCCESS, 0.2, 0.02)
     recorder = Recorder.create(tmp_path / "a.flight", "mails@web/0-1", "broker", 3)
@@ -455,6 +468,7 @@ def test_the_names_of_the_metrics(tmp_path: Path) -> None:
         "celeriac_queue_waiting": "gauge",
         "celeriac_queue_oldest_seconds": "gauge",
         "celeriac_queue_workers": "gauge",
+        "celeriac_outbox_waiting": "gauge",
         "celeriac_tasks_total": "counter",
         "celeriac_task_run_seconds": "histogram",
         "celeriac_task_wait_seconds": "histogram",
@@ -470,6 +484,7 @@ def test_the_names_of_the_metrics(tmp_path: Path) -> None:
         'celeriac_queue_oldest_seconds{queue="odd"} 0.0',
         'celeriac_queue_workers{queue="celery"} 2.0',
         'celeriac_queue_workers{queue="slow"} 1.0',
+        "celeriac_outbox_waiting 3.0",
         'celeriac_tasks_total{queue="celery",state="SUCCESS",task="shop.\\"add\\""} 1.0',
         'celeriac_task_run_seconds_bucket{le="0.1",queue="celery",task="shop.\\"add\\""} 0.0',
         'celeriac_task_run_seconds_bucket{le="0.25",queue="celery",task="shop.\\"add\\""} 1.0',

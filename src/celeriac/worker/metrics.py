@@ -13,6 +13,7 @@ from typing import Any
 from celeriac import states
 from celeriac.broker import Broker
 from celeriac.errors import CeleriacError, TaskRevokedError
+from celeriac.hooks import Outbox
 from celeriac.queue_age import ages
 from celeriac.worker.losses import Ended
 from celeriac.worker.recorder import Recorder
@@ -39,6 +40,7 @@ class Metrics:
         queues: Sequence[str],
         threads: int,
         clock: Callable[[], float] = time.monotonic,
+        outbox: Outbox | None = None,
     ) -> None:
         import prometheus_client.core  # noqa: PLC0415 - only who wants metrics need have it
         import prometheus_client.exposition  # noqa: PLC0415 - and here, not in a thread beside which it is forked
@@ -47,6 +49,7 @@ class Metrics:
         self._encode = prometheus_client.exposition.generate_latest
         self.name = name
         self.broker = broker
+        self.outbox = outbox
         self.queues = queues
         self.threads = threads
         self.tallies = Tallies()
@@ -55,6 +58,7 @@ class Metrics:
         self._slots: dict[str, int] = {}
         self._waiting: dict[str, int] = {}
         self._oldest: dict[str, float] = {}
+        self._outbox: int | None = None
         self._readers: dict[str, int] | None = None
         self._slots_next = self._queues_next = clock()
         self._visited = -_WANTED
@@ -91,6 +95,7 @@ class Metrics:
             depths = self.broker.depths()
             oldest = ages(self.broker)
             readers = self.broker.readers()
+            self._outbox = None if self.outbox is None else self.outbox.waiting()
         except CeleriacError as error:
             logger.debug("Metrics without queues: %s", error)
             self._forget_queues()
@@ -108,7 +113,7 @@ class Metrics:
 
     def _forget_queues(self) -> None:
         """Rather nothing than what may be long past."""
-        self._waiting, self._oldest, self._readers = {}, {}, None
+        self._waiting, self._oldest, self._readers, self._outbox = {}, {}, None, None
 
     def ended(self, ended: Iterable[Ended]) -> None:
         """Count the tasks that have ended with their process."""
@@ -160,6 +165,9 @@ class Metrics:
                 ("queue",),
                 {(queue,): count for queue, count in self._readers.items()},
             )
+        if self._outbox is not None:
+            text = "Tasks in the outbox, which the broker does not have yet."
+            yield self._gauge("celeriac_outbox_waiting", text, (), {(): self._outbox})
         yield from self._of_tasks()
 
     def _gauge(
