@@ -239,7 +239,7 @@ def schemes() -> str:
 
 #: The floors of the house, top first, and the rooms on each; a room that is not here is an error.
 FLOORS = {
-    "Faces: what people and frameworks touch": ("__main__", "cli", "testing", "django"),
+    "Faces: what people and frameworks touch": ("__main__", "apps", "cli", "testing", "django"),
     "Services: what runs for long": ("worker", "beat"),
     "The user's: what task code holds": (
         "app registered connected configured sending routing annotations eager deferred discovery sources shared "

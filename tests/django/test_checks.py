@@ -76,6 +76,18 @@ class TestSettings:
         with override_settings(CELERIAC={"task_publish_timeout": "soon"}):
             assert ids(check_settings()) == ["celeriac.E002"]
 
+    def test_two_places_that_contradict_each_other(self) -> None:
+        with override_settings(
+            CELERIAC={"TASK_DEFAULT_QUEUE": "a", "timezone": "UTC", "task_always_eager": True},
+            CELERY_TASK_DEFAULT_QUEUE="b",
+            CELERY_TIMEZONE="UTC",
+        ):
+            (message,) = check_settings()
+        assert message.id == "celeriac.W013"
+        assert message.msg == (
+            "CELERIAC['TASK_DEFAULT_QUEUE'] has no effect: CELERY_TASK_DEFAULT_QUEUE says otherwise, and holds."
+        )
+
 
 class TestKeepers:
     def test_an_unknown_scheme(self) -> None:

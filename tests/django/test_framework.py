@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.apps import AppConfig
 from django.core.management import call_command
 from django.db import connection, connections
 from django.test import override_settings
@@ -274,6 +275,11 @@ def test_installing_twice_is_installing_once() -> None:
 
 def test_no_migration_is_missing() -> None:
     call_command("makemigrations", "celeriac", check=True, dry_run=True, verbosity=0)
+
+
+def test_the_short_name_of_the_app_is_the_app() -> None:
+    config = AppConfig.create("celeriac")
+    assert (config.name, config.label) == ("celeriac.django", "celeriac")
 
 
 def test_setting_up_opens_no_connection() -> None:

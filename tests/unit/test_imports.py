@@ -15,8 +15,8 @@ FORBIDDEN = (
 )  # fmt: skip
 #: Rooms that may know one of these.
 OTHERS = (
-    "celeriac.brokers.redis", "celeriac.cli", "celeriac.django", "celeriac.redis_client", "celeriac.stores.redis",
-    "celeriac.testing",
+    "celeriac.apps", "celeriac.brokers.redis", "celeriac.cli", "celeriac.django", "celeriac.redis_client",
+    "celeriac.stores.redis", "celeriac.testing",
 )  # fmt: skip
 ROOT = Path(celeriac.__file__).parent
 NAMES = (

@@ -106,6 +106,10 @@ FINDINGS: dict[str, Finding] = {
         "Mend or delete it in the admin.",
         DATABASE,
     ),
+    "W013": Finding(
+        "CELERIAC and a setting with the prefix CELERY_ differ about one setting. The one with the prefix holds.",
+        "Take one of the two out.",
+    ),
     "W020": Finding(
         "Messages or results are kept in the memory of each process, where no other sees them.",
         "Set broker_url and result_backend to a database or Redis.",

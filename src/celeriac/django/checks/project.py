@@ -13,7 +13,7 @@ from django.core import checks
 
 from celeriac import config, registry
 from celeriac.django.checks.declared import found
-from celeriac.django.framework import DjangoFramework, resolve_project_dict
+from celeriac.django.framework import DjangoFramework, project_dict, resolve_project_dict
 from celeriac.errors import ImproperlyConfigured, UnknownOption
 from celeriac.routing import Router
 from celeriac.schedules.walltime import zone_of
@@ -47,6 +47,18 @@ def check_settings(
         *wrong,
         *(found("E001", text) for text in errors),
         *(found("W001", text) for text in warnings),
+        *(found("W013", text) for text in _contradictions(given, own)),
+    ]
+
+
+def _contradictions(given: config.Resolved, own: config.Resolved) -> list[str]:
+    """Return which settings of the CELERIAC dict are overruled. Without their values, which may be secrets."""
+    return [
+        f"CELERIAC[{written!r}] has no effect: {given.sources[name]} says otherwise, and holds."
+        for written in project_dict()
+        if (name := config.canonical(written.lower(), None)) in own.sources
+        and given.sources.get(name, "").startswith("CELERY_")
+        and getattr(given.settings, name) != getattr(own.settings, name)
     ]
 
 
