@@ -9,7 +9,7 @@
         BrokerDown (E109)          LeaseLost
       StoreError
       MessageError                 a message that cannot be read: it goes to the dead letters
-        ContentDisallowed          TooLarge                  BadSignature
+        ContentDisallowed          TooLarge                  BadSignature (E126)
       EncodeError (E103)           an argument or result that cannot be serialised
         ModelArgument (E102)       UnstorableResult (E118)
       CallError (E104)             UnknownOption (E108)      these are TypeErrors as well
@@ -168,6 +168,8 @@ class TooLarge(MessageError):
 
 class BadSignature(MessageError):
     """A message that is not signed, or not by this project, where `task_signing` is on."""
+
+    code = "E126"
 
 
 class EncodeError(CeleriacError, TypeError):

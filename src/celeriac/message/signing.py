@@ -56,10 +56,11 @@ class Signer:
     ) -> None:
         """Raise BadSignature unless `signature` is what `sign` returns for the rest."""
         if signature is None:
-            raise BadSignature("it is not signed, and task_signing is on")
+            raise BadSignature("it is not signed, and task_signing is on (celeriac help E126)")
         if not self._is_of(signature, _signed(queue, headers, properties, content, body)):
             raise BadSignature(
-                "its signature is wrong: it was changed or moved here from another queue, or its sender has another key"
+                "its signature is wrong: it was changed or moved here from another queue, or its sender has another "
+                "key (celeriac help E126)"
             )
 
     def sign_command(self, command: bytes) -> str:
