@@ -125,7 +125,7 @@ def shown(found: dict[str, Any], url: str) -> SafeString:
     return format_html(
         '<div id="celeriac-preview" data-url="{}" aria-live="polite">'
         '<p class="celeriac-words">{}</p><p class="celeriac-error"{}>{}</p>'
-        '<table{}><caption class="visually-hidden">{}</caption><thead><tr><th scope="col">{}</th>'
+        '<table{} aria-label="{}"><thead><tr><th scope="col">{}</th>'
         '<th scope="col">{}</th></tr></thead><tbody>{}</tbody></table>'
         '<p class="celeriac-quiet celeriac-never"{}>{}</p><div class="celeriac-warnings">{}</div></div>',
         url,

@@ -19,7 +19,7 @@
     for (const [each, names] of Object.entries(FIELDS)) {
       for (const name of names) {
         const row = rowOf(name);
-        if (row) row.hidden = each !== kind;
+        if (row) row.style.display = each === kind ? "" : "none";
       }
     }
   }

@@ -1,0 +1,138 @@
+"""The form of a schedule in a browser: the fields of the chosen kind, the arguments of the chosen task, the preview."""
+
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from tests.scenarios.journal import until
+from tests.servers import free_port
+
+TOP = Path(__file__).resolve().parents[2]
+PATIENCE = 60.0
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[str]:
+    """The address of the admin, with a superuser boss."""
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "tests.browser.settings",
+        "CELERIAC_TEST_SQLITE": str(tmp_path / "db.sqlite3"),
+        "DJANGO_SUPERUSER_PASSWORD": "celeriac",
+        "PYTHONPATH": os.pathsep.join([str(TOP), os.environ.get("PYTHONPATH", "")]),
+    }
+    manage = [sys.executable, "-m", "django"]
+    superuser = ("createsuperuser", "--noinput", "--username=boss", "--email=boss@example.com")
+    for words in (("migrate", "-v0"), superuser):
+        subprocess.run(
+            [*manage, *words], env=environment, timeout=PATIENCE, check=True, stdout=subprocess.DEVNULL
+        )
+    address = f"127.0.0.1:{free_port()}"
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            [*manage, "runserver", "--noreload", address], env=environment, stdout=out, stderr=out
+        )
+    try:
+        until(lambda: answers(f"http://{address}/admin/login/"), log.read_text, PATIENCE)
+        yield f"http://{address}/admin/"
+    finally:
+        server.terminate()
+        server.wait(PATIENCE)
+
+
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=10).close()
+    except OSError:
+        return False
+    return True
+
+
+class Form:
+    """What somebody does with the form."""
+
+    def __init__(self, browser: Chrome) -> None:
+        self.browser = browser
+        self._wait: WebDriverWait[Any] = WebDriverWait(browser, PATIENCE)
+
+    def find(self, name: str) -> Any:
+        return self.browser.find_element(By.NAME, name)
+
+    def write(self, name: str, text: str) -> None:
+        field = self.find(name)
+        field.clear()
+        field.send_keys(text)
+
+    def sees(self, css: str, text: str) -> None:
+        """Wait until a part of the page has this text."""
+        self._wait.until(
+            lambda browser: text in browser.find_element(By.CSS_SELECTOR, css).text,
+            f"{text!r} in {css}: {self.browser.find_element(By.CSS_SELECTOR, css).text!r}",
+        )
+
+    def has(self, name: str) -> None:
+        """Wait until there is a field."""
+        self._wait.until(lambda browser: browser.find_elements(By.NAME, name), f"a field {name}")
+
+
+def test_a_schedule_is_made_and_changed(browser: Chrome, site: str) -> None:
+    browser.set_window_size(1200, 1600)
+    form = Form(browser)
+    browser.get(f"{site}login/?next=/admin/celeriac/schedule/add/")
+    form.write("username", "boss")
+    form.write("password", "celeriac")
+    browser.find_element(By.CSS_SELECTOR, "[type=submit]").click()
+
+    # Of the kinds only the chosen one's fields are there.
+    form.has("every")
+    assert form.find("every").is_displayed()
+    assert not form.find("minute").is_displayed()
+    form.write("name", "Report")
+    form.write("every", "15")
+    form.sees("#celeriac-preview", "every 15 seconds")
+    Select(form.find("kind")).select_by_value("crontab")
+    assert not form.find("every").is_displayed()
+    form.write("minute", "30")
+    form.write("hour", "2")
+    form.write("timezone", "Europe/Paris")
+    form.sees("#celeriac-preview", "at 02:30 every day, Europe/Paris")
+    form.sees("#celeriac-preview", "02:30 does not exist on ")
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#celeriac-preview tbody tr")) == 5
+    form.write("day_of_month", "31")
+    form.write("month_of_year", "2")
+    form.sees("#celeriac-preview .celeriac-error", "never due")
+    form.write("day_of_month", "*")
+    form.write("month_of_year", "*")
+    form.sees("#celeriac-preview", "at 02:30 every day")
+
+    # The task's arguments come when it is chosen, without loading the page.
+    form.write("task", "shop.tasks.repotr")
+    form.find("name").click()
+    form.sees(".field-task", "Did you mean “shop.tasks.report”?")
+    form.write("task", "shop.tasks.report")
+    form.find("name").click()
+    form.has("call-day")
+    browser.execute_script(  # type: ignore[no-untyped-call]
+        "document.getElementsByName('call-day')[0].value = '2026-12-24'"
+    )
+    Select(form.find("call-kind")).select_by_visible_text("long")
+    form.find("call-mail").click()
+    form.find("_continue").click()
+
+    form.has("call-day")
+    form.sees(".messagelist", "was added successfully")
+    assert form.find("call-day").get_attribute("value") == "2026-12-24"
+    assert Select(form.find("call-kind")).first_selected_option.text == "long"
+    assert not form.find("call-mail").is_selected()
+    assert [each for each in browser.get_log("browser") if "favicon" not in each["message"]] == []
