@@ -39,6 +39,8 @@ class Timetable:
         self._app = app
         #: What was made of what is kept, None where it cannot be read.
         self._made: dict[str, tuple[Kept, Entry | None]] = {}
+        #: Entries, and the same after a pause.
+        self._moved: dict[str, tuple[Entry, Entry]] = {}
         self._runs: dict[str, Run] = {}
         self._shown = False
         self._away = False
@@ -66,7 +68,11 @@ class Timetable:
         if self.plan is not None:
             self.removed |= self.plan.entries.keys() - plan.entries.keys() - self.code.keys()
         self.plan = plan
-        changed = {name for name, entry in self.entries.items() if was.get(name) != entry}
+        changed = {
+            name
+            for name, entry in self.entries.items()
+            if (old := was.get(name)) is not entry and old != entry
+        }
         return changed | (was.keys() - self.entries.keys())
 
     def _merged(self, plan: Plan, now: float) -> dict[str, Entry]:
@@ -74,23 +80,21 @@ class Timetable:
         self._made = {name: (kept, made[name]) for name, kept in plan.entries.items()}
         if plan.paused:
             return {}
-        held = {
-            name: _since(entry, 0.0, plan.since)
-            for name, entry in self.code.items()
-            if name not in plan.entries
-        }
-        for name, kept in plan.entries.items():
-            entry = made[name]
-            if entry is not None and kept.enabled:
-                held[name] = _since(entry, min(kept.since, now), plan.since)
+        held = {name: self._from(plan.since, each) for name, each in self.code.items() if name not in made}
+        for name, entry in made.items():
+            if entry is not None and plan.entries[name].enabled:
+                held[name] = self._from(plan.since, entry)
         return held
 
     def _entry(self, kept: Kept, now: float) -> Entry | None:
+        """Return what is kept as an entry, the same one as long as it is the same; None where it cannot be read."""
         before, entry = self._made.get(kept.name, (None, None))
         if before is kept:
             return entry
+        in_code = self.code.get(kept.name)
+        since = min(kept.since, now)
         if kept.given is None and not kept.problem:
-            return self.code.get(kept.name)
+            return None if in_code is None else msgspec.structs.replace(in_code, since=since)
         try:
             if kept.problem:
                 raise CeleriacError(kept.problem)
@@ -98,9 +102,21 @@ class Timetable:
         except CeleriacError as error:
             logger.error("The entry %r is left out: %s", kept.name, error)
             return None
-        if kept.name in self.code:
+        if in_code is not None:
             logger.info("The entry %r stands in the code too; what was edited holds.", kept.name)
+        made.since = since
         return made
+
+    def _from(self, since: float, entry: Entry) -> Entry:
+        """Return the entry as it is after a pause of all, which lasted until then."""
+        # What is due once is not over because it was due during a pause.
+        if entry.since >= since or isinstance(entry.schedule, clocked):
+            return entry
+        before, moved = self._moved.get(entry.name, (None, entry))
+        if before is not entry or moved.since != since:
+            moved = msgspec.structs.replace(entry, since=since)
+            self._moved[entry.name] = (entry, moved)
+        return moved
 
     def told_of(self, name: str) -> Entry | None:
         """Return an entry whether it is paused or not; None for one that cannot be read, or is not there."""
@@ -181,10 +197,3 @@ def source_of(app: Celeriac) -> ScheduleSource | None:
     """Return where the entries are kept that people edit, None where there is no such place."""
     found: ScheduleSource | None = None if app.framework is None else app.framework.schedule()
     return found
-
-
-def _since(entry: Entry, own: float, everywhere: float) -> Entry:
-    """Return the entry with the moment from which on its due times count."""
-    # What is due once is not over because it was due during a pause.
-    since = own if isinstance(entry.schedule, clocked) else max(own, everywhere)
-    return entry if entry.since == since else msgspec.structs.replace(entry, since=since)

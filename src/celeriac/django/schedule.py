@@ -274,11 +274,18 @@ class Schedule(models.Model):
     def entry(self) -> Entry:
         """The entry as beat takes it; raises ImproperlyConfigured, or what `schedule` raises."""
         made = entry_of(self.name, self.given)
-        made.since = self.counts_from.timestamp()
-        if self.clocked_time is not None and self.kind == Kind.CLOCKED:
-            # One that is asked for "now" may be over before it is saved.
-            made.since = min(made.since, rules.aware(self.clocked_time).timestamp() - 1)
+        made.since = self.since
         return made
+
+    @property
+    def since(self) -> float:
+        """Up to when its due times are over, a unix time."""
+        since: float = self.counts_from.timestamp()
+        if self.clocked_time is None or self.kind != Kind.CLOCKED:
+            return since
+        # One that is asked for "now" may be over before it is saved.
+        at: float = rules.aware(self.clocked_time).timestamp()
+        return min(since, at - 1)
 
     @property
     def problem(self) -> str:

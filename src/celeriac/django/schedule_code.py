@@ -112,10 +112,14 @@ def _zone(value: Any) -> str | None:
 
 
 def _json(value: Any) -> Any:
-    """Return a value as it can be kept, for people to see: what JSON has not, as text."""
+    """Return a value as it can be kept, for people to see: what JSON or the database has not, as text."""
     try:
-        return json.loads(json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False))
+        written = json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
+        written.encode()  # raises where there are lone surrogates
+        if "\\u0000" not in written:
+            return json.loads(written)
     except (TypeError, ValueError):
-        if isinstance(value, dict):
-            return {str(name): repr(each) for name, each in value.items()}
-        return [repr(each) for each in value] if isinstance(value, list) else repr(value)
+        pass
+    if isinstance(value, dict):
+        return {ascii(name).strip("'"): ascii(each) for name, each in value.items()}
+    return [ascii(each) for each in value] if isinstance(value, list) else ascii(value)

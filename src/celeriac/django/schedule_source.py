@@ -5,7 +5,7 @@ changed. Never raises a driver's exception.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from django.db.models import Count, Sum
 
 from celeriac.django import deadline
 from celeriac.django.failures import one_line
+from celeriac.django.installed import missing_migrations
 from celeriac.django.models import Schedule, SchedulePause
 from celeriac.django.schedule import now
 from celeriac.django.schedule_code import show
@@ -140,10 +141,8 @@ class DatabaseSchedule:
         except (DjangoError, DjangoImproperlyConfigured) as error:
             if not connection.in_atomic_block:
                 connection.close()  # it may be of no more use
-            text = one_line(error)
-            raise StoreError(
-                f"The schedule in the database {connection.alias!r} cannot be used: {text}."
-            ) from error
+            where = f"The schedule in the database {connection.alias!r} cannot be used"
+            raise StoreError(f"{where}: {_reason(connection, error)}.") from error
 
 
 def _kept(row: Schedule) -> Kept:
@@ -151,7 +150,7 @@ def _kept(row: Schedule) -> Kept:
         row.name,
         None,
         row.enabled,
-        since=row.counts_from.timestamp(),
+        since=row.since,
         slot=_seconds(row.last_slot),
         count=row.fired_count,
         last=_seconds(row.last_run_at),
@@ -160,10 +159,20 @@ def _kept(row: Schedule) -> Kept:
     if row.from_code:
         return kept
     try:
-        kept.given, kept.since = row.given, row.entry.since
+        kept.given = row.given
     except WRONG as error:
         kept.problem = str(error)
     return kept
+
+
+def _reason(connection: Any, error: Exception) -> str:
+    """Return what is wrong, and what to do where tables are missing."""
+    if isinstance(error, DjangoError) and not connection.in_atomic_block:
+        with suppress(DjangoError):
+            lacking = missing_migrations(connection.alias)
+            if lacking is not None:
+                return one_line(lacking)
+    return one_line(error)
 
 
 def _seconds(moment: datetime | None) -> float:
