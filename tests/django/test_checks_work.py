@@ -13,7 +13,7 @@ from django.core.management.base import SystemCheckError
 from django.db import connections
 from django.test import override_settings
 
-from celeriac import registry
+from celeriac import registry, signals
 from celeriac.app import Celeriac
 from celeriac.django.checks import check_django_tasks, check_production, check_tables, check_times, check_work
 from celeriac.django.checks.declared import FINDINGS
@@ -107,6 +107,17 @@ class TestTasks:
         app.conf.imports = ["broken_jobs"]
         text = only(check_work(), "W007")
         assert "broken_jobs.py, line 1: import notthere" in text
+
+    def test_a_receiver_that_raises(self, app: Celeriac) -> None:
+        def broken(**_: Any) -> None:
+            raise LookupError("no such plugin")
+
+        signals.import_modules.connect(broken)
+        try:
+            assert only(check_work(), "W007") == "Loading the tasks failed: LookupError: no such plugin"
+            assert check_tables(databases=["default"]) == []
+        finally:
+            signals.import_modules.disconnect(broken)
 
     def test_limits_that_contradict_each_other(self, app: Celeriac) -> None:
         app.task(name="shop.tasks.report", time_limit=60, soft_time_limit=90)(lambda: None)

@@ -445,6 +445,30 @@ class TestEntriesInCode:
         assert (row.from_code, row.kind, row.minute, row.enabled) == ("", "crontab", "0", True)
         assert "Taken over from code." in page(boss, f"{LIST}{row.pk}/history/")
 
+    def test_it_cannot_be_deleted(self, boss: Client, row: Schedule) -> None:
+        assert boss.post(f"{LIST}{row.pk}/delete/", {"post": "yes"}).status_code == 403
+        act(boss, "delete_selected", row)
+        assert (
+            boss.post(
+                LIST, {"action": "delete_selected", "_selected_action": row.pk, "post": "yes"}
+            ).status_code
+            == 403
+        )
+        assert Schedule.objects.exists()
+
+    def test_secrets_are_not_shown(self, boss: Client) -> None:
+        row = made("mail", kwargs={"password": "hunter2", "to": "ada"}, from_code="settings")
+        html = page(boss, f"{LIST}{row.pk}/change/")
+        assert "hunter2" not in html
+        assert "to=&#x27;ada&#x27;" in html
+
+    def test_what_was_due_before_it_was_taken_over_is_over(self, boss: Client, row: Schedule) -> None:
+        epoch = datetime.fromtimestamp(0, UTC)
+        Schedule.objects.filter(pk=row.pk).update(counts_from=epoch)
+        send(boss, f"{LIST}{row.pk}/change/", _take_over="1")
+        row.refresh_from_db()
+        assert row.counts_from > datetime(2026, 1, 1, tzinfo=UTC)
+
     def test_what_fields_cannot_say_is_taken_over_switched_off(self, boss: Client) -> None:
         row = made("sun", kind="code", from_code="settings", code_words="at full moon", every=None)
         assert "at full moon" in text_of(page(boss))

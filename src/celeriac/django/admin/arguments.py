@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from celeriac.errors import MessageError
 from celeriac.message import serializers
+from celeriac.sensitive import BY_NAME
 
 _KINDS = inspect.Parameter
 #: Parameters that fields are made for; others need JSON.
@@ -179,6 +180,14 @@ def shown(field: forms.Field, value: Any) -> Any:
     if isinstance(field, JSONText) and not _reads_as_itself(value):
         return "" if value is None else json.dumps(_stored(value), ensure_ascii=False)
     return value
+
+
+def covered(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, str]:
+    """Return reprs of a stored call for those who may only look: without what the task does not want to be shown."""
+    covers = BY_NAME if task is None else task.covers
+    if covers is not None:
+        args, kwargs = covers.cover(args, kwargs)
+    return repr(tuple(args)), repr(dict(kwargs))
 
 
 def misfit(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from django.contrib.admin import ModelAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -95,6 +96,8 @@ def duplicate(admin: ModelAdmin, request: HttpRequest, rows: Sequence[Schedule])
 def take_over(admin: ModelAdmin, request: HttpRequest, row: Schedule) -> None:
     """Let what the row says hold from now on, not what the code says."""
     row.from_code = ""
+    # It goes on from its last run; what was due before somebody wanted it so is over.
+    row.counts_from = row.last_slot or timezone.now()
     if row.kind == "code":
         _give_a_kind(row)
         row.enabled = False

@@ -16,7 +16,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from celeriac.django.admin import last_runs, looks, preview, schedule_actions, schedule_views
+from celeriac import registry
+from celeriac.django.admin import arguments, last_runs, looks, preview, schedule_actions, schedule_views
 from celeriac.django.admin.schedule_form import ScheduleForm, SwitchForm
 from celeriac.django.models import Schedule
 from celeriac.django.schedule_rules import CRON_FIELDS
@@ -178,6 +179,10 @@ class ScheduleAdmin(admin.ModelAdmin):
             return HttpResponseRedirect(here)
         return super().response_change(request, obj)
 
+    def has_delete_permission(self, request: HttpRequest, obj: Schedule | None = None) -> bool:
+        # What stands in the code would be here again as soon as a beat starts.
+        return not (obj is not None and obj.from_code) and super().has_delete_permission(request, obj)
+
     # -- actions
 
     @admin.action(permissions=["change"], description=gettext_lazy("Run now"))
@@ -241,7 +246,10 @@ class ScheduleAdmin(admin.ModelAdmin):
 
     @admin.display(description=gettext_lazy("arguments"))
     def shown_call(self, row: Schedule) -> str:
-        return looks.code(looks.arguments(repr(tuple(row.args)), repr(row.kwargs)), 4000) or looks.NOTHING
+        task = registry.current_app().tasks.get(row.task)
+        return (
+            looks.code(looks.arguments(*arguments.covered(task, row.args, row.kwargs)), 4000) or looks.NOTHING
+        )
 
     @admin.display(description=gettext_lazy("next runs"))
     def shown_preview(self, row: Schedule) -> str:

@@ -37,6 +37,8 @@ def check_work(app_configs: Sequence[AppConfig] | None = None, **options: Any) -
         return [found("W007", str(error))]
     except (ImproperlyConfigured, UnknownOption):
         return []  # said by check_settings
+    except Exception as error:  # a receiver of import_modules may raise anything
+        return [found("W007", f"Loading the tasks failed: {type(error).__name__}: {error}")]
     messages = [*_check_names(app), *_check_limits(app)]
     schedule: Mapping[str, Entry] = {}
     try:
