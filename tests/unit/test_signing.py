@@ -34,7 +34,10 @@ SECRET = "of the project"
 SIGNER = Signer([SECRET])
 SIGNED = Codec(Settings(), SIGNER)
 UNSIGNED = "it is not signed, and task_signing is on (celeriac help E126)"
-WRONG = "its signature is wrong: it was changed or moved here from another queue, or its sender has another key (celeriac help E126)"
+_REASON = (
+    "its signature is wrong: it was changed or moved here from another queue, or its sender has another key"
+)
+WRONG = _REASON + " (celeriac help E126)"
 
 
 def message(**more: Any) -> Message:

@@ -370,8 +370,8 @@ remind.apply_async((user_pk,), eta=timezone.now() + timedelta(hours=1))
         "It was sent by a process for which signing is off (or by Celery), or with a key that is not known here any "
         "more; it was moved to another queue by hand; or somebody writes to the broker who should not.",
         "Look at the dead letter: its origin is the process that says to have sent it. Turn signing on there, or put "
-        "the old key into SECRET_KEY_FALLBACKS. If you answer for what it does, have it signed as it goes back. If you do "
-        "not know it, change the broker's password.",
+        "the old key into SECRET_KEY_FALLBACKS. If you answer for what it does, have it signed as it goes back. If you "
+        "do not know it, change the broker's password.",
         """
 celeriac deadletter list --reason "sign"
 celeriac deadletter show 0193f2c1-7d1e-7a3b-8f00-5b2a9c0d1e2f
