@@ -304,7 +304,7 @@ class TestList:
         )
         key = TaskResult.objects.get().pk
         assert f"/admin/celeriac/taskresult/{key}/change/" in page(boss)
-        assert last_runs.failing(Schedule.objects.all()) == [row.pk]
+        assert list(last_runs.failing(Schedule.objects.all())) == [row.pk]
 
     def test_filters(self, boss: Client, store: DatabaseStore) -> None:
         slot = datetime(2026, 11, 1, tzinfo=UTC)
@@ -328,9 +328,10 @@ class TestList:
         for number in range(20):
             made(f"s{number}", last_slot=slot, last_run_at=slot)
         page(boss)
-        with CaptureQueriesContext(connection) as queries:
-            page(boss)
-        assert len(queries) <= 8, [query["sql"] for query in queries]
+        for query in ("", "?last=failed"):
+            with CaptureQueriesContext(connection) as queries:
+                page(boss, LIST + query)
+            assert len(queries) <= 8, [each["sql"] for each in queries]
 
     def test_the_switch_in_the_row(self, boss: Client) -> None:
         row, other = made(), made("other")

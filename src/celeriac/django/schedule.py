@@ -13,6 +13,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Case, F, Value, When
 from django.utils import timezone as django_timezone
+from django.utils.translation import gettext_lazy as _
 
 from celeriac.beat import due
 from celeriac.beat.entries import Entry, entry_of
@@ -46,28 +47,28 @@ def now() -> datetime:
 class Kind(models.TextChoices):
     """What tells when a schedule is due."""
 
-    INTERVAL = "interval", "every so often"
-    CRONTAB = "crontab", "at times of the clock and the calendar"
-    CLOCKED = "clocked", "once, at a time"
-    SOLAR = "solar", "by the sun"
-    CODE = "code", "as the code says"
+    INTERVAL = "interval", _("every so often")
+    CRONTAB = "crontab", _("at times of the clock and the calendar")
+    CLOCKED = "clocked", _("once, at a time")
+    SOLAR = "solar", _("by the sun")
+    CODE = "code", _("as the code says")
 
 
 class Unit(models.TextChoices):
     """Units of intervals."""
 
-    SECONDS = "seconds"
-    MINUTES = "minutes"
-    HOURS = "hours"
-    DAYS = "days"
+    SECONDS = "seconds", _("Seconds")
+    MINUTES = "minutes", _("Minutes")
+    HOURS = "hours", _("Hours")
+    DAYS = "days", _("Days")
 
 
 class Missed(models.TextChoices):
     """What becomes of due times that nobody was there for."""
 
-    RUN_ONCE = "run_once", "run once for all of them"
-    SKIP = "skip", "skip them"
-    RUN_ALL = "run_all", "run once for each"
+    RUN_ONCE = "run_once", _("run once for all of them")
+    SKIP = "skip", _("skip them")
+    RUN_ALL = "run_all", _("run once for each")
 
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
@@ -96,110 +97,125 @@ class Schedule(models.Model):
     """
 
     name = models.CharField(
-        "name",
+        _("name"),
         max_length=255,
         unique=True,
-        help_text="What to call it, in lists, logs and on the command line.",
+        help_text=_("What to call it, in lists, logs and on the command line."),
     )
     task = models.CharField(
-        "task", max_length=255, help_text="The name of the task, such as shop.tasks.tidy_up."
+        _("task"), max_length=255, help_text=_("The name of the task, such as shop.tasks.tidy_up.")
     )
     enabled = models.BooleanField(
-        "enabled", default=True, help_text="What is due while it is off is not made up for later."
+        _("enabled"), default=True, help_text=_("What is due while it is off is not made up for later.")
     )
-    description = models.TextField("description", blank=True, help_text="What it is for.")
-    kind = models.CharField("run", max_length=16, choices=Kind.choices, default=Kind.INTERVAL)
+    description = models.TextField(_("description"), blank=True, help_text=_("What it is for."))
+    kind = models.CharField(_("run"), max_length=16, choices=Kind.choices, default=Kind.INTERVAL)
 
     every = models.FloatField(
-        "every",
+        _("every"),
         null=True,
         blank=True,
-        help_text="A number, more than 0.",
+        help_text=_("A number, more than 0."),
         validators=[MinValueValidator(0.001)],
     )
-    unit = models.CharField("unit", max_length=16, choices=Unit.choices, default=Unit.SECONDS, blank=True)
+    unit = models.CharField(_("unit"), max_length=16, choices=Unit.choices, default=Unit.SECONDS, blank=True)
 
     minute = models.CharField(
-        "minute", max_length=255, default="*", blank=True, help_text="0 to 59: * or */15 or 0,30."
+        _("minute"), max_length=255, default="*", blank=True, help_text=_("0 to 59: * or */15 or 0,30.")
     )
     hour = models.CharField(
-        "hour", max_length=255, default="*", blank=True, help_text="0 to 23: * or 8-17 or 8-17/3."
+        _("hour"), max_length=255, default="*", blank=True, help_text=_("0 to 23: * or 8-17 or 8-17/3.")
     )
     day_of_month = models.CharField(
-        "day of the month", max_length=255, default="*", blank=True, help_text="1 to 31: * or 1,15 or 1-7."
+        _("day of the month"),
+        max_length=255,
+        default="*",
+        blank=True,
+        help_text=_("1 to 31: * or 1,15 or 1-7."),
     )
     month_of_year = models.CharField(
-        "month", max_length=255, default="*", blank=True, help_text="1 to 12, or names: * or jan-mar or */3."
+        _("month"),
+        max_length=255,
+        default="*",
+        blank=True,
+        help_text=_("1 to 12, or names: * or jan-mar or */3."),
     )
     day_of_week = models.CharField(
-        "day of the week", max_length=255, default="*", blank=True,
-        help_text="0 to 6, Sunday is 0, or names: * or mon-fri. All three date fields have to match.",
+        _("day of the week"), max_length=255, default="*", blank=True,
+        help_text=_("0 to 6, Sunday is 0, or names: * or mon-fri. All three date fields have to match."),
     )  # fmt: skip
 
-    clocked_time = models.DateTimeField("at", null=True, blank=True, help_text="When to run, once.")
+    clocked_time = models.DateTimeField(_("at"), null=True, blank=True, help_text=_("When to run, once."))
 
-    event = models.CharField("event", max_length=24, choices=rules.EVENTS, blank=True, default="")
+    event = models.CharField(_("event"), max_length=24, choices=rules.EVENTS, blank=True, default="")
     latitude = models.FloatField(
-        "latitude", null=True, blank=True, help_text="In degrees; south of the equator it is negative.",
+        _("latitude"), null=True, blank=True, help_text=_("In degrees; south of the equator it is negative."),
         validators=[MinValueValidator(-90), MaxValueValidator(90)],
     )  # fmt: skip
     longitude = models.FloatField(
-        "longitude", null=True, blank=True, help_text="In degrees; west of Greenwich it is negative.",
+        _("longitude"), null=True, blank=True, help_text=_("In degrees; west of Greenwich it is negative."),
         validators=[MinValueValidator(-180), MaxValueValidator(180)],
     )  # fmt: skip
 
     timezone = models.CharField(
-        "time zone", max_length=63, blank=True, default="",
-        help_text="Whose clock counts, such as Europe/Berlin. Empty: the project's.",
+        _("time zone"), max_length=63, blank=True, default="",
+        help_text=_("Whose clock counts, such as Europe/Berlin. Empty: the project's."),
     )  # fmt: skip
     start_time = models.DateTimeField(
-        "start", null=True, blank=True, help_text="Not due before that. Intervals are counted from here."
+        _("start"),
+        null=True,
+        blank=True,
+        help_text=_("Not due before that. Intervals are counted from here."),
     )
-    end_time = models.DateTimeField("end", null=True, blank=True, help_text="Not due after that.")
+    end_time = models.DateTimeField(_("end"), null=True, blank=True, help_text=_("Not due after that."))
     one_off = models.BooleanField(
-        "only once", default=False, help_text="Switched off by itself when it has run once."
+        _("only once"), default=False, help_text=_("Switched off by itself when it has run once.")
     )
     missed = models.CharField(
-        "if nobody was there", max_length=16, choices=Missed.choices, default=Missed.RUN_ONCE,
-        help_text="What becomes of due times when no beat ran.",
+        _("if nobody was there"), max_length=16, choices=Missed.choices, default=Missed.RUN_ONCE,
+        help_text=_("What becomes of due times when no beat ran."),
     )  # fmt: skip
     missed_limit = models.PositiveIntegerField(
-        "at most so many", null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(10_000)],
-        help_text="Of many that were missed, so many are run, the last ones. Empty: 100.",
+        _("at most so many"), null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(10_000)],
+        help_text=_("Of many that were missed, so many are run, the last ones. Empty: 100."),
     )  # fmt: skip
 
-    args = models.JSONField("arguments", default=list, blank=True, help_text='A JSON list: ["north", 10]')
+    args = models.JSONField(
+        _("arguments"), default=list, blank=True, help_text=_('A JSON list: ["north", 10]')
+    )
     kwargs = models.JSONField(
-        "arguments by name", default=dict, blank=True, help_text='A JSON object: {"limit": 10}'
+        _("arguments by name"), default=dict, blank=True, help_text=_('A JSON object: {"limit": 10}')
     )
     queue = models.CharField(
-        "queue", max_length=255, blank=True, default="", help_text="Empty: the task's own."
+        _("queue"), max_length=255, blank=True, default="", help_text=_("Empty: the task's own.")
     )
-    exchange = models.CharField("exchange", max_length=255, blank=True, default="")
-    routing_key = models.CharField("routing key", max_length=255, blank=True, default="")
+    exchange = models.CharField(_("exchange"), max_length=255, blank=True, default="")
+    routing_key = models.CharField(_("routing key"), max_length=255, blank=True, default="")
     priority = models.PositiveSmallIntegerField(
-        "priority",
+        _("priority"),
         null=True,
         blank=True,
         validators=[MaxValueValidator(255)],
-        help_text="Empty: the task's own.",
+        help_text=_("Empty: the task's own."),
     )
     headers = models.JSONField(
-        "headers",
+        _("headers"),
         default=dict,
         blank=True,
-        help_text='What else travels with the task, a JSON object: {"tenant": "a"}',
+        help_text=_('What else travels with the task, a JSON object: {"tenant": "a"}'),
     )
     expires_after = models.FloatField(
-        "expires after", null=True, blank=True, validators=[MinValueValidator(0.001)],
-        help_text="Seconds that the task may wait for a worker; then it is not run any more.",
+        _("expires after"), null=True, blank=True, validators=[MinValueValidator(0.001)],
+        help_text=_("Seconds that the task may wait for a worker; then it is not run any more."),
     )  # fmt: skip
-    expires = models.DateTimeField("expires at", null=True, blank=True, help_text="Or a time, for all runs.")
+    expires = models.DateTimeField(
+        _("expires at"), null=True, blank=True, help_text=_("Or a time, for all runs.")
+    )
 
-    last_run_at = UnixTimeField("last run", null=True, blank=True, editable=False)
-    total_run_count = models.BigIntegerField("runs", default=0, editable=False)
-    date_changed = models.DateTimeField("changed", auto_now=True)
-    from_code = models.CharField("from code", max_length=255, blank=True, default="", editable=False)
+    last_run_at = UnixTimeField(_("last run"), null=True, blank=True, editable=False)
+    total_run_count = models.BigIntegerField(_("runs"), default=0, editable=False)
+    date_changed = models.DateTimeField(_("changed"), auto_now=True)
+    from_code = models.CharField(_("from code"), max_length=255, blank=True, default="", editable=False)
     #: In plain words, where the fields do not say it: a schedule of the project's own, in code.
     code_words = models.CharField(max_length=255, blank=True, default="", editable=False)
     #: Due times up to then are over: it was changed or switched on then.
@@ -213,7 +229,7 @@ class Schedule(models.Model):
     objects = ScheduleQuerySet.as_manager()
 
     class Meta:
-        verbose_name = "schedule"
+        verbose_name = _("schedule")
         ordering = ("name",)
         indexes = (models.Index(fields=["stamp"], name="celeriac_schedule_stamp"),)
 

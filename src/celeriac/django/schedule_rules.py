@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.utils import timezone as django_timezone
+from django.utils.translation import gettext_lazy as _
 
 from celeriac import registry
 from celeriac.errors import CeleriacError
@@ -27,21 +28,21 @@ FIELDS_OF: dict[str, tuple[str, ...]] = {
 #: What has to be filled in, by kind.
 _NEEDED = {**FIELDS_OF, "crontab": ()}
 EVENTS = (
-    ("sunrise", "sunrise"),
-    ("sunset", "sunset"),
-    ("solar_noon", "solar noon"),
-    ("dawn_civil", "civil dawn"),
-    ("dawn_nautical", "nautical dawn"),
-    ("dawn_astronomical", "astronomical dawn"),
-    ("dusk_civil", "civil dusk"),
-    ("dusk_nautical", "nautical dusk"),
-    ("dusk_astronomical", "astronomical dusk"),
+    ("sunrise", _("sunrise")),
+    ("sunset", _("sunset")),
+    ("solar_noon", _("solar noon")),
+    ("dawn_civil", _("civil dawn")),
+    ("dawn_nautical", _("nautical dawn")),
+    ("dawn_astronomical", _("astronomical dawn")),
+    ("dusk_civil", _("civil dusk")),
+    ("dusk_nautical", _("nautical dusk")),
+    ("dusk_astronomical", _("astronomical dusk")),
 )
-#: Fields that hold JSON, of which type, and what to call that.
-_JSON: dict[str, tuple[type, str]] = {
-    "args": (list, 'a list, such as ["north", 10]'),
-    "kwargs": (dict, 'an object, such as {"limit": 10}'),
-    "headers": (dict, 'an object, such as {"tenant": "a"}'),
+#: Fields that hold JSON, of which type, and what to say of another.
+_JSON: dict[str, tuple[type, Any]] = {
+    "args": (list, _('This is a list, such as ["north", 10].')),
+    "kwargs": (dict, _('This is an object, such as {"limit": 10}.')),
+    "headers": (dict, _('This is an object, such as {"tenant": "a"}.')),
 }
 #: Options of `apply_async` that are fields under the same name, where they are not empty.
 _OPTIONS = ("queue", "exchange", "routing_key", "priority", "headers", "expires")
@@ -122,21 +123,19 @@ def check(row: Row) -> None:
         raise ValidationError(errors)
 
 
-def _wrong_values(row: Row) -> dict[str, str]:
-    wrong = {
-        name: f"This is {what}."
-        for name, (kind, what) in _JSON.items()
-        if not isinstance(getattr(row, name), kind)
+def _wrong_values(row: Row) -> dict[str, Any]:
+    wrong: dict[str, Any] = {
+        name: what for name, (kind, what) in _JSON.items() if not isinstance(getattr(row, name), kind)
     }
     for name in _NEEDED.get(row.kind, ()):
         if getattr(row, name) in (None, ""):
-            wrong[name] = "This is needed to know when."
+            wrong[name] = _("This is needed to know when.")
     if row.kind == "code" and not row.from_code:
-        wrong["kind"] = "This is for what stands in the code. Choose another."
+        wrong["kind"] = _("This is for what stands in the code. Choose another.")
     if row.every is not None and row.kind == "interval" and row.every <= 0:
-        wrong["every"] = "This has to be more than 0."
+        wrong["every"] = _("This has to be more than 0.")
     if row.expires is not None and row.expires_after is not None:
-        wrong["expires"] = "There is a number of seconds already; one of both."
+        wrong["expires"] = _("There is a number of seconds already; one of both.")
     try:
         zone_of(row.timezone or None)
     except ValueError as error:
@@ -144,17 +143,17 @@ def _wrong_values(row: Row) -> dict[str, str]:
     return wrong
 
 
-def _wrong_times(row: Row) -> dict[str, str]:
+def _wrong_times(row: Row) -> dict[str, Any]:
     now, wrong = aware(django_timezone.now()), {}
     start, end, once = aware(row.start_time), aware(row.end_time), aware(row.clocked_time)
     if end is not None and start is not None and end < start:
-        wrong["end_time"] = "The end is before the start."
+        wrong["end_time"] = _("The end is before the start.")
     if not row.enabled or not row.is_retimed:
         return wrong
     if row.kind == "clocked" and once is not None and once < now - timedelta(minutes=1):
-        wrong["clocked_time"] = "This time is over. Choose a later one, or run it now instead."
+        wrong["clocked_time"] = _("This time is over. Choose a later one, or run it now instead.")
     elif end is not None and end < now:
-        wrong.setdefault("end_time", "The end is over, so it would never be due.")
+        wrong.setdefault("end_time", _("The end is over, so it would never be due."))
     return wrong
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from celeriac import registry, states
-from celeriac.beat.calls import task_id
+from celeriac.beat import calls
 from celeriac.django.models import Schedule, TaskResult
 from celeriac.django.store import DatabaseStore
 from celeriac.errors import CeleriacError
@@ -29,19 +29,25 @@ class Run(Struct):
 
 def task_of(row: Schedule) -> str | None:
     """Return the id of the task that was sent last, None where none was."""
-    return None if row.last_slot is None else task_id(str(row.name), row.last_slot.timestamp())
+    return None if row.last_slot is None else calls.task_id(str(row.name), row.last_slot.timestamp())
 
 
-def of(rows: Iterable[Schedule]) -> dict[str, Run]:
-    """Return what is known of the tasks that were sent last, by their ids."""
-    ids = [each for each in map(task_of, rows) if each is not None]
+def of(rows: Iterable[Schedule]) -> dict[int, Run]:
+    """Return what is known of the tasks that were sent last, by the keys of the schedules."""
+    ids = {row.pk: task_id for row in rows if (task_id := task_of(row)) is not None}
     if not ids:
         return {}
     try:
         store = registry.current_app().store
-        return _in_database(store.alias, ids) if isinstance(store, DatabaseStore) else _in_store(store, ids)
+        wanted = list(ids.values())
+        runs = (
+            _in_database(store.alias, wanted)
+            if isinstance(store, DatabaseStore)
+            else _in_store(store, wanted)
+        )
     except CeleriacError:
         return {}  # the list of results says that they cannot be reached
+    return {pk: runs[task_id] for pk, task_id in ids.items() if task_id in runs}
 
 
 def _in_database(alias: str, ids: Collection[str]) -> dict[str, Run]:
@@ -63,14 +69,9 @@ def _in_store(store: Any, ids: list[str]) -> dict[str, Run]:
     }
 
 
-def failing(rows: Any) -> list[int]:
-    """Return the keys of those of `rows` whose last run failed, as far as results are in the database."""
+def failing(rows: Any) -> dict[int, Run]:
+    """Return the runs of those of `rows` whose last one failed, by their keys; of those that ran last."""
     latest = list(
         rows.filter(last_slot__isnull=False).order_by("-last_run_at").only("name", "last_slot")[:MOST]
     )
-    runs = of(latest)
-    return [
-        row.pk
-        for row in latest
-        if (run := runs.get(task_of(row) or "")) is not None and run.state in states.EXCEPTION_STATES
-    ]
+    return {pk: run for pk, run in of(latest).items() if run.state in states.EXCEPTION_STATES}

@@ -35,7 +35,11 @@ class RunFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         if self.value() == "never":
             return queryset.filter(last_run_at__isnull=True)
-        return queryset.filter(pk__in=last_runs.failing(queryset)) if self.value() == "failed" else queryset
+        if self.value() != "failed":
+            return queryset
+        failing = last_runs.failing(queryset)
+        request._celeriac_runs = failing  # type: ignore[attr-defined]
+        return queryset.filter(pk__in=failing)
 
 
 class ScheduleAdmin(admin.ModelAdmin):
@@ -226,8 +230,11 @@ class ScheduleAdmin(admin.ModelAdmin):
         if row.pk is None or row.last_run_at is None:
             return looks.NOTHING
         when = looks.moment(row.last_run_at)
-        runs = row.__dict__.get("_celeriac_runs")
-        run = (last_runs.of([row]) if runs is None else runs).get(last_runs.task_of(row) or "")
+        run = (
+            row.__dict__["_celeriac_run"]
+            if "_celeriac_run" in row.__dict__
+            else last_runs.of([row]).get(row.pk)
+        )
         if run is None:
             return when
         text = format_html(
@@ -240,9 +247,11 @@ class ScheduleAdmin(admin.ModelAdmin):
 
     def _note_runs(self, request: HttpRequest, rows: list[Schedule]) -> None:
         """Look up the last runs of a page at once, for `shown_last`."""
-        runs = last_runs.of(rows)
+        runs = getattr(request, "_celeriac_runs", None)  # the filter has looked already
+        if runs is None:
+            runs = last_runs.of(rows)
         for row in rows:
-            row.__dict__["_celeriac_runs"] = runs
+            row.__dict__["_celeriac_run"] = runs.get(row.pk)
 
     @admin.display(description=gettext_lazy("arguments"))
     def shown_call(self, row: Schedule) -> str:
