@@ -5,8 +5,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-
-webdriver = pytest.importorskip("selenium.webdriver")
+from selenium import webdriver
 
 
 @pytest.fixture(scope="session")

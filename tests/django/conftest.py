@@ -38,7 +38,11 @@ def default_database() -> Iterator[None]:
 def at_home() -> Iterator[None]:
     """Celeriac as it is in a Django project: for the test, not for the tests of the core."""
     framework.install()
+    before = registry.apps()
     yield
+    for app in registry.apps():
+        if app not in before:
+            app.close()  # made by default, say: the next test is not to find it
     registry._framework.clear()
     registry._default.clear()
     for connection in connections.all(initialized_only=True):
