@@ -148,6 +148,13 @@ class TestTaskList:
         assert 'datetime="2023-11-14T23:13:20.500+01:00"' in html
         assert 'title="2023-11-14 23:13:20.500 CET"' in html
 
+    def test_where_django_has_naive_times(self, boss: Client, store: DatabaseStore) -> None:
+        store.store([record()])
+        with override_settings(USE_TZ=False):
+            (row,) = rows_of(page(boss, TASKS))
+            page(boss, f"{TASKS}{TaskResult.objects.get().pk}/change/")
+        assert re.search(r"\d+ s ago$", row)
+
     def test_nothing_can_be_pressed(self, boss: Client, store: DatabaseStore) -> None:
         store.store([record()])
         html = page(boss, TASKS)

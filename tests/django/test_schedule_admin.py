@@ -12,7 +12,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from celeriac import registry, states
@@ -135,6 +135,15 @@ class TestForm:
         html = page(boss, f"{LIST}{row.pk}/change/")
         assert "at 04:30 on Mondays" in text_of(html)
         assert "as the code says" not in html
+
+    def test_where_django_has_naive_times(self, boss: Client) -> None:
+        with override_settings(USE_TZ=False):
+            at = {"clocked_time_0": "2099-01-01", "clocked_time_1": "08:00:00"}
+            send(boss, ADD, kind="clocked", every="", **at)
+            row = Schedule.objects.get()
+            text = text_of(page(boss, f"{LIST}{row.pk}/change/"))
+            assert "Thu 2099-01-01 08:00:00 CET" in text
+            assert "once, at 2099-01-01 08:00" in text_of(page(boss))
 
     def test_what_cannot_be(self, boss: Client) -> None:
         html = send(boss, ADD, kind="crontab", day_of_month="30", month_of_year="2")

@@ -80,7 +80,7 @@ def moment(when: dt.datetime | None, now: dt.datetime | None = None) -> str:
     """Return a time as a distance, with the exact time on hover and for machines."""
     if when is None:
         return NOTHING
-    away = ((now or timezone.now()) - when).total_seconds()
+    away = ((now or dt.datetime.now(dt.UTC)) - when).total_seconds()
     text = _distance(away) if abs(away) >= 1 else "now"
     exact = timezone.localtime(when)
     return format_html(
