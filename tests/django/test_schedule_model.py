@@ -1,6 +1,6 @@
 """The model of schedules: what its fields stand for, what they may hold, and what beat notices of a change."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -56,6 +56,11 @@ class TestWhatFieldsStandFor:
             "poll", "shop.tasks.poll", schedule(30), (1,), {"x": 2}, options, "run_all",
             most=5, start=start.timestamp(), since=row.counts_from.timestamp(), one_off=True,
         )  # fmt: skip
+
+    def test_arguments_that_json_has_not(self) -> None:
+        row = made(kwargs={"day": {"__type__": "date", "__value__": "2026-12-24"}})
+        assert row.entry.kwargs == {"day": date(2026, 12, 24)}
+        assert "unknown type" in made(args=[{"__type__": "x", "__value__": 1}]).problem
 
     def test_the_next_runs_in_the_zone_that_is_asked_for(self) -> None:
         row = made(kind="crontab", minute="30", hour="4", timezone="Asia/Kolkata")

@@ -3,6 +3,7 @@
 Called by the model alone, which it is given; knows of no form and no database.
 """
 
+import json
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from celeriac import registry
 from celeriac.errors import CeleriacError
+from celeriac.message import serializers
 from celeriac.schedules import BaseSchedule, clocked, crontab, schedule, solar
 from celeriac.schedules.walltime import zone_of
 
@@ -89,8 +91,8 @@ def entry_form(row: Row) -> dict[str, Any]:
     return {
         "task": row.task,
         "schedule": schedule_of(row),
-        "args": row.args,
-        "kwargs": row.kwargs,
+        "args": _untagged(row.args),
+        "kwargs": _untagged(row.kwargs),
         "options": options,
         "missed": row.missed,
         "missed_limit": row.missed_limit,
@@ -105,6 +107,11 @@ def aware(moment: Any) -> Any:
     if isinstance(moment, datetime) and django_timezone.is_naive(moment):
         return django_timezone.make_aware(moment)
     return moment
+
+
+def _untagged(value: Any) -> Any:
+    """Return stored arguments as the task gets them: what is tagged as a date is one, whatever the serializer."""
+    return serializers.json_loads(json.dumps(value).encode())
 
 
 def empty_others(row: Row) -> None:
