@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "deadletter": ("celeriac.cli.deadletter:deadletter", "Look at what was set aside, put it back, drop it."),
     "control": ("celeriac.cli.control:control", "Revoke tasks; have pools grow and shrink."),
     "health": ("celeriac.cli.health:health", "Whether this host's workers live, for probes: status 0 or 1."),
+    "new": ("celeriac.cli.new:new", "Make a Django project with tasks and a schedule."),
+    "demo": ("celeriac.cli.new:demo", "Run tasks and a schedule in a project that is gone again afterwards."),
     "settings": ("celeriac.cli.settings:settings", "Show the settings in force and where each comes from."),
     "report": ("celeriac.cli.settings:report", "Show versions and settings, to paste into a bug report."),
 }
