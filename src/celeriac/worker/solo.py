@@ -192,3 +192,5 @@ class SoloWorker:
             due = min(moment for moment in times if moment is not None)
             self.alarm.wait(max(0.0, due - time.monotonic()))
             self.alarm.clear()
+        if self.app.framework is not None:
+            self.app.framework.leave_thread()
