@@ -176,7 +176,7 @@ def values_of(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict
 def shown(field: forms.Field, value: Any) -> Any:
     """Return a value in the form in which a field of ours takes it."""
     if isinstance(field, forms.TypedChoiceField):
-        return json.dumps(_stored(value))
+        return "" if value is None else json.dumps(_stored(value))
     if isinstance(field, JSONText) and not _reads_as_itself(value):
         return "" if value is None else json.dumps(_stored(value), ensure_ascii=False)
     return value
