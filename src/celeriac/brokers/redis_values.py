@@ -57,17 +57,26 @@ def by_target(publications: Sequence[Publication], layout: Layout) -> dict[Targe
 
 
 def target_arguments(target: Target) -> tuple[str, str, Argument]:
-    """Return where to put messages, for publish.lua and settle.lua."""
+    """Return where to put messages, for publish.lua and `send`."""
     queue, step, due = target
     return queue, f"{step:02}", "" if due is None else due
+
+
+def publication_arguments(publications: Sequence[Publication], layout: Layout) -> list[Argument]:
+    """Return what `send` in common.lua is to read of `publications`, one after the other."""
+    return [
+        argument
+        for target, payloads in by_target(publications, layout).items()
+        for payload in payloads
+        for argument in (*target_arguments(target), payload)
+    ]
 
 
 def revival_arguments(publications: Mapping[str, Publication], layout: Layout) -> list[Argument]:
     """Return what revive.lua is to read of `publications`."""
     args: list[Argument] = []
     for key, publication in publications.items():
-        (target,) = by_target([publication], layout)
-        args += [key, *target_arguments(target), publication.payload]
+        args += [key, *publication_arguments([publication], layout)]
     return args
 
 
@@ -97,9 +106,7 @@ def settlement_arguments(
         if settlement.publish:
             code += 16
             more.append(len(settlement.publish))
-            for target, payloads in by_target(settlement.publish, layout).items():
-                for payload in payloads:
-                    more += (*target_arguments(target), payload)
+            more += publication_arguments(settlement.publish, layout)
         args += (settlement.tag, code, *more)
     return args
 
@@ -123,9 +130,7 @@ def firing_arguments(firings: Sequence[Firing], layout: Layout) -> list[Argument
     for firing in firings:
         expected = "" if firing.expected is None else repr(firing.expected)
         args += [bytes_of(firing.entry), repr(firing.slot), expected, len(firing.publications)]
-        for target, payloads in by_target(firing.publications, layout).items():
-            for payload in payloads:
-                args += [*target_arguments(target), payload]
+        args += publication_arguments(firing.publications, layout)
     return args
 
 

@@ -72,6 +72,16 @@ local function schedule(queue, step, due, payload)
   if call('ZRANK', SCHEDULED .. queue, member) == 0 then nudge(queue) end
 end
 
+-- Publish one message, whose queue, step, due or '' and payload are the four arguments from ARGV[at] on.
+local function send(at)
+  local queue, step, due, payload = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  if due == '' then
+    call('LPUSH', ready(queue, step), payload)
+  else
+    schedule(queue, step, due, payload)
+  end
+end
+
 -- Push list[from..to] to the left end of `key`, where producers push.
 local function push(key, list, from, to)
   for first = from, to, MOST do

@@ -24,12 +24,8 @@ while at < #ARGV do
   local ours = advance(entry, slot, expected, count)
   if ours then accepted[#accepted + 1] = entry end
   for _ = 1, count do
-    local queue, step, due, message = arg(), arg(), arg(), arg()
-    if ours and due ~= '' then
-      schedule(queue, step, due, message)
-    elseif ours then
-      call('LPUSH', ready(queue, step), message)
-    end
+    if ours then send(at + 1) end
+    at = at + 4
   end
 end
 return accepted

@@ -4,14 +4,9 @@
 
 local count = 0
 for at = 1, #ARGV, 5 do
-  local key, queue, step, due, payload = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  if call('HDEL', LETTERS, key) == 1 then
-    call('ZREM', DEAD, key)
-    if due == '' then
-      call('LPUSH', ready(queue, step), payload)
-    else
-      schedule(queue, step, due, payload)
-    end
+  if call('HDEL', LETTERS, ARGV[at]) == 1 then
+    call('ZREM', DEAD, ARGV[at])
+    send(at + 1)
     count = count + 1
   end
 end

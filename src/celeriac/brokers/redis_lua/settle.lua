@@ -39,12 +39,8 @@ local function settle(tag, code)
   end
   if bit.band(code, 16) > 0 then
     for _ = 1, tonumber(arg()) do
-      local queue, step, due, message = arg(), arg(), arg(), arg()
-      if accepted and due ~= '' then
-        schedule(queue, step, due, message)
-      elseif accepted then
-        call('LPUSH', ready(queue, step), message)
-      end
+      if accepted then send(at + 1) end
+      at = at + 4
     end
   end
 end
