@@ -314,6 +314,9 @@ def test_in_a_django_project(inner: pytest.Pytester) -> None:
 
             async def test_in_a_coroutine(self):
                 await sync_to_async(sign_up)("ada")
-                await sync_to_async(self.queue.assert_enqueued)(greet)
+                self.queue.assert_enqueued(greet)
+                with pytest.raises(AssertionError, match="Nothing should have been"):
+                    self.queue.assert_nothing_enqueued()
+                await sync_to_async(self.queue.drain)()
     """)
     run(inner, "-p", "pytest_django.plugin", "--ds", "site_settings").assert_outcomes(passed=10)

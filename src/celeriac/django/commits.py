@@ -3,13 +3,39 @@
 Called by `celeriac.testing`. Runs callbacks of ours alone, and those early by no more than the test's own transaction.
 """
 
-from typing import Any
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from asgiref.sync import AsyncToSync
 from django.db import connections
 
 from celeriac.deferred import AfterCommit
 
+T = TypeVar("T")
+_PATIENCE = 30.0  # seconds for what takes none
 
+
+def of_the_test(function: Callable[[], T]) -> Callable[[], T]:
+    """Have `function` called on the thread of the test, whose connections it looks at, also from an `async def` test.
+
+    There asgiref keeps that thread waiting for the coroutine, and for what is to be called on it meanwhile.
+    """
+
+    @functools.wraps(function)
+    def call() -> T:
+        waiting = getattr(AsyncToSync.executors, "current", None)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            waiting = None
+        return function() if waiting is None else waiting.submit(function).result(_PATIENCE)
+
+    return call
+
+
+@of_the_test
 def publish_committed() -> None:
     """Publish what waits for nothing but the commit of the test's own transaction, which never comes."""
     for connection in _in_tests():
@@ -19,6 +45,7 @@ def publish_committed() -> None:
                 callback()
 
 
+@of_the_test
 def held_back() -> tuple[int, int]:
     """Return how many sendings wait for a commit, and how many callbacks of others that a test will not run."""
     ours = others = 0
