@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,8 @@ from django.test.utils import CaptureQueriesContext
 from celeriac import Celeriac, Task, registry
 from celeriac.broker import Publication
 from celeriac.brokers.memory import MemoryBroker
+from celeriac.django.broker import DatabaseBroker
+from celeriac.django.models import Office
 from celeriac.django.outbox import Outbox
 from celeriac.errors import BrokerDown, BrokerError, ImproperlyConfigured, WaitInTransaction
 from celeriac.message import protocol
@@ -408,6 +411,19 @@ def test_without_django_it_is_refused() -> None:
     finally:
         registry._framework[:] = kept
         app.close()
+
+
+def test_a_database_broker_remembers_keys_for_a_day() -> None:
+    broker = DatabaseBroker("django://")
+    broker.publish_once(
+        {"a": Publication("1", "t", "q", b"one"), "b": Publication("2", "t", "q", b"two")}, 2.0
+    )
+    broker.maintain()
+    assert Office.objects.count() == 2
+    Office.objects.filter(name="once:a").update(until=time.time() - 1)
+    broker.maintain()
+    assert [each.name for each in Office.objects.all()] == ["once:b"]
+    broker.close()
 
 
 def test_off_it_costs_no_statement() -> None:

@@ -3,10 +3,10 @@
 `celeriac.django.message_tables` builds on it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from celeriac.broker import Fired, Firing, Publication
+from celeriac.broker import ONCE_SECONDS, Fired, Firing, Publication
 from celeriac.django.steering_tables import SteeringTables
 from celeriac.django.storable import name
 
@@ -16,6 +16,21 @@ class ScheduleTables(SteeringTables):
 
     def _insert(self, raw: Any, publications: Sequence[Publication]) -> None:
         raise NotImplementedError
+
+    def publish_once(
+        self, publications: Mapping[str, Publication], timeout: float, done: Collection[str] = ()
+    ) -> None:
+        session = self._session
+        with self._writing() as raw:
+            new = [
+                publication
+                for key, publication in publications.items()
+                if session.count(raw, "remember_key", _once(key), ONCE_SECONDS) > 0
+            ]
+            if new:
+                self._insert(raw, new)
+            if done:
+                session.count(raw, "forget_keys", session.these([_once(key) for key in done]))
 
     def now(self) -> float:
         with self._reading() as raw:
@@ -64,3 +79,7 @@ class ScheduleTables(SteeringTables):
     def resign(self, office: str, candidate: str) -> None:
         with self._writing() as raw:
             self._session.count(raw, "resign", name(office), name(candidate))
+
+
+def _once(key: str) -> str:
+    return name(f"once:{key}")

@@ -54,6 +54,7 @@ class SteeringTables(Broker):
             with self._writing() as raw:
                 session.count(raw, "delete_revocations")
                 session.count(raw, "delete_commands")
+                session.count(raw, "delete_offices")
 
     # -- transactions
 

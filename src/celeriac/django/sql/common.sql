@@ -10,7 +10,7 @@
 -- celeriac_command: id, until, payload: what workers are told.
 -- celeriac_scheduleentry: name, slot (unix time: up to where it has fired), count, fired_at (0: never).
 -- celeriac_outboxmessage: id, message_key, task_id, task, queue, priority, due, created, payload: what a broker elsewhere is to get.
--- celeriac_office: name, holder, until (unix time).
+-- celeriac_office: name, holder, until (unix time); also under which keys something was published once, held by nobody.
 -- celeriac_taskresult: see models.TaskResult; the order of its columns here is that of store.COLUMNS.
 --
 -- {now} is the database's clock; {in_ids} and {in_names} compare with a set given as one parameter;
@@ -134,12 +134,24 @@ SELECT id, payload FROM celeriac_command WHERE until > {now} ORDER BY id
 -- name: is_outdated
 SELECT EXISTS (SELECT 1 FROM celeriac_revocation WHERE until <= {now})
     OR EXISTS (SELECT 1 FROM celeriac_command WHERE until <= {now})
+    OR EXISTS (SELECT 1 FROM celeriac_office WHERE until <= {now})
 
 -- name: delete_revocations
 DELETE FROM celeriac_revocation WHERE until <= {now}
 
 -- name: delete_commands
 DELETE FROM celeriac_command WHERE until <= {now}
+
+-- name: delete_offices
+DELETE FROM celeriac_office WHERE until <= {now}
+
+-- name: remember_key
+-- name, seconds
+INSERT INTO celeriac_office (name, holder, until) VALUES (%s, '', {now} + %s) ON CONFLICT (name) DO NOTHING
+
+-- name: forget_keys
+-- names
+DELETE FROM celeriac_office WHERE name {in_names}
 
 -- name: now
 SELECT {now}
