@@ -359,6 +359,7 @@ class TestList:
         assert "Pause all" in page(boss)
         boss.post(f"{LIST}pause/", {"paused": "yes"})
         assert "The whole schedule is paused: nothing is sent." in page(boss)
+        assert re.search(r"every 15 seconds paused", text_of(page(boss)))
         assert DatabaseSchedule().read().paused
         boss.post(f"{LIST}pause/", {"paused": "no"})
         assert "nothing is sent" not in page(boss)
@@ -446,6 +447,14 @@ class TestEntriesInCode:
         row.refresh_from_db()
         assert (row.from_code, row.kind, row.minute, row.enabled) == ("", "crontab", "0", True)
         assert "Taken over from code." in page(boss, f"{LIST}{row.pk}/history/")
+
+    def test_one_that_fields_cannot_say_is_due_as_the_code_says(self, boss: Client, row: Schedule) -> None:
+        row.kind, row.code_words = "code", "when the shop opens"
+        row.save()
+        assert re.search(r"when the shop opens in \d+ (d|h|min)", text_of(page(boss)))
+        html = page(boss, f"{LIST}{row.pk}/change/")
+        assert len(re.findall(r"<time datetime", html)) == 5
+        assert re.search(r"07:00:00 CES?T", html)
 
     def test_it_cannot_be_deleted(self, boss: Client, row: Schedule) -> None:
         assert boss.post(f"{LIST}{row.pk}/delete/", {"post": "yes"}).status_code == 403

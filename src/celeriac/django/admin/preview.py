@@ -12,7 +12,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from celeriac.django.admin import code_entries
 from celeriac.django.models import Schedule
+from celeriac.django.schedule import Kind
 from celeriac.django.schedule_rules import WRONG, project_zone
 from celeriac.schedules import crontab
 from celeriac.schedules.walltime import next_change, wall_time, zone_of
@@ -47,6 +49,9 @@ def preview(row: Schedule, errors: list[str] | None = None) -> dict[str, Any]:
 
 
 def _runs(row: Schedule, zone: tzinfo) -> list[datetime]:
+    if row.kind == Kind.CODE:
+        entry = code_entries.of([row]).get(row.name)
+        return [] if entry is None else code_entries.next_runs(row, entry, COUNT, zone)
     enabled, row.enabled = row.enabled, True  # what is paused would run then
     try:
         return row.next_runs(COUNT, zone)
@@ -66,7 +71,7 @@ def _here(moment: datetime) -> str:
 
 def _skipped(row: Schedule, zone: tzinfo) -> list[str]:
     """Tell of times within a year that clocks skip, as they are put forward."""
-    when = None if row.kind == "code" else row.schedule
+    when = None if row.kind == Kind.CODE else row.schedule
     # What is due in every hour goes by real hours and misses nothing.
     if not isinstance(when, crontab) or len(when.hour) == 24:
         return []

@@ -19,8 +19,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from celeriac import registry
-from celeriac.beat import calls, entries
+from celeriac.beat import calls
 from celeriac.beat.entries import Entry
+from celeriac.django.admin import code_entries
 from celeriac.django.models import Schedule
 from celeriac.django.schedule_rules import WRONG
 
@@ -33,7 +34,7 @@ def run(admin: ModelAdmin, request: HttpRequest, rows: Sequence[Schedule]) -> No
     for row in rows:
         try:
             app.load_tasks()
-            task_id = calls.run_now(app, _entry(app, row), time.time())
+            task_id = calls.run_now(app, _entry(row), time.time())
         except WRONG as error:
             admin.message_user(request, f"{row.name}: {error}", messages.ERROR)
             continue
@@ -44,11 +45,11 @@ def run(admin: ModelAdmin, request: HttpRequest, rows: Sequence[Schedule]) -> No
         logger.info("%s: the task of the schedule %s was sent by hand (%s).", request.user, row.name, task_id)
 
 
-def _entry(app: Any, row: Schedule) -> Entry:
+def _entry(row: Schedule) -> Entry:
     """Return what beat would fire; for an entry in code what the code says, for a row cannot hold everything."""
     if not row.from_code:
         return row.entry
-    found = entries.read(app).get(row.name)
+    found = code_entries.read().get(row.name)
     if found is None:
         raise ValueError(_("There is no such entry in the code of this process."))
     return found

@@ -17,10 +17,19 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from celeriac import registry
-from celeriac.django.admin import arguments, last_runs, looks, preview, schedule_actions, schedule_views
+from celeriac.django.admin import (
+    arguments,
+    code_entries,
+    last_runs,
+    looks,
+    preview,
+    schedule_actions,
+    schedule_views,
+)
 from celeriac.django.admin.schedule_form import ScheduleForm, SwitchForm
 from celeriac.django.models import Schedule
-from celeriac.django.schedule_rules import CRON_FIELDS
+from celeriac.django.schedule import Kind
+from celeriac.django.schedule_rules import CRON_FIELDS, project_zone
 
 
 class RunFilter(admin.SimpleListFilter):
@@ -133,8 +142,9 @@ class ScheduleAdmin(admin.ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        request._celeriac_paused = schedule_views.is_paused()  # type: ignore[attr-defined]
         context = {
-            "paused": schedule_views.is_paused(),
+            "paused": request._celeriac_paused,  # type: ignore[attr-defined]
             "may_pause": self.has_change_permission(request),
             "pause_url": reverse(f"{self.admin_site.name}:celeriac_schedule_pause"),
         }
@@ -142,7 +152,7 @@ class ScheduleAdmin(admin.ModelAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changes = super().get_changelist_instance(request)
-        self._note_runs(request, list(changes.result_list))
+        self._note(request, list(changes.result_list))
         return changes
 
     # -- the form
@@ -222,7 +232,13 @@ class ScheduleAdmin(admin.ModelAdmin):
 
     @admin.display(description=gettext_lazy("next run"))
     def shown_next(self, row: Schedule) -> str:
-        runs = row.next_runs(1)
+        if row.__dict__.get("_celeriac_paused"):
+            return format_html('<span class="celeriac-quiet">{}</span>', _("paused"))
+        entry = row.__dict__.get("_celeriac_entry")
+        if entry is not None and row.enabled:
+            runs = code_entries.next_runs(row, entry, 1, project_zone())
+        else:
+            runs = row.next_runs(1)
         return looks.moment(runs[0]) if runs else looks.NOTHING
 
     @admin.display(description=gettext_lazy("last run"), ordering="last_run_at")
@@ -245,13 +261,16 @@ class ScheduleAdmin(admin.ModelAdmin):
             text = format_html('<a href="{}">{}</a>', url, text)
         return format_html('{} <span class="celeriac-id">{}</span>', text, when)
 
-    def _note_runs(self, request: HttpRequest, rows: list[Schedule]) -> None:
-        """Look up the last runs of a page at once, for `shown_last`."""
+    def _note(self, request: HttpRequest, rows: list[Schedule]) -> None:
+        """Look up for a whole page what its columns show."""
+        in_code = code_entries.of(rows)
         runs = getattr(request, "_celeriac_runs", None)  # the filter has looked already
         if runs is None:
             runs = last_runs.of(rows)
         for row in rows:
             row.__dict__["_celeriac_run"] = runs.get(row.pk)
+            row.__dict__["_celeriac_entry"] = in_code.get(row.name) if row.kind == Kind.CODE else None
+            row.__dict__["_celeriac_paused"] = row.enabled and getattr(request, "_celeriac_paused", False)
 
     @admin.display(description=gettext_lazy("arguments"))
     def shown_call(self, row: Schedule) -> str:
