@@ -22,7 +22,7 @@ from celeriac.django import around, framework
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.framework import DjangoFramework
 from celeriac.django.store import DatabaseStore
-from celeriac.errors import ImproperlyConfigured, NotInstalled
+from celeriac.errors import BadSignature, ImproperlyConfigured, NotInstalled
 from celeriac.hooks import Hooks
 from celeriac.message import serializers
 from celeriac.message.message import Headers, Message, Properties, new_id
@@ -77,6 +77,25 @@ class TestSettings:
             app.broker.purge("mails")
         assert isinstance(app.broker, DatabaseBroker) and app.broker is not before
         assert app.conf.task_routes is None
+
+    def test_so_do_the_keys_of_signatures(self, app: Celeriac) -> None:
+        def is_ours(payload: bytes) -> bool:
+            try:
+                return app.codec.decode(payload, "celery").headers.task == "t"
+            except BadSignature:
+                return False
+
+        unsigned = app.publication("t", (), {}, {}).payload
+        with override_settings(CELERY_TASK_SIGNING=True):
+            ours = app.publication("t", (), {}, {}).payload
+            assert (is_ours(ours), is_ours(unsigned)) == (True, False)
+            with override_settings(SECRET_KEY="another"):
+                assert not is_ours(ours)
+                theirs = app.publication("t", (), {}, {}).payload
+                with override_settings(SECRET_KEY_FALLBACKS=["only for tests"]):
+                    assert is_ours(ours) and is_ours(theirs)
+            assert (is_ours(ours), is_ours(theirs)) == (True, False)
+        assert is_ours(unsigned) and is_ours(theirs), "nothing is looked at"
 
     def test_a_setting_that_is_overridden_with_nonsense_is_told(self, app: Celeriac) -> None:
         assert app.conf.worker_concurrency is None
