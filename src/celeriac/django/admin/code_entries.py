@@ -1,4 +1,4 @@
-"""Entries in code as the code says them, for what rows cannot say: what is sent, and when by a schedule of one's own."""
+"""Entries in code as the code says them, for what rows cannot say: what is sent, when by schedules of one's own."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
