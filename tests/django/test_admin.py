@@ -624,6 +624,23 @@ class TestDeadLetters:
         (delivery,) = broker.claim("me", ["q"], 10, 2)
         assert b"hunter2" in protocol.decode(delivery.payload).body, "what is left empty stays"
 
+    def test_what_is_not_signed_by_this_project_stays(
+        self, boss: Client, broker: DatabaseBroker, app: Celeriac, letters: list[Any]
+    ) -> None:
+        (unsigned, *_) = (each for each in letters if each.reason == "why")
+        with override_settings(CELERY_TASK_SIGNING=True):
+            app.send_task("shop.pay", (7,), queue="q")
+            (delivery,) = broker.claim("me", ["q"], 10, 3)
+            broker.settle("me", [Settlement(delivery.tag, Action.DEAD, reason="signed")])
+            signed = broker.dead_letters(1)[0]
+            text = self.act(boss, "retry", [unsigned.key, signed.key])
+            assert "1 dead letter put back. 1 could not be" in text
+            (delivery,) = broker.claim("me", ["q"], 10, 4)
+            assert app.codec.decode(delivery.payload, "q").headers.argsrepr == "(7,)"
+            html = boss.get(f"{LETTERS}{unsigned.key}/amend/", follow=True).content.decode()
+            assert "celeriac deadletter retry --sign" in html
+        assert broker.count_dead_letters() == 4
+
     def test_who_may_not_put_back_may_not_change(
         self, clerk: tuple[Client, User], broker: DatabaseBroker, letters: list[Any]
     ) -> None:
