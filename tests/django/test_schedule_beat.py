@@ -1,8 +1,10 @@
 """Beat with entries of the database: with a clock of the test's own, a broker in memory, and a real table."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +17,7 @@ from celeriac.django.models import Schedule
 from celeriac.django.schedule_source import DatabaseSchedule
 from celeriac.message import protocol
 from celeriac.schedules import crontab, schedule, solar
+from tests.size import size
 from tests.unit.test_beat import NOON, World, every, names
 
 
@@ -308,3 +311,52 @@ class TestTrouble:
         world.live(LOOK_AGAIN + 20, beat)
         assert "can be read again" in caplog.text
         assert kept().total_run_count == sent["a"] + names(world)["a"]
+
+
+@pytest.mark.parametrize("seed", range(size(2, 8)))
+def test_whatever_people_and_beats_do_each_run_is_sent_once_and_written_down_once(
+    world: World, seed: int
+) -> None:
+    """Two beats of which one is killed now and then, while rows are made, changed, paused and deleted."""
+    random = Random(seed)
+    beats, sent, made = [world.beat(), world.beat()], Counter[str](), 0
+
+    def change() -> None:
+        nonlocal made
+        rows = list(Schedule.objects.order_by("name"))
+        if len(rows) < 2 or random.random() < 0.3:
+            made += 1
+            row(world, name=f"entry {made}", every=random.choice([1, 2.5, 7]), one_off=random.random() < 0.2)
+            return
+        chosen = random.choice(rows)
+        match random.randrange(6):
+            case 0:
+                chosen.delete()
+            case 1:
+                chosen.every = random.choice([1, 3, 5])
+                chosen.save()
+            case 2:
+                Schedule.objects.filter(pk=chosen.pk).update(enabled=not chosen.enabled)
+            case 3:
+                DatabaseSchedule().pause(None)
+            case 4:
+                DatabaseSchedule().resume(None)
+            case 5:
+                chosen.description += "."
+                chosen.save()
+
+    for _ in range(size(30, 1000)):
+        change()
+        world.live(random.uniform(0, 4), *beats)
+        if random.random() < 0.15:  # between firing and writing it down
+            dead = next((beat for beat in beats if beat.elected), beats[0])
+            world.go_on(random.uniform(0, 3))
+            if dead.elected and world.running < dead._election:
+                dead._fire()
+            beats = [*(beat for beat in beats if beat is not dead), world.beat()]
+        sent.update(names(world))
+    DatabaseSchedule().resume(None)
+    world.live(TERM + ELECTION + LOOK, *beats)
+    sent.update(names(world))
+    found = dict(Schedule.objects.values_list("name", "total_run_count"))
+    assert found == {name: sent[name] for name in found}

@@ -129,6 +129,10 @@ class Beat:
         self._look_at = self._clock() + seconds
         self._fired, self._slots, self._queue = {}, {}, []
         self._take_up(self.entries)
+        # What one that is paused now fired before, for a beat that did not live to write it down.
+        for name, fired in self.broker.fired(self.timetable.resting()).items():
+            if not self.timetable.is_another(name, fired):
+                self.timetable.ran(name, fired)
 
     def _look(self) -> None:
         """Take up what has come or changed since the last look, and drop what has gone."""
@@ -173,8 +177,11 @@ class Beat:
             )
             return
         if slot is not None:
-            self._slots[entry.name] = slot
-            heapq.heappush(self._queue, (slot, entry.name))
+            self._put(slot, entry.name)
+
+    def _put(self, slot: float, name: str) -> None:
+        self._slots[name] = slot
+        heapq.heappush(self._queue, (slot, name))
 
     def _fire(self) -> None:
         while self._queue and not self._stopping and self._clock() < self._election:
@@ -183,14 +190,15 @@ class Beat:
             while self._queue and self._queue[0][0] <= now and len(ready) < _BATCH:
                 slot, name = heapq.heappop(self._queue)
                 if self._slots.get(name) == slot:
+                    del self._slots[name]  # it may be there twice
                     ready.append((slot, name))
             if not ready:
                 return
             try:
                 self._fire_all(ready, now)
             except BrokerError:
-                for each in ready:
-                    heapq.heappush(self._queue, each)
+                for slot, name in ready:
+                    self._put(slot, name)
                 raise
 
     def _fire_all(self, ready: Iterable[tuple[float, str]], now: float) -> None:

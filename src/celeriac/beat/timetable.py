@@ -123,6 +123,10 @@ class Timetable:
         _, entry = self._made.get(name, (None, None))
         return entry if name in self._made else self.code.get(name)
 
+    def resting(self) -> list[str]:
+        """Return the names of entries that are kept and do not hold now: those that are paused, over or unreadable."""
+        return [] if self.plan is None else [name for name in self.plan.entries if name not in self.entries]
+
     # -- how far they have fired
 
     def first_slot(self, name: str, now: float) -> float:
