@@ -70,7 +70,7 @@ clean: ## what was built, caches, and the shop's data; .venv stays
 	@find src tests examples bench scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 servers:
-	@scripts/servers.sh redis postgres $(if $(wildcard tests/browser),browser)
+	@scripts/servers.sh redis postgres mariadb $(if $(wildcard tests/browser),browser)
 
 .venv/.ready-bench: .venv/.ready-dev bench/requirements.txt
 	@echo "Installing the peers: bench/requirements.txt"

@@ -21,7 +21,7 @@ fi
 
 case $what in
     demo) set -- "$@" -e '.[django,redis]' --group shop ;;
-    dev) set -- "$@" -e '.[django,redis,postgres]' --group dev ;;
+    dev) set -- "$@" -e '.[django,redis,postgres,mariadb]' --group dev ;;
     *) echo "scripts/venv.sh knows demo and dev, not $what" >&2; exit 2 ;;
 esac
 echo "Installing into $folder: celeriac from this folder, and what its pyproject.toml names for $what"

@@ -5,9 +5,9 @@ import pytest
 
 pytest.register_assert_rewrite("celeriac.testing.broker_exam", "celeriac.testing.store_exam")
 
-from tests.servers import postgres_server, redis_server  # noqa: E402
+from tests.servers import mariadb_server, postgres_server, redis_server  # noqa: E402
 
-__all__ = ["postgres_server", "redis_server"]
+__all__ = ["mariadb_server", "postgres_server", "redis_server"]
 
 # A machine that does other things as well is slow now and then, which says nothing about what is tested.
 hypothesis.settings.register_profile(

@@ -10,10 +10,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -298,6 +300,94 @@ class PostgresServer(_Server):
         }
 
 
+def install_mariadb_driver() -> None:
+    """See that Django finds a driver: its own, mysqlclient, where that is installed, else PyMySQL."""
+    if "MySQLdb" not in sys.modules and find_spec("MySQLdb") is None:
+        import pymysql
+
+        pymysql.install_as_MySQLdb()  # type: ignore[no-untyped-call]
+
+
+class MariaDBServer(_Server):
+    """A MariaDB with a user `root` and no password."""
+
+    name = "mariadb"
+    user = "mysql" if os.getuid() == 0 else None
+
+    def __init__(self, **options: str) -> None:
+        self._install = _program("mariadb-install-db")
+        self._server = _program("mariadbd", "/usr/sbin", "/usr/libexec")
+        super().__init__()
+        fast = {
+            "innodb-flush-log-at-trx-commit": "0",
+            "innodb-flush-method": "nosync",
+            "innodb-buffer-pool-size": "64M",
+            "innodb-log-file-size": "32M",
+        }
+        self.options = {"max-allowed-packet": "64M", "default-time-zone": "+00:00"} | fast | options
+
+    @property
+    def socket(self) -> str:
+        """The Unix socket."""
+        return str(self.folder / "socket")
+
+    def prepare(self) -> None:
+        words = ["--no-defaults", f"--datadir={self.folder}/data", "--auth-root-authentication-method=normal"]
+        done = subprocess.run(
+            [self._install, *words, "--skip-test-db", "--innodb-log-file-size=32M"],
+            cwd=self.folder,
+            capture_output=True,
+            timeout=60,
+            check=False,
+            **self.run_as_user(),
+        )
+        if done.returncode:
+            raise RuntimeError(f"mariadb-install-db failed:\n{done.stderr.decode(errors='replace')}")
+
+    def command_line(self) -> list[str]:
+        settings = {
+            "datadir": f"{self.folder}/data",
+            "socket": self.socket,
+            "pid-file": f"{self.folder}/pid",
+            "port": str(self.port),
+            "bind-address": "127.0.0.1",
+        }
+        return [
+            self._server,
+            "--no-defaults",
+            *(f"--{name}={value}" for name, value in (settings | self.options).items()),
+        ]
+
+    def is_up(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            try:
+                connection.connect(self.socket)
+                return bool(connection.recv(1))  # it speaks first
+            except OSError:
+                return False
+
+    def execute(self, statement: str) -> None:
+        """Run one statement."""
+        import pymysql
+
+        connection = pymysql.connect(unix_socket=self.socket, user="root", autocommit=True)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    def django(self, database: str = "celeriac") -> dict[str, Any]:
+        """Make a database and return its entry for DATABASES."""
+        install_mariadb_driver()
+        self.execute(f"CREATE DATABASE IF NOT EXISTS {database} CHARACTER SET utf8mb4")
+        return {
+            "ENGINE": "django.db.backends.mysql",
+            "NAME": database,
+            "USER": "root",
+            "HOST": self.socket,
+            "OPTIONS": {"connect_timeout": 5, "read_timeout": 10, "write_timeout": 10},
+        }
+
+
 def _missing(error: ServerMissing) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"{error} is not installed, and CI tests with all servers.", pytrace=False)
@@ -323,3 +413,9 @@ def redis_server() -> Iterator[RedisServer]:
 def postgres_server() -> Iterator[PostgresServer]:
     """One PostgreSQL for the whole session; a test module makes a database of its own in it."""
     yield from _running(PostgresServer)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDBServer]:
+    """One MariaDB for the whole session; a test module makes a database of its own in it."""
+    yield from _running(MariaDBServer)

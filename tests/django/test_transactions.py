@@ -264,7 +264,7 @@ class TestErrors:
             {"default": {"ENGINE": "django.db.backends.dummy"}}
         )["default"]
         try:
-            with pytest.raises(ImproperlyConfigured, match="SQLite and PostgreSQL"):
+            with pytest.raises(ImproperlyConfigured, match="SQLite, PostgreSQL and MariaDB"):
                 DatabaseBroker("django://odd")
         finally:
             databases.remove("odd")

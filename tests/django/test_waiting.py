@@ -16,7 +16,7 @@ from celeriac.django import wakeup
 from celeriac.django.broker import DatabaseBroker
 from celeriac.message.message import new_id
 from tests.django import databases
-from tests.servers import PostgresServer
+from tests.servers import MariaDBServer, PostgresServer
 
 LONG = 10.0
 
@@ -40,11 +40,21 @@ def postgres_alias(postgres_server: PostgresServer) -> Iterator[str]:
     databases.remove("postgres_wait")
 
 
-@pytest.fixture(params=["events", "polling", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(scope="module")
+def mariadb_alias(mariadb_server: MariaDBServer) -> Iterator[str]:
+    databases.add("mariadb_wait", mariadb_server.django("wait"))
+    yield "mariadb_wait"
+    databases.remove("mariadb_wait")
+
+
+SERVERS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("postgres", "mariadb")]
+
+
+@pytest.fixture(params=["events", "polling", *SERVERS])
 def alias(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A database of each kind of watch."""
-    if request.param == "postgres":
-        name = request.getfixturevalue("postgres_alias")
+    if request.param in ("postgres", "mariadb"):
+        name = request.getfixturevalue(f"{request.param}_alias")
         databases.empty(name)
         yield name
         return

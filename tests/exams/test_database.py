@@ -34,7 +34,7 @@ def postgres_alias(postgres_server: PostgresServer) -> Iterator[str]:
     databases.remove("exam_postgres")
 
 
-class _Database:
+class OnDatabase:
     @pytest.fixture
     def alias(self) -> str:
         raise NotImplementedError
@@ -54,13 +54,13 @@ class _Database:
         return lambda **settings: DatabaseStore(f"django-db://{alias}", Settings(**settings))
 
 
-class _OnSQLite(_Database):
+class _OnSQLite(OnDatabase):
     @pytest.fixture
     def alias(self, sqlite_alias: str) -> str:
         return sqlite_alias
 
 
-class _OnPostgres(_Database):
+class _OnPostgres(OnDatabase):
     @pytest.fixture
     def alias(self, postgres_alias: str) -> str:
         return postgres_alias

@@ -18,7 +18,7 @@ from tests.exams import machine  # noqa: E402
 from tests.servers import PostgresServer  # noqa: E402
 
 
-def agrees(alias: str, database: dict[str, Any]) -> None:
+def agrees(alias: str, database: dict[str, Any], examples: int = 60) -> None:
     databases.add(alias, database)
 
     def open_empty() -> DatabaseBroker:
@@ -26,7 +26,7 @@ def agrees(alias: str, database: dict[str, Any]) -> None:
         return DatabaseBroker(f"django://{alias}", Settings())
 
     try:
-        machine.run(open_empty, max_examples=60, stateful_step_count=30)
+        machine.run(open_empty, max_examples=examples, stateful_step_count=30)
     finally:
         databases.remove(alias)
 

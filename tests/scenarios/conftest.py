@@ -95,7 +95,7 @@ def redis(_durable_redis: RedisServer) -> RedisServer:
 def make_project(
     request: pytest.FixtureRequest, tmp_path: Path, sqlite_template: Path
 ) -> Iterator[MakeProject]:
-    """Make a project on "sqlite", "redis" or "postgres", of the test's own or a `server`; the rest are settings.
+    """Make a project on "sqlite", "redis", "mariadb" or "postgres", its own or a `server`; the rest are settings.
 
     `folder` is where SQLite's file is to be, instead of the test's own.
     """
@@ -110,6 +110,9 @@ def make_project(
         if place == "redis":
             url = request.getfixturevalue("redis").url
             settings = {"broker_url": url, "result_backend": url} | settings
+        elif place == "mariadb":
+            database = request.getfixturevalue("mariadb_server").django(f"scenario_{uuid.uuid4().hex}")
+            migrate(Project(tmp_path, database))
         elif place == "postgres":
             server = server or request.getfixturevalue("postgres_server")
             database = request.getfixturevalue("new_database")(server)

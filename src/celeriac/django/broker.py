@@ -1,4 +1,4 @@
-"""The broker on the project's own database: SQLite or PostgreSQL, `django://` or `django://ALIAS`.
+"""The broker on the project's own database: SQLite, PostgreSQL or MariaDB, `django://` or `django://ALIAS`.
 
 What `delay()` publishes inside `atomic()` is part of that transaction. Here is how each database publishes and claims;
 the rest is the same, in `celeriac.django.message_tables`.
@@ -12,8 +12,9 @@ from django.db import connections
 
 from celeriac.broker import Publication
 from celeriac.django import wakeup
-from celeriac.django.message_tables import MessageTables
+from celeriac.django.message_tables import BATCH, MessageTables
 from celeriac.django.session import Rows
+from celeriac.django.session_mariadb import MariaDBSession
 from celeriac.django.sessions import open_session
 from celeriac.django.storable import name
 from celeriac.errors import BrokerError
@@ -22,6 +23,8 @@ _NOT_WAL = (
     "{place} has journal_mode {mode!r}, in which readers and writers block each other. Set OPTIONS['init_command'] to "
     "'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;'."
 )
+#: How often one who waits looks into a MariaDB, which tells nobody of changes.
+_LOOK_EVERY = 0.05
 
 
 class DatabaseBroker(MessageTables):
@@ -112,4 +115,69 @@ class PostgresBroker(DatabaseBroker):
         return wakeup.watch_postgres(connections[self.alias])
 
 
-_BROKERS: dict[str, type[DatabaseBroker]] = {"sqlite": SQLiteBroker, "postgresql": PostgresBroker}
+class MariaDBBroker(DatabaseBroker):
+    """On MariaDB: rows are locked as they are claimed, and locked ones skipped. Nobody is told of a change."""
+
+    _session: MariaDBSession
+
+    def _insert(self, raw: Any, publications: Sequence[Publication]) -> None:
+        session = self._session
+        now = time.time()
+        if len(publications) == 1:
+            (p,) = publications
+            session.count(raw, "publish_message", name(p.queue), p.priority, p.due, p.due)
+            session.count(raw, "publish_body", name(p.id), name(p.task), now, p.payload)
+            return
+        rows = [(name(p.queue), p.priority, p.due, p.due) for p in publications]
+        numbers = session.insert_numbered(raw, "publish_message", rows)
+        session.each(
+            raw,
+            "publish_bodies",
+            [
+                (n, name(p.id), name(p.task), now, p.payload)
+                for n, p in zip(numbers, publications, strict=True)
+            ],
+        )
+
+    def _promote(self, raw: Any) -> None:
+        due = [row[0] for row in self._session.rows(raw, "due", BATCH)]
+        if due:
+            self._session.count(raw, "promote", self._session.these(due))
+
+    def _claim(self, raw: Any, consumer: str, queue: str, limit: int) -> Rows:
+        return self._session.rows(raw, "claimable", self.max_message_bytes, queue, limit)
+
+    def _claimed(self, raw: Any, consumer: str, rows: Rows) -> None:
+        if rows:
+            self._session.count(raw, "claim", consumer, self._session.these([row[0] for row in rows]))
+
+    def _forget(self, raw: Any, consumer: str, tags: list[int]) -> set[int]:
+        # Nobody can take over the lease between this look and the end of the transaction.
+        held = self._session.rows(raw, "hold_lease", consumer)
+        return super()._forget(raw, consumer, tags) if held else set()
+
+    def _settleable(self, raw: Any, consumer: str, tags: list[int]) -> set[int]:
+        held = self._session.rows(raw, "hold_lease", consumer)
+        return super()._settleable(raw, consumer, tags) if held else set()
+
+    def _renewed(self, raw: Any, consumers: Sequence[str], lease: float) -> set[str]:
+        these = self._session.these(consumers)
+        self._session.count(raw, "renew", lease, these)
+        return {row[0] for row in self._session.rows(raw, "renewed", these)}
+
+    def _revoke(self, raw: Any, names: list[str], seconds: float) -> None:
+        self._session.each(raw, "revoke", [(each, seconds) for each in names])
+
+    def _open_watch(self) -> wakeup.Watch:
+        return wakeup.Polling(object, _LOOK_EVERY)
+
+    def check(self) -> list[str]:
+        with self._reading() as raw:
+            return self._session.unsuitable(raw, self.max_message_bytes)
+
+
+_BROKERS: dict[str, type[DatabaseBroker]] = {
+    "sqlite": SQLiteBroker,
+    "postgresql": PostgresBroker,
+    "mysql": MariaDBBroker,
+}

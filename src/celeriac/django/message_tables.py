@@ -79,12 +79,16 @@ class MessageTables(ScheduleTables):
             if not session.count(raw, "next_seq", seq, consumer, seq):
                 self._check_lease(raw, consumer)
                 return []
-            session.count(raw, "promote", BATCH)
+            self._promote(raw)
             for queue in (*queues[first:], *queues[:first]):
                 if len(rows) < limit:
                     rows += self._claim(raw, consumer, queue, limit - len(rows))
             self._claimed(raw, consumer, rows)
         return _deliveries(rows)
+
+    def _promote(self, raw: Any) -> None:
+        """Make scheduled messages ready that are due."""
+        self._session.count(raw, "promote", BATCH)
 
     def _worth_claiming(self, consumer: str, queues: Sequence[str], seq: int) -> bool:
         """Look without the writers' lock; raises LeaseLost."""
@@ -230,13 +234,15 @@ class MessageTables(ScheduleTables):
     # -- supervisors
 
     def renew(self, consumers: Sequence[str], lease: float) -> set[str]:
-        session = self._session
         if not consumers:
             return set()
         with self._writing() as raw:
-            return set(consumers) - {
-                row[0] for row in session.rows(raw, "renew", lease, session.these(consumers))
-            }
+            return set(consumers) - self._renewed(raw, consumers, lease)
+
+    def _renewed(self, raw: Any, consumers: Sequence[str], lease: float) -> set[str]:
+        """Renew leases, and return whose."""
+        rows = self._session.rows(raw, "renew", lease, self._session.these(consumers))
+        return {row[0] for row in rows}
 
     def expired(self) -> list[str]:
         with self._reading() as raw:

@@ -4,11 +4,14 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.connection import ConnectionDoesNotExist
 
 from celeriac.django.session import Session
+from celeriac.django.session_mariadb import MariaDBSession
 from celeriac.django.session_postgres import PostgresSession
 from celeriac.django.session_sqlite import SQLiteSession
 from celeriac.errors import CeleriacError, ImproperlyConfigured
 
-_SESSIONS: dict[str, type[Session]] = {each.vendor: each for each in (SQLiteSession, PostgresSession)}
+_SESSIONS: dict[str, type[Session]] = {
+    each.vendor: each for each in (SQLiteSession, PostgresSession, MariaDBSession)
+}
 
 
 def open_session(url: str, setting: str, refusal: type[CeleriacError]) -> Session:
@@ -28,6 +31,6 @@ def open_session(url: str, setting: str, refusal: type[CeleriacError]) -> Sessio
     if made is None:
         raise ImproperlyConfigured(
             f"{setting} is {url!r}, and database {alias!r} is {vendor}. Celeriac keeps messages and results on "
-            "SQLite and PostgreSQL; set CELERY_BROKER_URL and CELERY_RESULT_BACKEND to redis://... instead."
+            "SQLite, PostgreSQL and MariaDB; set CELERY_BROKER_URL and CELERY_RESULT_BACKEND to redis://... instead."
         )
     return made(alias, refusal)

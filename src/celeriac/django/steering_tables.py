@@ -27,7 +27,10 @@ class SteeringTables(Broker):
         if ids:
             names = sorted(set(map(name, ids)))
             with self._writing() as raw:
-                self._session.count(raw, "revoke", seconds, self._session.these(names))
+                self._revoke(raw, names, seconds)
+
+    def _revoke(self, raw: Any, names: list[str], seconds: float) -> None:
+        self._session.count(raw, "revoke", seconds, self._session.these(names))
 
     def revoked(self, ids: Collection[str]) -> set[str]:
         if not ids:

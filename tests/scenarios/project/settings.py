@@ -15,4 +15,12 @@ INSTALLED_APPS = ["celeriac.django", "jobs"]
 TASKS = {"default": {"BACKEND": "celeriac.django.tasks_backend.CeleriacBackend", "QUEUES": []}}
 DATABASES = {"default": _scenario["database"]}
 
+if _scenario["database"]["ENGINE"].endswith("mysql"):
+    from importlib.util import find_spec
+
+    if find_spec("MySQLdb") is None:
+        import pymysql
+
+        pymysql.install_as_MySQLdb()
+
 globals().update(_scenario["settings"])

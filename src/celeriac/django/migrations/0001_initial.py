@@ -6,6 +6,7 @@ from django.db import migrations, models
 
 import celeriac.django.fields
 import celeriac.django.schedule
+from celeriac.django import mariadb
 
 
 class Migration(migrations.Migration):
@@ -587,4 +588,5 @@ class Migration(migrations.Migration):
             model_name="taskresult",
             constraint=models.UniqueConstraint(fields=("task_id",), name="celeriac_result_task_id"),
         ),
+        migrations.RunPython(mariadb.prepare_tables, migrations.RunPython.noop, atomic=False),
     ]

@@ -1,4 +1,4 @@
-"""The SQL of the database broker and store: named statements in files, one file for each database and one for both.
+"""The SQL of the database broker and store: named statements in files, one file for each database and one for all.
 
 `-- name: claim` begins a statement. Parameters are `%s` in the files; the columns are described in `common.sql`.
 Read by `celeriac.django.session` when a database is first used, never written to at run time.
@@ -28,12 +28,22 @@ _MACROS = {
         "begin_of": "substring",
         "and_lock": "ORDER BY id FOR UPDATE",
     },
+    "mysql": {
+        "now": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6)) / 1e6)",
+        "in_ids": "IN %s",
+        "in_names": "IN %s",
+        "names": "",
+        "length": "length",
+        "begin_of": "substring",
+        "and_lock": "ORDER BY id FOR UPDATE",
+        "kept": "(state = 'SUCCESS' AND VALUES(state) <> 'SUCCESS')",
+    },
 }
 
 
 @cache
 def statements(vendor: str) -> dict[str, str]:
-    """Return the statements for `vendor` ("sqlite" or "postgresql") by name, in its own parameter style."""
+    """Return the statements for `vendor` ("sqlite", "postgresql" or "mysql") by name, in its own parameter style."""
     found: dict[str, str] = {}
     for file in ("common.sql", f"{vendor}.sql"):
         text = Path(__file__).with_name(file).read_text(encoding="utf-8")
@@ -43,5 +53,9 @@ def statements(vendor: str) -> dict[str, str]:
             sql = " ".join(" ".join(lines).split())
             for macro, meaning in _MACROS[vendor].items():
                 sql = sql.replace("{" + macro + "}", meaning)
-            found[name.strip()] = sql.replace("%s", "?") if vendor == "sqlite" else sql
+            if vendor == "sqlite":
+                sql = sql.replace("%s", "?")
+            elif vendor == "mysql":
+                sql = sql.replace('"', "`")
+            found[name.strip()] = sql
     return found
