@@ -102,13 +102,16 @@ class Outbox:
             return
         try:
             publications = outgoing.publications
-            if now - outgoing.since > _OLD:
-                publications = self._still_there(alias, publications)
-            for portion in _portions(publications):
-                self._publish(alias, portion)
-            outgoing.told(list(publications.values()))
             if self._behind:
+                self._behind.add(alias)  # they are the last of the rows that are left there
                 self._catch_up()
+            else:
+                if now - outgoing.since > _OLD:
+                    publications = self._still_there(alias, publications)
+                for portion in _portions(publications):
+                    self._publish(alias, portion)
+            if alias not in self._behind:
+                outgoing.told(list(publications.values()))
         except Exception as error:
             self._fall_behind(alias, error)
 
