@@ -1,5 +1,6 @@
 """Beat with clocks of the test's own: what fires when, once each, whoever is there and whatever the clocks do."""
 
+import os
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from celeriac import Celeriac, registry, shared_task
 from celeriac.beat import calls
 from celeriac.beat.engine import ELECTION, TERM, Beat
-from celeriac.beat.entries import read
+from celeriac.beat.entries import from_code, read
 from celeriac.broker import Firing
 from celeriac.brokers.memory import MemoryBroker
 from celeriac.errors import BrokerDown, ImproperlyConfigured
@@ -313,6 +314,46 @@ class TestMissed:
         world.app.close()
 
 
+class TestBounds:
+    """A start, an end, and entries that are over when they have run."""
+
+    def test_an_interval_counts_from_its_start(self, world: World) -> None:
+        start = datetime.fromtimestamp(NOON + 25, UTC)
+        world.live(20, world.beat(a=every(10, start_time=start, missed="run_all")))
+        assert names(world) == {}
+        world.live(16, world.beat())
+        assert names(world) == {"a": 2}
+        assert world.broker.fired(["a"])["a"].slot == NOON + 35
+
+    def test_the_start_itself_is_due_on_a_crontab(self, world: World) -> None:
+        start = datetime.fromtimestamp(NOON + 120, UTC)
+        beat = world.beat(a={"task": "beaten.add", "schedule": crontab(), "start_time": start})
+        world.live(119, beat)
+        assert names(world) == {}
+        world.live(2, beat)
+        assert names(world) == {"a": 1}
+
+    def test_nothing_after_the_end_also_when_nobody_was_there(self, world: World) -> None:
+        end = datetime.fromtimestamp(NOON + 35, UTC)
+        both = {"task": "beaten.add", "missed": "run_all", "end_time": end}
+        world.live(11, world.beat(a={**both, "schedule": 10}, b={**both, "schedule": crontab()}))
+        world.go_on(3600)
+        world.live(100, world.beat())
+        assert names(world) == {"a": 3}
+
+    def test_once_whoever_asks_and_what_was_missed_counts_as_that(self, world: World) -> None:
+        for gap in (0.5, 100, 0, 50):
+            world.live(gap, world.beat(a=every(10, one_off=True, missed="run_all")))
+            world.go_on(TERM)
+        assert names(world) == {"a": 1}
+
+    def test_so_many_of_those_that_were_missed(self, world: World) -> None:
+        world.live(1, world.beat(a=every(10, missed="run_all", missed_limit=3)))
+        world.go_on(1000)
+        world.live(1, world.beat())
+        assert names(world) == {"a": 3}
+
+
 class TestClocks:
     def test_a_step_of_this_machine_s_clock_changes_nothing(self, world: World) -> None:
         beat = world.beat(a=every(10))
@@ -389,6 +430,26 @@ class TestEntries:
         assert entries["from settings"].task == "beaten.add"
         assert entries["added"].schedule == schedule(timedelta(seconds=30))
 
+    def test_where_they_stand(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(registry, "periodic", {})
+        monkeypatch.setattr(registry, "shared_tasks", dict(registry.shared_tasks))
+
+        @periodic(30)
+        @shared_task(name="beaten.decorated")
+        def decorated() -> None: ...
+
+        @periodic(30, name="own")
+        @world.app.task(name="beaten.of_app")
+        def of_app() -> None: ...
+
+        world.app.add_periodic_task(30.0, world.app.tasks["beaten.add"].s(1), name="added")
+        world.app.conf.update(beat_schedule={"set": every(5)})
+        found = {each.name: each.where for each in from_code(world.app, read(world.app).values())}
+        here = os.path.relpath(__file__)
+        assert found.pop("beaten.decorated").startswith(f"{here}:")
+        assert found.pop("own").startswith(f"{here}:")
+        assert found == {"added": "app.add_periodic_task", "set": "beat_schedule"}
+
     def test_receivers_may_add_some_when_tasks_are_loaded(self, world: World) -> None:
         @world.app.on_after_configure.connect
         def set_up(sender: Celeriac, **_: Any) -> None:
@@ -412,6 +473,9 @@ class TestEntries:
             ({"task": "a", "schedule": 5, "arg": (1,)}, "Did you mean 'args'"),
             ({"task": "a", "schedule": 5, "args": 7}, "cannot be read"),
             ({"task": "a", "schedule": 5, "missed": "later"}, "run_once, skip, run_all"),
+            ({"task": "a", "schedule": 5, "missed_limit": 0}, "a number from 1 on"),
+            ({"task": "a", "schedule": 5, "start_time": "2027-01-01"}, "a datetime with a time zone"),
+            ({"task": "a", "schedule": 5, "end_time": datetime(2027, 1, 1)}, "a datetime with a time zone"),  # noqa: DTZ001
         ],
     )
     def test_what_is_wrong_is_told(self, world: World, given: Any, said: str) -> None:
