@@ -171,6 +171,7 @@ class TestForm:
         html = page(client, f"{LIST}{row.pk}/change/")
         assert "shop.tasks.tidy_up" in html
         assert 'name="_save"' not in html
+        assert 'name="_run"' not in html
         assert "Pause all" not in page(client)
         for url in ("pause/", "arguments/"):
             assert client.post(f"{LIST}{url}").status_code == 403
@@ -382,6 +383,16 @@ class TestActions:
         assert message.body.task == "shop.tasks.tidy_up"
         assert f"?q={message.body.task_id}" in html
         assert "Sent by hand." in page(boss, f"{LIST}{row.pk}/history/")
+
+    def test_run_now_from_the_page(self, boss: Client) -> None:
+        row = made()
+        assert "Save and run now" in page(boss, f"{LIST}{row.pk}/change/")
+        assert "The task of “tidy” was sent:" in text_of(
+            send(boss, f"{LIST}{row.pk}/change/", every="20", _run="1")
+        )
+        row.refresh_from_db()
+        assert row.every == 20
+        assert Message.objects.count() == 1
 
     def test_on_and_off(self, boss: Client) -> None:
         row, other = made(), made("other", enabled=False)

@@ -36,11 +36,17 @@ def run(admin: ModelAdmin, request: HttpRequest, rows: Sequence[Schedule]) -> No
             app.load_tasks()
             task_id = calls.run_now(app, _entry(row), time.time())
         except WRONG as error:
-            admin.message_user(request, f"{row.name}: {error}", messages.ERROR)
+            admin.message_user(
+                request,
+                _("The task of “%(name)s” was not sent: %(why)s") % {"name": row.name, "why": error},
+                messages.ERROR,
+            )
             continue
         results = reverse(f"{admin.admin_site.name}:celeriac_taskresult_changelist")
         link = format_html('<a href="{}?q={}">{}</a>', results, task_id, task_id)
-        admin.message_user(request, format_html(_("{} was sent: {}"), row.name, link), messages.SUCCESS)
+        admin.message_user(
+            request, format_html(_("The task of “{}” was sent: {}"), row.name, link), messages.SUCCESS
+        )
         admin.log_change(request, row, _("Sent by hand."))
         logger.info("%s: the task of the schedule %s was sent by hand (%s).", request.user, row.name, task_id)
 

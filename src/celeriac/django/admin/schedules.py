@@ -110,8 +110,9 @@ class ScheduleAdmin(admin.ModelAdmin):
     )
     code_fieldsets = (
         (None, {"fields": ("name", "task", "shown_call", "enabled", "source", "description")}),
-        (gettext_lazy("When"), {"fields": ("shown_preview", "shown_last", "total_run_count")}),
+        (gettext_lazy("When"), {"fields": ("shown_preview",)}),
     )
+    run_fieldset = (gettext_lazy("Runs"), {"fields": ("shown_last", "total_run_count", "by_hand")})
 
     class Media:
         css: ClassVar[dict[str, list[str]]] = {"all": ["celeriac/admin.css"]}
@@ -158,15 +159,18 @@ class ScheduleAdmin(admin.ModelAdmin):
     # -- the form
 
     def get_fieldsets(self, request: HttpRequest, obj: Schedule | None = None) -> Any:
-        if obj is not None and obj.from_code:
-            return self.code_fieldsets
-        if obj is None or self.has_change_permission(request, obj):
+        if obj is None:
             return self.fieldsets
+        if obj.from_code:
+            return (*self.code_fieldsets, self.run_fieldset)
+        if self.has_change_permission(request, obj):
+            return (*self.fieldsets, self.run_fieldset)
         shown = ("name", "task", "shown_call", "enabled", "description")
-        return ((None, {"fields": shown}), *self.fieldsets[1:])
+        runs = (_("Runs"), {"fields": ("shown_last", "total_run_count")})
+        return ((None, {"fields": shown}), *self.fieldsets[1:], runs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Schedule | None = None) -> Any:
-        shown = ("shown_preview", "shown_call", "source", "shown_last", "total_run_count")
+        shown = ("shown_preview", "shown_call", "source", "shown_last", "total_run_count", "by_hand")
         if obj is not None and obj.from_code:
             return (*shown, "name", "task", "description")
         return shown
@@ -283,6 +287,11 @@ class ScheduleAdmin(admin.ModelAdmin):
     def shown_preview(self, row: Schedule) -> str:
         url = reverse(f"{self.admin_site.name}:celeriac_schedule_preview")
         return preview.shown(preview.preview(row), url)
+
+    @admin.display(description=gettext_lazy("by hand"))
+    def by_hand(self, row: Schedule) -> str:
+        text = _("Run now") if row.from_code else _("Save and run now")
+        return format_html('<button type="submit" name="_run" value="1" class="button">{}</button>', text)
 
     @admin.display(description=gettext_lazy("from code"))
     def source(self, row: Schedule) -> str:
