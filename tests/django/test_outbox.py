@@ -170,6 +170,13 @@ class TestTransactions:
         assert (depth.ready, depth.scheduled) == (0, 1)
         assert shop.outbox.waiting() == 0
 
+    def test_long_names_of_queues_are_not_cut(self, shop: Shop) -> None:
+        shop.broker.down = True
+        shop.note.apply_async((1,), queue="q" * 300)
+        shop.broker.down = False
+        shop.sweep()
+        assert list(shop.broker.depths()) == ["q" * 300]
+
     def test_in_few_statements(self, shop: Shop) -> None:
         shop.note.delay(1)
         seen: list[str] = []

@@ -19,7 +19,7 @@ from celeriac.django.broker import DatabaseBroker
 from celeriac.django.installed import missing_migrations
 from celeriac.django.session import Session
 from celeriac.django.sessions import open_session
-from celeriac.django.storable import name
+from celeriac.django.storable import name, text
 from celeriac.errors import BrokerError, CeleriacError, sentences
 from celeriac.message.message import new_id
 
@@ -84,7 +84,7 @@ class Outbox:
         """Add rows to the transaction that is open in a database."""
         session, now = self._session(alias), time.time()
         rows = [
-            (key, name(p.id), name(p.task), name(p.queue), p.priority, p.due, now, p.payload)
+            (key, name(p.id), name(p.task), text(p.queue), p.priority, p.due, now, p.payload)
             for key, p in publications.items()
         ]
         try:

@@ -15,7 +15,7 @@ class OutboxMessage(models.Model):
     message_key = models.CharField(max_length=36, unique=True)
     task_id = models.CharField(max_length=255)
     task = models.CharField(max_length=255)
-    queue = models.CharField(max_length=255)
+    queue = models.TextField()  # never cut: it says where the message goes
     priority = models.SmallIntegerField(default=0)
     due = UnixTimeField(null=True)
     created = UnixTimeField()

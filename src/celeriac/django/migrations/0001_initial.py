@@ -535,7 +535,7 @@ class Migration(migrations.Migration):
                 ("message_key", models.CharField(max_length=36, unique=True)),
                 ("task_id", models.CharField(max_length=255)),
                 ("task", models.CharField(max_length=255)),
-                ("queue", models.CharField(max_length=255)),
+                ("queue", models.TextField()),
                 ("priority", models.SmallIntegerField(default=0)),
                 ("due", celeriac.django.fields.UnixTimeField(null=True)),
                 ("created", celeriac.django.fields.UnixTimeField()),
