@@ -394,6 +394,14 @@ class TestActions:
         assert row.every == 20
         assert Message.objects.count() == 1
 
+    def test_the_enter_key_only_saves(self, boss: Client) -> None:
+        for row in (made(), made("code", from_code="settings")):
+            html = page(boss, f"{LIST}{row.pk}/change/")
+            form = html[html.index('id="schedule_form"') :]
+            buttons = re.findall(r'<(?:input|button) type="submit"[^>]* name="(\w+)"', form)
+            assert buttons[0] == "_save"
+            assert "_run" in buttons
+
     def test_on_and_off(self, boss: Client) -> None:
         row, other = made(), made("other", enabled=False)
         assert "1 schedule is off." in act(boss, "disable", row, other)

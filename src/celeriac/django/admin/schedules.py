@@ -68,6 +68,7 @@ class ScheduleAdmin(admin.ModelAdmin):
     empty_value_display = looks.NOTHING
     actions = ("run_now", "enable", "disable", "duplicate")
     change_list_template = "admin/celeriac/schedules.html"
+    change_form_template = "admin/celeriac/schedule.html"
     fieldsets = (
         (None, {"fields": ("name", "task", "elsewhere", "call", "enabled", "description")}),
         (
@@ -109,10 +110,10 @@ class ScheduleAdmin(admin.ModelAdmin):
         ),
     )
     code_fieldsets = (
-        (None, {"fields": ("name", "task", "shown_call", "enabled", "source", "description")}),
+        (None, {"fields": ("name", "task", "shown_call", "enabled", "from_code", "description")}),
         (gettext_lazy("When"), {"fields": ("shown_preview",)}),
     )
-    run_fieldset = (gettext_lazy("Runs"), {"fields": ("shown_last", "total_run_count", "by_hand")})
+    run_fieldset = (gettext_lazy("Runs"), {"fields": ("shown_last", "total_run_count")})
 
     class Media:
         css: ClassVar[dict[str, list[str]]] = {"all": ["celeriac/admin.css"]}
@@ -166,11 +167,10 @@ class ScheduleAdmin(admin.ModelAdmin):
         if self.has_change_permission(request, obj):
             return (*self.fieldsets, self.run_fieldset)
         shown = ("name", "task", "shown_call", "enabled", "description")
-        runs = (_("Runs"), {"fields": ("shown_last", "total_run_count")})
-        return ((None, {"fields": shown}), *self.fieldsets[1:], runs)
+        return ((None, {"fields": shown}), *self.fieldsets[1:], self.run_fieldset)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Schedule | None = None) -> Any:
-        shown = ("shown_preview", "shown_call", "source", "shown_last", "total_run_count", "by_hand")
+        shown = ("shown_preview", "shown_call", "from_code", "shown_last", "total_run_count")
         if obj is not None and obj.from_code:
             return (*shown, "name", "task", "description")
         return shown
@@ -186,6 +186,18 @@ class ScheduleAdmin(admin.ModelAdmin):
 
     def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> type[ModelForm]:
         return super().get_changelist_form(request, form=SwitchForm, **kwargs)
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        *args: Any,
+        obj: Schedule | None = None,
+        **kwargs: Any,
+    ) -> HttpResponse:
+        context["may_run"] = obj is not None and self.has_change_permission(request, obj)
+        context["from_code"] = obj is not None and bool(obj.from_code)
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
 
     def response_change(self, request: HttpRequest, obj: Schedule) -> HttpResponse:
         here = reverse(f"{self.admin_site.name}:celeriac_schedule_change", args=(quote(obj.pk),))
@@ -287,19 +299,3 @@ class ScheduleAdmin(admin.ModelAdmin):
     def shown_preview(self, row: Schedule) -> str:
         url = reverse(f"{self.admin_site.name}:celeriac_schedule_preview")
         return preview.shown(preview.preview(row), url)
-
-    @admin.display(description=gettext_lazy("by hand"))
-    def by_hand(self, row: Schedule) -> str:
-        text = _("Run now") if row.from_code else _("Save and run now")
-        return format_html('<button type="submit" name="_run" value="1" class="button">{}</button>', text)
-
-    @admin.display(description=gettext_lazy("from code"))
-    def source(self, row: Schedule) -> str:
-        text = _("Taken over, it is changed here, and what the code says does not hold any more.")
-        return format_html(
-            '{} <p><button type="submit" name="_take_over" value="1" class="button">{}</button></p>'
-            '<p class="celeriac-quiet">{}</p>',
-            row.from_code,
-            _("Take over"),
-            text,
-        )
