@@ -173,7 +173,7 @@ class TestTransactions:
         with transaction.atomic():
             defined.add.enqueue(1)
             queue.assert_nothing_enqueued()
-        queue.assert_enqueued("tests.django.django_tasks.add")
+        queue.assert_enqueued(defined.add, args=[1], times=1)
 
 
 class TestRuns:

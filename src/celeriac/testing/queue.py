@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from celeriac import registry, states
@@ -28,6 +28,14 @@ from celeriac.testing.keepers import NotingBroker, memory_keepers
 
 _CONSUMER = "celeriac-testing"
 _FOREVER = float("inf")
+
+
+class HasModulePath(Protocol):
+    """One of Django's own tasks, whose module path is its name here."""
+
+    @property
+    def module_path(self) -> str:
+        """Module and function."""
 
 
 class Queue:
@@ -78,7 +86,7 @@ class Queue:
 
     def assert_enqueued(
         self,
-        task: Task[..., Any] | str,
+        task: Task[..., Any] | HasModulePath | str,
         *,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
@@ -90,10 +98,11 @@ class Queue:
     ) -> list[EnqueuedCall]:
         """Raise AssertionError unless such a call was sent: at least one, or exactly `times`; return them.
 
+        `task` is a task, one of Django's own, or a name.
         What is not given is not looked at. `countdown` and `eta` may be off by `within` (seconds or a timedelta).
         """
         wanted = Wanted(
-            task=task if isinstance(task, str) else task.name,
+            task=_name_of(task),
             args=args,
             kwargs=kwargs,
             queue=queue,
@@ -224,6 +233,12 @@ class Queue:
         self._broker.settle(_CONSUMER, [executor.settlement(run, outcome)], self._store)
         failed = outcome.error if outcome.state == states.FAILURE else None
         return EagerResult.of(executor.record(run, outcome), self.app, failed), failed
+
+
+def _name_of(task: Task[..., Any] | HasModulePath | str) -> str:
+    if isinstance(task, str):
+        return task
+    return task.name if isinstance(task, Task) else task.module_path
 
 
 def _seconds(length: float | timedelta) -> float:
