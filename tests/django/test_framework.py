@@ -27,6 +27,7 @@ from celeriac.hooks import Hooks
 from celeriac.message import serializers
 from celeriac.message.message import Headers, Message, Properties, new_id
 from celeriac.store import Record
+from celeriac.worker.options import WorkerOptions
 from tests.django import databases
 
 REQUEST = Request(Message(Headers("t", "id"), Properties(), b""), "q", "w")
@@ -45,6 +46,15 @@ class TestSettings:
         assert isinstance(app.store, DatabaseStore)
         assert app.conf.timezone == "Europe/Paris"
         assert app.main == "tests"
+
+    def test_what_holds_where_nothing_is_set(self, app: Celeriac) -> None:
+        conf = app.conf
+        assert (conf.broker_url, conf.result_backend) == ("django://default", "django-db")
+        assert conf.result_expires == 7 * 86_400
+        assert conf.task_publish_on_commit
+        assert (conf.task_serializer, conf.accept_content) == ("json", ["json"])
+        assert conf.task_default_queue == "celery"
+        assert WorkerOptions().loglevel == "INFO"
 
     def test_celery_settings_hold(self) -> None:
         with override_settings(CELERY_BROKER_URL="memory://", CELERY_RESULT_BACKEND="memory://"):

@@ -3,6 +3,7 @@
 With --reload this process only keeps another one with the same options on the newest code (`reload`).
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ from celeriac.cli import banner, checks, failures, finding, log_setup
 from celeriac.cli.options import Arguments, celerys_options, own_options, unused_lines
 from celeriac.cli.paint import Paint, wants_colour
 from celeriac.cli.program import Command, Session
-from celeriac.errors import CeleriacError
+from celeriac.errors import CeleriacError, StoreError
 from celeriac.worker.options import WorkerOptions
 
 logger = logging.getLogger("celeriac")
@@ -78,12 +79,11 @@ def run(session: Session, arguments: Arguments) -> int:
     facts = banner.facts_of(app, options)
     if arguments.beat:
         from celeriac.beat.embedded import embedded
-        from celeriac.beat.entries import read
 
         work = embedded(app, options.hostname)
         if work is not None:
             worker.companions["beat"] = work
-            facts["schedule"] = sorted(read(app))
+            facts["schedule"] = _scheduled(app) if arguments.tag else []
         elif arguments.banner:
             warnings.append("Nothing is scheduled, so no beat runs: beat_schedule is empty.")
     log_setup.set_up(
@@ -104,6 +104,16 @@ def run(session: Session, arguments: Arguments) -> int:
         logger.warning("%d messages dropped from %s", dropped, ", ".join(options.queues))
     with log_setup.redirected(app.conf):
         return worker.run()
+
+
+def _scheduled(app: Celeriac) -> list[str]:
+    """Return the names of the entries that hold now, in code and in the database."""
+    from celeriac.beat.timetable import Timetable
+
+    timetable = Timetable(app)
+    with contextlib.suppress(StoreError):  # beat tells of it
+        timetable.read(app.clock())
+    return sorted(timetable.entries)
 
 
 def _apply(app: Celeriac, arguments: Arguments) -> None:
