@@ -27,12 +27,15 @@ class Elsewhere:
     db_for_write = db_for_read
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+SERVERS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("postgres", "mariadb")]
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseSchedule]:
     if request.param == "sqlite":
         database = databases.sqlite(tmp_path / "db.sqlite3")
     else:
-        database = request.getfixturevalue("postgres_server").django()
+        database = request.getfixturevalue(f"{request.param}_server").django()
     databases.add("elsewhere", database)
     try:
         with override_settings(DATABASE_ROUTERS=[Elsewhere()]):
