@@ -61,6 +61,10 @@ UPDATE celeriac_message SET state = 2, consumer = %s WHERE id {in_ids}
 INSERT INTO celeriac_revocation (task_id, until) VALUES (%s, {now} + %s)
 ON DUPLICATE KEY UPDATE until = VALUES(until)
 
+-- name: remember_key
+-- name, seconds
+INSERT IGNORE INTO celeriac_office (name, holder, until) VALUES (%s, '', {now} + %s)
+
 -- name: first_firing
 -- name, slot, whether it publishes, how much
 INSERT IGNORE INTO celeriac_scheduleentry (name, slot, fired_at, count)
