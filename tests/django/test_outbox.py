@@ -25,7 +25,7 @@ from celeriac.errors import BrokerDown, BrokerError, ImproperlyConfigured, WaitI
 from celeriac.message import protocol
 from celeriac.signals import after_task_publish
 from tests.django import databases
-from tests.servers import PostgresServer
+from tests.servers import MariaDBServer, PostgresServer
 from tests.unit.running import until, working
 
 _numbers = itertools.count()
@@ -334,11 +334,22 @@ class TestPlaces:
     def test_in_postgresql(self, shop: Shop, postgres_server: PostgresServer) -> None:
         with psycopg.connect(postgres_server.dsn(), autocommit=True) as server:
             server.execute("CREATE DATABASE outbox")
-        databases.add("postgres_outbox", postgres_server.django("outbox"))
         try:
-            self.test_it_follows_the_transaction_of_another_database(shop, "postgres_outbox")
+            self.check_on(shop, "postgres_outbox", postgres_server.django("outbox"))
+        finally:
+            with psycopg.connect(postgres_server.dsn(), autocommit=True) as server:
+                server.execute("DROP DATABASE outbox WITH (FORCE)")
+
+    @pytest.mark.mariadb
+    def test_in_mariadb(self, shop: Shop, mariadb_server: MariaDBServer) -> None:
+        self.check_on(shop, "mariadb_outbox", mariadb_server.django("outbox"))
+
+    def check_on(self, shop: Shop, alias: str, entry: dict[str, Any]) -> None:
+        databases.add(alias, entry)
+        try:
+            self.test_it_follows_the_transaction_of_another_database(shop, alias)
             shop.broker.down = True
-            with transaction.atomic(using="postgres_outbox"):
+            with transaction.atomic(using=alias):
                 shop.app.send_many(shop.note.s(n) for n in range(250))
                 shop.note.apply_async((250,), countdown=3600, queue="slow")
             assert shop.outbox.waiting() == 251
@@ -347,9 +358,7 @@ class TestPlaces:
             assert (shop.arrived(), shop.outbox.waiting()) == (list(range(250)), 0)
             assert shop.broker.depths()["slow"].scheduled == 1
         finally:
-            databases.remove("postgres_outbox")
-            with psycopg.connect(postgres_server.dsn(), autocommit=True) as server:
-                server.execute("DROP DATABASE outbox WITH (FORCE)")
+            databases.remove(alias)
 
     @pytest.fixture
     def bare(self, tmp_path: Path) -> Iterator[str]:
