@@ -1,5 +1,6 @@
 """What is peculiar to MariaDB: servers and tables that are refused, names byte by byte, isolation, deadlines."""
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -7,13 +8,14 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 
-from celeriac.broker import Publication
+from celeriac.broker import Publication, Settlement
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.store import DatabaseStore
 from celeriac.errors import BrokerDown, BrokerError, NotInstalled, StoreError
 from celeriac.message.message import new_id
 from celeriac.store import Record
 from tests.django import databases
+from tests.scenarios.journal import until
 from tests.servers import MariaDBServer
 
 pytestmark = pytest.mark.mariadb
@@ -141,6 +143,32 @@ def test_a_connection_that_has_died_is_replaced(there: DatabaseBroker, mariadb_s
     mariadb_server.execute(f"KILL {number}")
     there.publish([message()], 2)
     assert there.depths()["celery"].ready == 2
+
+
+def test_what_a_deadlock_has_undone_is_done_again(
+    there: DatabaseBroker, mariadb_server: MariaDBServer
+) -> None:
+    """InnoDB undoes the transaction that has changed less: ours."""
+    there.register("me", 60)
+    there.publish([message()], 2)
+    (delivery,) = there.claim("me", ["celery"], 1, 1)
+    refused: list[set[int]] = []
+
+    def settle() -> None:
+        refused.append(DatabaseBroker(f"django://{ALIAS}").settle("me", [Settlement(delivery.tag)]))
+        connections[ALIAS].close()
+
+    thread = threading.Thread(target=settle)
+    with transaction.atomic(using=ALIAS):
+        execute("INSERT INTO celeriac_command (until, payload) SELECT 0, '' FROM seq_1_to_100")
+        execute(f"SELECT 1 FROM celeriac_message WHERE id = {delivery.tag} FOR UPDATE")
+        thread.start()
+        waiting = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
+        until(lambda: execute(waiting)[0][1] == "1", "it holds the lease, and waits for the message")
+        execute("UPDATE celeriac_consumer SET seq = seq + 1 WHERE name = 'me'")
+    thread.join(30)
+    assert refused == [set()]
+    assert there.depths() == {}
 
 
 def test_without_tables(mariadb_server: MariaDBServer) -> None:

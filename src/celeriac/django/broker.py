@@ -5,24 +5,29 @@ the rest is the same, in `celeriac.django.message_tables`.
 """
 
 import time
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from django.db import connections
 
-from celeriac.broker import Publication
+from celeriac.broker import Delivery, Publication, Settlement
 from celeriac.django import wakeup
 from celeriac.django.message_tables import BATCH, MessageTables
 from celeriac.django.session import Rows
 from celeriac.django.session_mariadb import MariaDBSession
 from celeriac.django.sessions import open_session
 from celeriac.django.storable import name
-from celeriac.errors import BrokerError
+from celeriac.errors import BrokerDown, BrokerError
+from celeriac.store import ResultStore
+
+T = TypeVar("T")
 
 _NOT_WAL = (
     "{place} has journal_mode {mode!r}, in which readers and writers block each other. Set OPTIONS['init_command'] to "
     "'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;'."
 )
+#: How often a step is taken again that a deadlock has undone.
+_DEADLOCKS = 3
 #: How often one who waits looks into a MariaDB, which tells nobody of changes.
 _LOOK_EVERY = 0.05
 
@@ -119,6 +124,30 @@ class MariaDBBroker(DatabaseBroker):
     """On MariaDB: rows are locked as they are claimed, and locked ones skipped. Nobody is told of a change."""
 
     _session: MariaDBSession
+
+    def publish(self, publications: Sequence[Publication], timeout: float) -> None:
+        self._again(lambda: super(MariaDBBroker, self).publish(publications, timeout))
+
+    def claim(self, consumer: str, queues: Sequence[str], limit: int, seq: int) -> list[Delivery]:
+        return self._again(lambda: super(MariaDBBroker, self).claim(consumer, queues, limit, seq))
+
+    def settle(
+        self, consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None
+    ) -> set[int]:
+        return self._again(lambda: super(MariaDBBroker, self).settle(consumer, settlements, store))
+
+    def _again(self, step: Callable[[], T]) -> T:
+        """Take a step, and take it again where InnoDB has undone it to end a deadlock; unless the project's transaction
+        was undone with it."""
+        for _ in range(_DEADLOCKS):
+            connection = connections[self.alias]
+            inside = connection.in_atomic_block or not connection.settings_dict["AUTOCOMMIT"]
+            try:
+                return step()
+            except BrokerDown as error:
+                if inside or not self._session.was_deadlock(error.__cause__):
+                    raise
+        return step()
 
     def _insert(self, raw: Any, publications: Sequence[Publication]) -> None:
         session = self._session

@@ -197,6 +197,10 @@ class MariaDBSession(Session):
     def may_have_been_done(self, error: Exception) -> bool:
         return bool(getattr(self._thread, "committing", False)) and self.is_unreachable(error)
 
+    def was_deadlock(self, error: BaseException | None) -> bool:
+        """Return whether InnoDB has undone a whole transaction, so that another could go on."""
+        return error is not None and error.args[:1] == (1213,)
+
     def _lacks_table(self, error: Exception) -> bool:
         # no such table, unknown column
         return bool(error.args) and error.args[0] in (1146, 1054)
