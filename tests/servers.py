@@ -332,7 +332,8 @@ class MariaDBServer(_Server):
         return str(self.folder / "socket")
 
     def prepare(self) -> None:
-        words = ["--no-defaults", f"--datadir={self.folder}/data", "--auth-root-authentication-method=normal"]
+        words = ["--no-defaults", f"--datadir={self.folder}/data", f"--tmpdir={self.folder}"]
+        words += ["--auth-root-authentication-method=normal"]
         done = subprocess.run(
             [self._install, *words, "--skip-test-db", "--innodb-log-file-size=32M"],
             cwd=self.folder,
@@ -347,10 +348,10 @@ class MariaDBServer(_Server):
     def command_line(self) -> list[str]:
         settings = {
             "datadir": f"{self.folder}/data",
+            "tmpdir": str(self.folder),  # in one that several share, they delete each other's tables
             "socket": self.socket,
             "pid-file": f"{self.folder}/pid",
-            "port": str(self.port),
-            "bind-address": "127.0.0.1",
+            "skip-networking": "on",  # its socket is enough, and a port may be taken by the time that it starts
         }
         return [
             self._server,

@@ -9,6 +9,7 @@ import pytest
 from django.db import connections, transaction
 
 from celeriac.broker import Publication, Settlement
+from celeriac.django import sql
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.store import DatabaseStore
 from celeriac.errors import BrokerDown, BrokerError, NotInstalled, StoreError
@@ -188,3 +189,8 @@ def test_a_success_is_kept_beside_all_that_comes_later() -> None:
     store.store([done, Record(done.id, "FAILURE", b"2", name="second")])
     store.store([Record(done.id, "RETRY", b"3", name="third")])
     assert store.fetch([done.id])[done.id] == done
+
+
+def test_no_statement_is_left_that_it_does_not_understand() -> None:
+    found = [name for name, text in sql.statements("mysql").items() if "ON CONFLICT" in text or "{" in text]
+    assert found == []

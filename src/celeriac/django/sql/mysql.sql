@@ -70,6 +70,10 @@ INSERT IGNORE INTO celeriac_office (name, holder, until) VALUES (%s, '', {now} +
 INSERT IGNORE INTO celeriac_scheduleentry (name, slot, fired_at, count)
 VALUES (%s, %s, IF(%s, {now}, 0), %s)
 
+-- name: remember_key
+-- name, seconds
+INSERT IGNORE INTO celeriac_office (name, holder, until) VALUES (%s, '', {now} + %s)
+
 -- name: elect
 -- office, candidate, seconds; the second assignment sees what the first one has made
 INSERT INTO celeriac_office (name, holder, until) VALUES (%s, %s, {now} + %s)
