@@ -165,7 +165,13 @@ class Watchdog:
         self.resume(watch)
 
     def resume(self, watch: _Watch) -> None:
-        """Let it strike, from now on, when it is due."""
+        """Let it strike, from now on, when it is due; if it is already, it strikes here.
+
+        Where one block that is held off follows another, the watchdog may get to run in these alone, again and again.
+        """
+        if time.monotonic() >= watch.due:
+            watch.struck = True
+            raise SoftTimeLimitExceeded
         self._armed[watch] = True
         if watch.due < self._wakes_at:
             self._waker.poke()

@@ -27,6 +27,23 @@ IMMEDIATE = f"{api._PACKAGE}.backends.immediate.ImmediateBackend"
 READY, FAILED, SUCCESSFUL = (api.TaskResultStatus(name) for name in ("READY", "FAILED", "SUCCESSFUL"))
 
 
+#: Only these tests are to have them, not every app of this process.
+_TASKS = {
+    name: registry.shared_tasks.pop(name)
+    for name in list(registry.shared_tasks)
+    if name.startswith(f"{defined.__name__}.")
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tasks() -> Iterator[None]:
+    before = dict(registry.shared_tasks)
+    registry.shared_tasks.update(_TASKS)
+    yield
+    registry.shared_tasks.clear()
+    registry.shared_tasks.update(before)
+
+
 @pytest.fixture
 def app() -> Iterator[Celeriac]:
     app = framework.make_default_app()

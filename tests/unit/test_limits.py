@@ -246,6 +246,21 @@ def test_what_is_held_off_strikes_when_the_block_is_over(watchdog: Watchdog) -> 
         pass  # outside of a limit: nothing to hold off
 
 
+def test_what_is_due_when_the_block_is_over_does_not_wait_for_the_watchdog(watchdog: Watchdog) -> None:
+    """Which may get to run within such blocks alone."""
+    due = time.monotonic() + 0.1
+
+    def sends() -> None:
+        while True:
+            with limits.held_off():
+                while time.monotonic() < due + 0.05:
+                    pass
+            pytest.fail("it went on")
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        watchdog.call(0.1, sends, (), {})
+
+
 def test_blocks_that_are_held_off_are_never_torn_apart(watchdog: Watchdog) -> None:
     """A thousand limits, each of which strikes at some moment of a loop in and out of such blocks."""
     begun = ended = 0
