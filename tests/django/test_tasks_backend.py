@@ -36,7 +36,7 @@ _TASKS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tasks() -> Iterator[None]:
+def only_here() -> Iterator[None]:
     before = dict(registry.shared_tasks)
     registry.shared_tasks.update(_TASKS)
     yield
