@@ -202,7 +202,6 @@ def test_tasks_that_end_right_at_their_limits_end_once(project: Project, pool: s
             assert run.end is not None
         else:
             assert failed_by(at) == ("SoftTimeLimitExceeded" if n % 3 else "TimeLimitExceeded")
-            assert n % 3 == 0 or run.end is None or run.end - run.start >= 0.1
     print(
         {state: sum(record["state"] == state for record in records[::2]) for state in ("SUCCESS", "FAILURE")}
     )

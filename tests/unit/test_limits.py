@@ -160,7 +160,7 @@ def test_a_function_on_the_main_thread_is_interrupted_at_once(watchdog: Watchdog
     begun = time.monotonic()
     with pytest.raises(SoftTimeLimitExceeded, match=r"the soft time limit of 0\.1 s is over"):
         call(watchdog, 0.1, function)
-    assert time.monotonic() - begun < 5
+    assert 0.1 <= time.monotonic() - begun < 5
 
 
 def test_waiting_for_a_socket_is_interrupted(watchdog: Watchdog) -> None:
