@@ -4,12 +4,14 @@ A base class of `celeriac.app.Celeriac`, by way of `celeriac.connected`. Opens n
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeriac import config, registry, sources
 from celeriac.hooks import Framework
-from celeriac.message.protocol import Signs
 from celeriac.unpacking import Codec
+
+if TYPE_CHECKING:  # who signs nothing does without
+    from celeriac.message.signing import Signer
 
 
 class Configured:
@@ -65,7 +67,7 @@ class Configured:
         return self.resolved.settings
 
     @property
-    def signer(self) -> Signs | None:
+    def signer(self) -> "Signer | None":
         """What signs messages, None where `task_signing` is off; raises ImproperlyConfigured without a key."""
         if not self.conf.task_signing:
             return None

@@ -7,7 +7,7 @@ command (`Order`) that lies at the broker until every worker has had the time to
 import signal as signals
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import Struct, structs
@@ -17,8 +17,10 @@ from celeriac.broker import COMMAND_SECONDS, Broker
 from celeriac.config import Settings
 from celeriac.errors import BadSignature, TaskRevokedError, WrongOption
 from celeriac.failure import failure_json
-from celeriac.message.protocol import Signs
 from celeriac.store import Record, ResultStore
+
+if TYPE_CHECKING:  # who signs nothing does without
+    from celeriac.message.signing import Signer
 
 #: States in which nothing runs: such a task is shown as revoked at once.
 _WAITING = frozenset({states.PENDING, states.RECEIVED, states.RETRY, states.REJECTED})
@@ -38,12 +40,12 @@ class Order(Struct, omit_defaults=True):
     sent: float | None = None
     signature: str | None = None
 
-    def sign(self, signer: Signs, now: float) -> None:
+    def sign(self, signer: "Signer", now: float) -> None:
         """Sign it, as of `now`."""
         self.sent, self.signature = now, None
         self.signature = signer.sign_command(_encode(self))
 
-    def check(self, signer: Signs, now: float) -> None:
+    def check(self, signer: "Signer", now: float) -> None:
         """Raise BadSignature unless it was signed with a key that is known, and not longer ago than it is kept."""
         signer.check_command(self.signature, _encode(structs.replace(self, signature=None)))
         if self.sent is None or self.sent < now - COMMAND_SECONDS:
@@ -66,7 +68,7 @@ class Steered(Protocol):
         """The result store, None where results are disabled."""
 
     @property
-    def signer(self) -> Signs | None:
+    def signer(self) -> "Signer | None":
         """What signs commands, None where nothing is signed."""
 
 

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -26,6 +26,9 @@ from celeriac.message.message import Headers, Message, Properties, new_id
 from celeriac.publishing import is_json, prepare
 from celeriac.signals import before_task_publish
 from celeriac.task import Task
+
+if TYPE_CHECKING:  # who signs nothing does without
+    from celeriac.message.signing import Signer
 
 _EMBED: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _EMBED_JSON = b',{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
@@ -89,7 +92,7 @@ class Sender:
         conf: Settings,
         clock: Callable[[], float] = time.time,
         finish: Callable[[Task], None] | None = None,
-        signer: protocol.Signs | None = None,
+        signer: "Signer | None" = None,
     ) -> None:
         self.conf = conf
         self._signer = signer

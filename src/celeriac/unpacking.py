@@ -6,7 +6,7 @@ until its task runs.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,6 +15,9 @@ from celeriac.config import Settings
 from celeriac.errors import MessageError
 from celeriac.message import compression, protocol, serializers
 from celeriac.message.message import Message
+
+if TYPE_CHECKING:  # who signs nothing does without
+    from celeriac.message.signing import Signer
 
 Parts = tuple[list[Any], dict[str, Any], dict[str, Any] | None]
 _decode_body = msgspec.json.Decoder(Parts).decode
@@ -29,7 +32,7 @@ class Codec:
 
     __slots__ = ("decode", "encode", "encode_protocol_1", "read")
 
-    def __init__(self, conf: Settings, signer: protocol.Signs | None = None) -> None:
+    def __init__(self, conf: Settings, signer: "Signer | None" = None) -> None:
         accept = serializers.content_types(conf.accept_content)
         #: Returns the message in an envelope, whoever sent it, to be looked at; raises MessageError.
         self.read: Callable[[bytes], Message] = partial(

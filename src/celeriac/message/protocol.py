@@ -9,8 +9,8 @@ protocol 2, and written where `task_protocol` asks for it: `celeriac.message.pro
 
 import binascii
 import os
-from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -18,6 +18,9 @@ from msgspec import Raw, Struct, field
 from celeriac.errors import EncodeError, MessageError
 from celeriac.message import protocol1, serializers
 from celeriac.message.message import Headers, Message, Properties, new_id
+
+if TYPE_CHECKING:  # who signs nothing does without
+    from celeriac.message.signing import Signer
 
 HEADER_NAMES = frozenset(Headers.__struct_fields__)
 
@@ -31,32 +34,6 @@ ONLY_JSON = frozenset({serializers.JSON.content_type})
 
 #: The header that holds a signature. To Celery it is one of the sender's own.
 SIGNATURE = "celeriac_signature"
-
-
-class Signs(Protocol):
-    """What signs messages and checks signatures, `celeriac.message.signing`. `content` says how the body is read."""
-
-    def sign(
-        self, queue: str, headers: Mapping[str, Any], properties: Properties, content: str, body: bytes
-    ) -> str:
-        """Return the signature of a message with these `headers`, without it."""
-
-    def check(
-        self,
-        signature: object,
-        queue: str,
-        headers: Mapping[str, Any],
-        properties: Properties,
-        content: str,
-        body: bytes,
-    ) -> None:
-        """Raise BadSignature if it is not what `sign` returns for the rest."""
-
-    def sign_command(self, command: bytes) -> str:
-        """Return the signature of what workers are told."""
-
-    def check_command(self, signature: object, command: bytes) -> None:
-        """Raise BadSignature if it is not what `sign_command` returns."""
 
 
 class _Envelope(Struct, gc=False):
@@ -84,7 +61,7 @@ _b64encode = binascii.b2a_base64
 _b64decode = binascii.a2b_base64
 
 
-def encode(message: Message, queue: str, signer: Signs | None = None) -> bytes:
+def encode(message: Message, queue: str, signer: "Signer | None" = None) -> bytes:
     """Return the envelope of `message` for `queue`; the properties that depend on the queue are set.
 
     Signed if there is a `signer`.
@@ -107,7 +84,7 @@ def encode(message: Message, queue: str, signer: Signs | None = None) -> bytes:
         raise _unwritable(message, error) from None
 
 
-def encode_protocol_1(message: Message, queue: str, signer: Signs | None = None) -> bytes:
+def encode_protocol_1(message: Message, queue: str, signer: "Signer | None" = None) -> bytes:
     """`encode`, for workers that know protocol 1 only: all headers but the sender's own move into the body."""
     body = protocol1.write(message)
     encode(message, queue)  # sets the properties, and refuses what could not be written again
@@ -118,7 +95,7 @@ def encode_protocol_1(message: Message, queue: str, signer: Signs | None = None)
 
 
 def _own_headers(
-    message: Message, protocols: dict[str, Any], queue: str, body: bytes, signer: Signs | None
+    message: Message, protocols: dict[str, Any], queue: str, body: bytes, signer: "Signer | None"
 ) -> Raw:
     """Return the headers of a message that has more than the protocol's."""
     custom = message.custom or {}
@@ -148,7 +125,7 @@ def decode(
     queue: str = "",
     accept: Collection[str] = ONLY_JSON,
     limit: int = MAX_BYTES,
-    signer: Signs | None = None,
+    signer: "Signer | None" = None,
 ) -> Message:
     """Return the message in an envelope; raises MessageError with the reason if it is none.
 
@@ -182,7 +159,7 @@ def decode(
 
 
 def _decode_with_care(
-    payload: bytes, queue: str, accept: Collection[str], limit: int, signer: Signs | None
+    payload: bytes, queue: str, accept: Collection[str], limit: int, signer: "Signer | None"
 ) -> Message:
     """Read the sender's own headers too; what passes here can be written again, by a retry or a dead child's heir."""
     raw = _decode_raw_envelope(payload)

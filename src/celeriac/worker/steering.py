@@ -8,13 +8,15 @@ says, and passes over.
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from celeriac.broker import Broker
 from celeriac.control import Order
-from celeriac.message.protocol import Signs
+
+if TYPE_CHECKING:  # who signs nothing does without
+    from celeriac.message.signing import Signer
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -34,7 +36,7 @@ class Steering:
         hostname: str,
         methods: Mapping[str, Method],
         clock: Callable[[], float] = time.monotonic,
-        signer: Signs | None = None,
+        signer: "Signer | None" = None,
     ) -> None:
         self.broker = broker
         self.hostname = hostname
