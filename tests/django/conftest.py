@@ -12,8 +12,11 @@ from tests.django import databases
 
 databases.set_up()
 
+from django.contrib.admin.models import LogEntry  # noqa: E402
+from django.contrib.auth.models import User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connections  # noqa: E402
+from django.test import Client  # noqa: E402
 from django.test.utils import setup_test_environment, teardown_test_environment  # noqa: E402
 
 from celeriac import registry  # noqa: E402
@@ -62,3 +65,24 @@ def store() -> Iterator[DatabaseStore]:
     store = DatabaseStore("django-db")
     yield store
     store.close()
+
+
+def logged_in(user: User) -> Iterator[tuple[Client, User]]:
+    client = Client()
+    client.force_login(user)
+    yield client, user
+    LogEntry.objects.all().delete()
+    user.delete()
+
+
+@pytest.fixture
+def boss() -> Iterator[Client]:
+    """Somebody who may do everything in the admin."""
+    for client, _ in logged_in(User.objects.create_superuser("boss")):
+        yield client
+
+
+@pytest.fixture
+def clerk() -> Iterator[tuple[Client, User]]:
+    """Somebody of the staff without any permission."""
+    yield from logged_in(User.objects.create_user("clerk", is_staff=True))

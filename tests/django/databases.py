@@ -1,5 +1,7 @@
 """Databases for tests, added to the running Django: each with our tables, empty for each test."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from celeriac import registry
+from tests.servers import PostgresServer
 
 TABLES = (
     "celeriac_message",
@@ -73,3 +76,16 @@ def sqlite(path: Path, **options: Any) -> dict[str, Any]:
             **options,
         },
     }
+
+
+@contextmanager
+def postgres_of_its_own(alias: str) -> Iterator[PostgresServer]:
+    """Start a PostgreSQL that may be killed, and add it to DATABASES.
+
+    For fixtures that ask for `postgres_server` too, which says whether there is any.
+    """
+    with PostgresServer(durable=True) as server:
+        add(alias, server.django())
+        connections[alias].close()
+        yield server
+        remove(alias)

@@ -68,25 +68,6 @@ def app() -> Iterator[Celeriac]:
     app.close()
 
 
-@pytest.fixture
-def boss() -> Iterator[Client]:
-    user = User.objects.create_superuser("boss")
-    client = Client()
-    client.force_login(user)
-    yield client
-    user.delete()
-
-
-@pytest.fixture
-def clerk() -> Iterator[tuple[Client, User]]:
-    """Somebody of the staff without any permission."""
-    user = User.objects.create_user("clerk", is_staff=True)
-    client = Client()
-    client.force_login(user)
-    yield client, user
-    user.delete()
-
-
 def page(client: Client, url: str, status: int = 200) -> str:
     response = client.get(url)
     assert response.status_code == status, response

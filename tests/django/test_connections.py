@@ -27,7 +27,7 @@ from celeriac.worker.options import WorkerOptions
 from celeriac.worker.solo import SoloWorker
 from tests.django import databases
 from tests.scenarios.journal import until
-from tests.servers import PostgresServer, ServerMissing
+from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.postgres
 PATIENCE = 60.0
@@ -37,15 +37,8 @@ REQUEST = Request(Message(Headers("t", "id"), Properties(), b""), "q", "w")
 @pytest.fixture(scope="module")
 def server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
     """A server of this module's own, as it is restarted here."""
-    try:
-        server = PostgresServer(durable=True)
-    except ServerMissing as error:  # pragma: no cover - the fixture would have skipped
-        pytest.skip(str(error))
-    with server:
-        databases.add("mortal", server.django())
-        connections["mortal"].close()
+    with databases.postgres_of_its_own("mortal") as server:
         yield server
-        databases.remove("mortal")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from celeriac.store import Record
 from tests.django import databases
 from tests.proxy import Proxy
 from tests.scenarios.journal import until
-from tests.servers import PostgresServer, ServerMissing
+from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.postgres
 
@@ -31,15 +31,9 @@ def message() -> Publication:
 
 @pytest.fixture(scope="module")
 def server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    """A server of this module's own, as it is killed here; the shared one says whether there is any."""
-    try:
-        server = PostgresServer(durable=True)
-    except ServerMissing as error:  # pragma: no cover - the fixture would have skipped
-        pytest.skip(str(error))
-    with server:
-        databases.add("fragile", server.django())
+    """A server of this module's own, as it is killed here."""
+    with databases.postgres_of_its_own("fragile") as server:
         yield server
-        databases.remove("fragile")
 
 
 @pytest.fixture

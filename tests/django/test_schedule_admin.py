@@ -60,27 +60,6 @@ def app() -> Iterator[Celeriac]:
     app.close()
 
 
-@pytest.fixture
-def boss() -> Iterator[Client]:
-    user = User.objects.create_superuser("boss")
-    client = Client()
-    client.force_login(user)
-    yield client
-    LogEntry.objects.all().delete()
-    user.delete()
-
-
-@pytest.fixture
-def clerk() -> Iterator[tuple[Client, User]]:
-    """Somebody of the staff without any permission."""
-    user = User.objects.create_user("clerk", is_staff=True)
-    client = Client()
-    client.force_login(user)
-    yield client, user
-    LogEntry.objects.all().delete()
-    user.delete()
-
-
 def made(name: str = "tidy", **fields: Any) -> Schedule:
     row = Schedule(**{"name": name, "task": "shop.tasks.tidy_up", "every": 15, **fields})
     row.save()

@@ -46,25 +46,6 @@ def act(client: Client, action: str, groups: list[Group]) -> str:
     return client.post(GROUPS, given, follow=True).content.decode()
 
 
-@pytest.fixture
-def clerk() -> Iterator[Client]:
-    user = User.objects.create_user("clerk", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_group"))
-    client = Client()
-    client.force_login(user)
-    yield client
-    user.delete()
-
-
-@pytest.fixture
-def boss() -> Iterator[Client]:
-    user = User.objects.create_superuser("boss")
-    client = Client()
-    client.force_login(user)
-    yield client
-    user.delete()
-
-
 def sent() -> list[tuple[str, str]]:
     """Queue and shown arguments of what waits."""
     rows = Message.objects.select_related("body").order_by("id")
@@ -87,10 +68,12 @@ def test_the_key_as_the_first_argument(boss: Client, app: Celeriac, groups: list
     assert sent() == [("celery", f"({groups[0].pk},) {{}}")]
 
 
-def test_permissions(clerk: Client, app: Celeriac, groups: list[Group]) -> None:
-    act(clerk, "shop_tasks_invite", groups)
+def test_permissions(clerk: tuple[Client, User], app: Celeriac, groups: list[Group]) -> None:
+    client, user = clerk
+    user.user_permissions.add(Permission.objects.get(codename="view_group"))
+    act(client, "shop_tasks_invite", groups)
     assert sent() == []
-    act(clerk, "shop_tasks_invite_by_place", groups[:1])
+    act(client, "shop_tasks_invite_by_place", groups[:1])
     assert len(sent()) == 1
 
 
