@@ -12,14 +12,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import celerys_names
-import celerys_told
 import faces
 import msgspec
 from pieces import code, default_of, plain_type, range_of, table
 
 from celeriac import brokers, config, errors, options, stores
 from celeriac.cli.codes import CODES
+from celeriac.cli.from_celery import imports, told
+from celeriac.cli.from_celery import names as celerys
 from celeriac.django.checks.declared import FINDINGS
 
 DOCS = Path(__file__).resolve().parent
@@ -199,21 +199,21 @@ def system_checks() -> str:
 
 def celerys_imports() -> str:
     """Where what is imported from Celery is imported from here."""
-    rows = [(code(theirs), code(ours)) for theirs, ours in celerys_names.IMPORTS.items()]
+    rows = [(code(theirs), code(ours)) for theirs, ours in imports.IMPORTS.items()]
     return table(("Celery", "here"), rows)
 
 
 def all_celerys_names() -> str:
     """What has become of each of Celery's names."""
     parts = []
-    for section in celerys_told.sections():
+    for section in told.sections():
         parts.append(f"## {section.title}\n\n{section.about}".rstrip())
         if section.same:
             parts.append(f"The same: {', '.join(map(code, section.same.split()))}.")
         rows = [
-            (", ".join(map(code, names)), state, reason)
-            for names, state, reason in section.lines()
-            if state != celerys_names.SAME
+            (", ".join(map(code, listed)), state, reason)
+            for listed, state, reason in section.lines()
+            if state != celerys.SAME
         ]
         if rows:
             parts.append(table(("name", "here", ""), rows))

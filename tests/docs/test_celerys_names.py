@@ -5,7 +5,6 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from types import ModuleType
 from typing import Any
 
 import celery
@@ -26,22 +25,12 @@ import pytest
 import celeriac
 import celeriac.signals
 from celeriac import config, errors, options, schedules
+from celeriac.cli.from_celery import imports, names, told
 from celeriac.cli.options import own_options
 from celeriac.cli.program import COMMANDS, make_program
 from celeriac.context import Request
 from celeriac.result import EagerResult
 from celeriac.testing import celery_fixtures
-from tests.docs.pages import part_of_docs
-
-
-@pytest.fixture(scope="module")
-def names() -> ModuleType:
-    return part_of_docs("celerys_names")
-
-
-@pytest.fixture(scope="module")
-def told() -> ModuleType:
-    return part_of_docs("celerys_told")
 
 
 def public(*things: Any) -> set[str]:
@@ -142,25 +131,25 @@ SIDES: dict[str, tuple[set[str], Callable[[str], bool]]] = {
 
 
 @pytest.mark.parametrize("title", SIDES)
-def test_each_name_has_a_row_that_is_true(names: ModuleType, told: ModuleType, title: str) -> None:
+def test_each_name_has_a_row_that_is_true(title: str) -> None:
     (section,) = (each for each in told.sections() if each.title == title)
     celerys, has = SIDES[title]
     rows = section.states()
-    assert sorted(celerys - rows.keys()) == [], "names of Celery's without a row in docs/celerys_names.py"
+    assert sorted(celerys - rows.keys()) == [], "names of Celery's without a row in cli/from_celery/names.py"
     assert sorted(rows.keys() - celerys) == [], "rows for names that Celery has not"
     here = {name for name, state in rows.items() if state in (names.SAME, names.DIFFERS)}
     assert sorted(name for name in here if not has(name)) == [], "said to be here, and are not"
     gone = sorted(name for name in rows.keys() - here if has(name))
-    assert gone == [], "here by now: move them to `same` or `differs` in docs/celerys_names.py"
+    assert gone == [], "here by now: move them to `same` or `differs` in cli/from_celery/names.py"
 
 
-def test_no_name_has_two_rows(told: ModuleType) -> None:
+def test_no_name_has_two_rows() -> None:
     for section in told.sections():
         listed = [name for each, _, _ in section.lines() for name in each]
         assert len(listed) == len(set(listed)), sorted(name for name in listed if listed.count(name) > 1)
 
 
-def test_each_setting_has_a_row_that_is_true(names: ModuleType, told: ModuleType) -> None:
+def test_each_setting_has_a_row_that_is_true() -> None:
     defaults = {
         name: option.default for name, option in celery.app.defaults.flatten(celery.app.defaults.NAMESPACES)
     }
@@ -182,7 +171,7 @@ def alike(ours: Any, theirs: Any) -> bool:
     return bool(ours == (list(theirs) if isinstance(theirs, tuple) else theirs))
 
 
-def test_each_flag_has_a_row_that_is_true(names: ModuleType, told: ModuleType) -> None:
+def test_each_flag_has_a_row_that_is_true() -> None:
     said = {flag: state for row, state in told.flags().states().items() for flag in row.split("/")}
     theirs = flags((celery.bin.worker.worker, celery.bin.celery.celery))
     # Celery's later spellings of the same flags.
@@ -200,7 +189,7 @@ def test_the_states_are_celerys() -> None:
             assert getattr(celeriac.states, name, None) == getattr(celery.states, name), name
 
 
-def test_imports_lead_somewhere(names: ModuleType) -> None:
-    for theirs, ours in names.IMPORTS.items():
+def test_imports_lead_somewhere() -> None:
+    for theirs, ours in imports.IMPORTS.items():
         for dotted in (theirs, ours):
             assert pkgutil.resolve_name(dotted) is not None or importlib.import_module(dotted)

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 
-from celerys_names import (
+from celeriac import celery_settings, config
+from celeriac.cli.from_celery.names import (
     ABSENT_HERE,
     APP,
     CALL,
@@ -24,8 +25,6 @@ from celerys_names import (
     TASK,
     Section,
 )
-
-from celeriac import celery_settings, config
 from celeriac.cli.options import IGNORED, REFUSED
 from celeriac.cli.program import ABSENT, COMMANDS
 

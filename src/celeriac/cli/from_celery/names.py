@@ -1,8 +1,9 @@
 """Each name that Celery 5.7 has for its users, and what has become of it here: the one table of that.
 
-`docs/generate.py` writes `reference/coming-from-celery.md` from it; `tests/docs/test_celerys_names.py` asks Celery for
-its names and Celeriac for what it has, and fails where a row is missing or untrue. What the code itself says of
-settings, flags and commands is added in `celerys_told`.
+Read by `verdicts` and by `docs/generate.py`, which writes `reference/coming-from-celery.md` from it.
+`tests/docs/test_celerys_names.py` asks Celery for its names and Celeriac for what it has, and fails where a row is
+missing or untrue. What is imported stands in `imports`; what the code itself says of settings, flags and commands is
+added in `told`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,33 +41,6 @@ class Section(Struct):
         """Return the state of each name."""
         return {name: state for names, state, _ in self.lines() for name in names}
 
-
-IMPORTS = {
-    "celery.Celery": "celeriac.Celery",
-    "celery.Task": "celeriac.Task",
-    "celery.app.task.Task": "celeriac.Task",
-    "celery.shared_task": "celeriac.shared_task",
-    "celery.Signature": "celeriac.Signature",
-    "celery.signature": "celeriac.signature",
-    "celery.current_app": "celeriac.current_app",
-    "celery.contrib.django.task.DjangoTask": "celeriac.Task",
-    "celery.contrib.pytest": "celeriac.testing.plugin",
-    "celery.exceptions": "celeriac.errors",
-    "celery.result.AsyncResult": "celeriac.AsyncResult",
-    "celery.result.EagerResult": "celeriac.result.EagerResult",
-    "celery.result.GroupResult": "celeriac.GroupResult",
-    "celery.result.ResultSet": "celeriac.ResultSet",
-    "celery.result.allow_join_result": "celeriac.result.allow_join_result",
-    "celery.schedules": "celeriac.schedules",
-    "celery.signals": "celeriac.signals",
-    "celery.states": "celeriac.states",
-    "celery.utils.log.get_task_logger": "celeriac.log.get_task_logger",
-    "kombu.exceptions.ContentDisallowed": "celeriac.errors.ContentDisallowed",
-    "kombu.exceptions.EncodeError": "celeriac.errors.EncodeError",
-    "kombu.exceptions.OperationalError": "celeriac.errors.BrokerDown",
-    "kombu.serialization.register": "celeriac.serialization.register",
-    "kombu.utils.json.register_type": "celeriac.serialization.register_type",
-}
 
 TASK = Section(
     "Tasks",
