@@ -18,7 +18,16 @@ from celeriac.message.message import new_id
 from tests.django import databases
 from tests.servers import MariaDBServer, PostgresServer
 
-LONG = 10.0
+#: Far longer than any machine stalls, so that what comes before it came because of what happened.
+LONG = 60.0
+SOON = 20.0
+
+
+@pytest.fixture(autouse=True)
+def nothing_but_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The looks that no event told of would hide a wake-up that was lost."""
+    monkeypatch.setattr(wakeup, "_SAFETY", LONG)
+    monkeypatch.setattr(wakeup, "_PULSE", LONG)
 
 
 def message(queue: str = "celery", due: float | None = None) -> Publication:
@@ -89,7 +98,7 @@ def test_ends_with_a_message(waiting: DatabaseBroker, alias: str, interrupt: tup
     thread = later(alias, message())
     began = time.monotonic()
     waiting.wait(["celery"], LONG, interrupt[0])
-    assert 0.05 < time.monotonic() - began < 1.0
+    assert 0.05 < time.monotonic() - began < SOON
     thread.join()
 
 
@@ -99,14 +108,14 @@ def test_returns_at_once_if_there_is_something(
     waiting.publish([message()], 2)
     began = time.monotonic()
     waiting.wait(["other", "celery"], LONG, interrupt[0])
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < SOON
 
 
 def test_other_queues_do_not_end_it(waiting: DatabaseBroker, alias: str, interrupt: tuple[int, int]) -> None:
     thread = later(alias, message("other"))
     began = time.monotonic()
     waiting.wait(["celery"], 0.4, interrupt[0])
-    assert 0.3 < time.monotonic() - began < 1.0
+    assert 0.3 < time.monotonic() - began < SOON
     thread.join()
 
 
@@ -115,7 +124,7 @@ def test_the_interrupt_ends_it(waiting: DatabaseBroker, interrupt: tuple[int, in
     timer.start()
     began = time.monotonic()
     waiting.wait(["celery"], LONG, interrupt[0])
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < SOON
     assert os.read(interrupt[0], 1) == b"x"
     timer.join()
 
@@ -124,7 +133,7 @@ def test_ends_when_the_next_is_due(waiting: DatabaseBroker, interrupt: tuple[int
     waiting.publish([message(due=time.time() + 0.3)], 2)
     began = time.monotonic()
     waiting.wait(["celery"], LONG, interrupt[0])
-    assert 0.2 < time.monotonic() - began < 1.0
+    assert 0.2 < time.monotonic() - began < SOON
 
 
 def test_a_message_for_later_shortens_a_wait_that_goes_on(
@@ -133,7 +142,7 @@ def test_a_message_for_later_shortens_a_wait_that_goes_on(
     thread = later(alias, message(due=time.time() + 0.4))
     began = time.monotonic()
     waiting.wait(["celery"], LONG, interrupt[0])
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < SOON
     thread.join()
 
 
@@ -148,7 +157,7 @@ def test_ends_with_the_commit(waiting: DatabaseBroker, alias: str, interrupt: tu
     thread.start()
     began = time.monotonic()
     waiting.wait(["celery"], LONG, interrupt[0])
-    assert 0.2 < time.monotonic() - began < 1.5
+    assert 0.2 < time.monotonic() - began < SOON
     thread.join()
     assert waiting.depths()["celery"].ready == 1
 
@@ -169,7 +178,7 @@ def test_no_wake_up_is_lost(waiting: DatabaseBroker, alias: str, interrupt: tupl
     thread = threading.Thread(target=publish)
     thread.start()
     number = 0
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 3 * LONG
     while seen < total and time.monotonic() < deadline:
         number += 1
         deliveries = waiting.claim("me", ["celery"], 10, number)
@@ -179,7 +188,7 @@ def test_no_wake_up_is_lost(waiting: DatabaseBroker, alias: str, interrupt: tupl
             waiting.wait(["celery"], LONG, interrupt[0])
     thread.join()
     assert seen == total
-    assert max(delays) < 1.0
+    assert max(delays) < SOON
     # 1 ms where events tell of a change, 8 where a counter is asked; far more on a busy machine.
     assert statistics.median(delays) < 0.05
 
@@ -200,7 +209,7 @@ def test_goes_on_after_the_connection_was_closed(
     thread = later(alias, message())
     began = time.monotonic()
     waiting.wait(["celery"], LONG, interrupt[0])
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < SOON
     thread.join()
 
 
@@ -226,7 +235,7 @@ def test_a_database_in_memory(interrupt: tuple[int, int]) -> None:
         thread = later("memory", message())
         began = time.monotonic()
         broker.wait(["celery"], LONG, interrupt[0])
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < SOON
         thread.join()
         broker.close()
     finally:
