@@ -4,6 +4,7 @@ The program runs on a terminal of its own (a pty) in a project of its own; what 
 session's processes, so that none is left behind.
 """
 
+import codecs
 import os
 import pty
 import re
@@ -68,6 +69,8 @@ class Session:
         self._reader.start()
 
     def _read(self) -> None:
+        # A character of several bytes may come in two pieces.
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         while True:
             try:
                 data = os.read(self._terminal, 1 << 16)
@@ -75,7 +78,7 @@ class Session:
                 return
             if not data:
                 return
-            self._text += data.decode(errors="replace")
+            self._text += decoder.decode(data)
 
     @property
     def text(self) -> str:
