@@ -156,19 +156,28 @@ class Celeriac(Registered):
         )
 
     def publication(
-        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+        self,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any],
+        sender: Sender | None = None,
     ) -> Publication:
         """Return the message of a call by name, which is not published yet; raises as `send_task` does."""
         task = self._named(name)
         if task.arity is not None and not task.arity.fits(args, kwargs):
             self._refuse(task, args, kwargs)
-        return (self._sender or self._make_sender()).publication(task, args, kwargs, options)
+        return (sender or self._sender or self._make_sender()).publication(task, args, kwargs, options)
+
+    def sender(self, clock: Callable[[], float]) -> Sender:
+        """Return what makes messages that are sent at the time that `clock` tells, a unix time."""
+        return Sender(self.conf, clock, self._finish, self.signer)
 
     def _named(self, name: str) -> BaseTask:
         return self._tasks.get(name) or registry.shared_tasks.get(name) or self._task_elsewhere(name)
 
     def _make_sender(self) -> Sender:
-        self._sender = Sender(self.conf, self.clock, self._finish, self.signer)
+        self._sender = self.sender(self.clock)
         return self._sender
 
     def _task_elsewhere(self, name: str) -> BaseTask:

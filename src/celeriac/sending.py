@@ -142,7 +142,11 @@ class Sender:
         message = Message(
             headers,
             Properties(
-                correlation_id=task_id, reply_to="", delivery_mode=2, priority=priority, timestamp=time.time()
+                correlation_id=task_id,
+                reply_to="",
+                delivery_mode=2,
+                priority=priority,
+                timestamp=self._clock(),
             ),
             body,
             content_type,

@@ -39,6 +39,11 @@ def task_id(entry: str, slot: float) -> str:
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
+def is_lazy(entry: Entry) -> bool:
+    """Return whether an argument is to be found out when the task is sent."""
+    return any(getattr(each, "lazy_for_beat", False) for each in (*entry.args, *entry.kwargs.values()))
+
+
 def _call(entry: Entry, now: float) -> Call:
     args = tuple(each() if getattr(each, "lazy_for_beat", False) else each for each in entry.args)
     kwargs = {

@@ -87,6 +87,9 @@ def _last(schedule: Schedule, slot: float, now: float, zone: tzinfo) -> float:
     every = _interval(schedule)
     if every:
         return round(slot + (now - slot) // every * every, 6)  # as exact as `datetime`
+    following = _after(schedule, slot, zone)
+    if following is None or following > now:
+        return slot
     for step in _STEPS:
         first = _after(schedule, max(slot - 0.001, now - step.total_seconds()), zone)
         if first is not None and first <= now:

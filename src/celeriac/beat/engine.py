@@ -6,7 +6,6 @@ last one, by the broker's clock: neither does an entry drift, nor do steps of th
 Which entries there are, the timetable knows; they may come, change and go at any time.
 """
 
-import heapq
 import logging
 import time
 import uuid
@@ -15,7 +14,8 @@ from zoneinfo import ZoneInfo
 
 from celeriac import signals
 from celeriac.app import Celeriac
-from celeriac.beat import due
+from celeriac.beat import ahead, due
+from celeriac.beat.agenda import Agenda, Item
 from celeriac.beat.calls import call_for
 from celeriac.beat.entries import Entry
 from celeriac.beat.timetable import Timetable
@@ -31,6 +31,8 @@ OFFICE = "beat"
 TERM, ELECTION = 6.0, 2.0
 #: How many entries fire in one step at the broker at most.
 _BATCH = 500
+#: How many messages are made ahead before looking whether something is due: what takes some milliseconds.
+_SOME = 50
 _SHOWN = 5  # names in a line of the log
 _LONGEST_PAUSE = 2.0  # seconds between attempts to reach the broker
 
@@ -52,9 +54,8 @@ class Beat:
         self._election = clock()
         self._look_at = clock()
         self._fired: dict[str, Fired] = {}
-        #: When each entry is due next, and the same as a heap, which also holds what no longer is so.
-        self._slots: dict[str, float] = {}
-        self._queue: list[tuple[float, str]] = []
+        self._agenda = Agenda()
+        self._ahead = ahead.Ahead(app, self.zone)
         #: Entries that are due once and have sent themselves, which the broker does not count.
         self._over: set[str] = set()
         self._away = ""
@@ -100,9 +101,13 @@ class Beat:
             self._look()
         self._fire()
         self.timetable.write()
+        if self._make_ahead():
+            return 0.0
         until = min(self._election, self._look_at) - self._clock()
-        if self._queue:
-            until = min(until, self._queue[0][0] - self._now())
+        if (first := self._agenda.first) is not None:
+            until = min(until, first - self._now())
+        if (far := self._agenda.first_far) is not None:
+            until = min(until, far - ahead.LEAD - self._now())
         return max(0.0, until)
 
     def _now(self) -> float:
@@ -119,7 +124,7 @@ class Beat:
             self._take_office()
         elif was and not self.elected:
             logger.info("%s fires the schedule; this one stands by.", holder)
-            self._queue = []
+            self._agenda.clear()
 
     # -- how far the entries are
 
@@ -127,7 +132,9 @@ class Beat:
         """Find out how far each entry has fired."""
         _, seconds = self.timetable.look(self._now())
         self._look_at = self._clock() + seconds
-        self._fired, self._slots, self._queue = {}, {}, []
+        self._fired = {}
+        self._agenda.clear()
+        self._ahead.clear()
         self._take_up(self.entries)
         # What one that is paused now fired before, for a beat that did not live to write it down.
         for name, fired in self.broker.fired(self.timetable.resting()).items():
@@ -141,7 +148,8 @@ class Beat:
         if changed:
             logger.info("The schedule has changed: %s.", _names(changed))
         for name in changed:
-            self._slots.pop(name, None)
+            self._agenda.drop(name)
+            self._ahead.drop(name)
         self._take_up([name for name in changed if name in self.entries])
         if self.timetable.removed:
             self.broker.unschedule(self.timetable.removed)
@@ -164,7 +172,7 @@ class Beat:
             self._plan(self.entries[name])
 
     def _plan(self, entry: Entry) -> None:
-        self._slots.pop(entry.name, None)
+        self._agenda.drop(entry.name)
         fired = self._fired[entry.name]
         if entry.one_off and (entry.name in self._over or (fired.count and fired.at >= entry.since)):
             return
@@ -177,34 +185,37 @@ class Beat:
             )
             return
         if slot is not None:
-            self._put(slot, entry.name)
+            self._agenda.put(slot, entry.name)
 
-    def _put(self, slot: float, name: str) -> None:
-        self._slots[name] = slot
-        heapq.heappush(self._queue, (slot, name))
+    def _make_ahead(self) -> bool:
+        """Make some of the messages that are to be sent soon; return whether there were any to make."""
+        found = self._agenda.come_near(self._now() + ahead.LEAD, _SOME)
+        for slot, name in found:
+            self._ahead.make(self.entries[name], slot)
+        return bool(found)
 
     def _fire(self) -> None:
-        while self._queue and not self._stopping and self._clock() < self._election:
-            now = self._now()
-            ready: list[tuple[float, str]] = []
-            while self._queue and self._queue[0][0] <= now and len(ready) < _BATCH:
-                slot, name = heapq.heappop(self._queue)
-                if self._slots.get(name) == slot:
-                    del self._slots[name]  # it may be there twice
-                    ready.append((slot, name))
-            if not ready:
-                return
-            try:
-                self._fire_all(ready, now)
-            except BrokerError:
-                for slot, name in ready:
-                    self._put(slot, name)
-                raise
+        fired: list[Firing] = []
+        try:
+            while not self._stopping and self._clock() < self._election:
+                now = self._now()
+                ready = self._agenda.take(now, _BATCH)
+                if not ready:
+                    break
+                fired += self._fire_all(ready, now)
+        finally:
+            # Only now, since until it was done the next batch would have had to wait.
+            self._go_on_from(fired)
 
-    def _fire_all(self, ready: Iterable[tuple[float, str]], now: float) -> None:
+    def _fire_all(self, ready: Iterable[Item], now: float) -> list[Firing]:
+        """Fire what is due; return what was tried, without the publications of what was refused."""
         firings, alone = [], []
         for slot, name in ready:
             entry = self.entries[name]
+            made = self._ahead.take(entry, slot, now)
+            if made is not None:
+                firings.append(Firing(name, slot, self._fired[name].slot, (made,)))
+                continue
             try:
                 found = due.due(entry, slot, now, self.zone)
             except Exception:
@@ -222,22 +233,29 @@ class Beat:
                 publications = tuple(self._publications(entry, found.slots))
             firings.append(Firing(name, found.upto, self._fired[name].slot, publications))
         accepted = self.broker.fire(firings)
-        self._accepted(firings, accepted)
+        tried = self._accepted(firings, accepted)
         for entry, slots in alone:
             if entry.name in accepted:
                 self._send(entry, slots)
+        return tried
 
-    def _accepted(self, firings: list[Firing], accepted: set[str]) -> None:
+    def _accepted(self, firings: list[Firing], accepted: set[str]) -> list[Firing]:
         refused = [firing.entry for firing in firings if firing.entry not in accepted]
         if refused:
             # Another was quicker, or the entry was taken out: ask how far it is.
             self._fired.update(self.broker.fired(refused))
-        sent: list[Publication] = []
         for firing in firings:
             if firing.entry in accepted:
                 self._advance(firing)
-                sent += firing.publications
+            else:
+                firing.publications = ()
+        return firings
+
+    def _go_on_from(self, fired: list[Firing]) -> None:
+        """Plan entries that were due anew, and tell what was sent."""
+        for firing in fired:
             self._plan(self.entries[firing.entry])
+        sent = [publication for firing in fired for publication in firing.publications]
         for each in sent:
             logger.info("%s is due: sent with the id %s", each.task, each.id)
         if sent and signals.after_task_publish.receivers:
@@ -266,7 +284,6 @@ class Beat:
         """Send by the task's own `apply_async`, which may do anything."""
         if slots and entry.one_off:
             self._over.add(entry.name)
-            self._slots.pop(entry.name, None)
         fired = self._fired[entry.name]
         self.timetable.ran(entry.name, Fired(fired.slot, fired.count, self._now()), uncounted=len(slots))
         for slot in slots:
