@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+#: How many of the last runs of an entry people can look up.
+RECENT = 20
+
 
 class Kept(Struct):
     """An entry that is kept. The same object as long as nothing about it has changed."""
@@ -40,13 +43,17 @@ class Plan(Struct):
 
 
 class Run(Struct):
-    """An entry has fired for `slot`, at a time; `count` is what the broker has counted, `uncounted` what it has not."""
+    """An entry has fired for `slot`, at a time; `count` is what the broker has counted, `uncounted` what it has not.
+
+    `sent` are the ids of its tasks, the oldest first, of many the last `RECENT`.
+    """
 
     entry: str
     slot: float
     at: float
     count: int
     uncounted: int = 0
+    sent: tuple[str, ...] = ()
 
 
 class FromCode(Struct):

@@ -281,11 +281,44 @@ class TestList:
         store.store([Record(sent, states.FAILURE, started=5.0, finished=6.5)])
         text = text_of(page(boss))
         assert re.search(
-            r"tidy shop\.tasks\.tidy_up every 15 seconds in \d+ s ✕ Failed 1\.5 s \d+ d ago 7", text
+            r"tidy shop\.tasks\.tidy_up every 15 seconds in \d+ s ✕ Failed 1\.5 s \d+ d ago ✕ 7", text
         )
         key = TaskResult.objects.get().pk
         assert f"/admin/celeriac/taskresult/{key}/change/" in page(boss)
-        assert list(last_runs.failing(Schedule.objects.all())) == [row.pk]
+        assert last_runs.failing(Schedule.objects.all()) == [row.pk]
+
+    def test_the_last_runs(self, boss: Client, store: DatabaseStore) -> None:
+        ids = ["oldest", "gone", "newest"]
+        row = made(
+            last_run_at=datetime(2026, 11, 1, tzinfo=UTC), recent_runs="".join(f"{i}\n" for i in ids[::-1])
+        )
+        sent = datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp()
+        store.store([
+            Record("oldest", states.FAILURE, enqueued=sent, started=sent, finished=sent + 1.5),
+            Record("newest", states.SUCCESS, started=sent, finished=sent + 2),
+        ])  # fmt: skip
+        html = page(boss)
+        strip = re.findall(
+            r"<li>(.*?)</li>", html[html.index('<ol class="celeriac-strip">') :].split("</ol>")[0]
+        )
+        failed, gone, done = strip
+        key = TaskResult.objects.get(task_id="oldest").pk
+        assert f'href="/admin/celeriac/taskresult/{key}/change/"' in failed
+        assert 'aria-label="Failed, 1.5 s, 2026-11-01 13:00:00 CET"' in failed and ">✕<" in failed
+        assert "Nothing is stored" in gone and "href" not in gone
+        assert 'title="Done, 2.0 s"' in done and ">✓<" in done
+        assert "✓ Done 2.0 s" in text_of(html)
+        assert failed in page(boss, f"{LIST}{row.pk}/change/")
+        assert last_runs.failing(Schedule.objects.all()) == []
+
+    def test_the_last_runs_where_results_are_elsewhere(self, boss: Client, app: Celeriac) -> None:
+        with override_settings(CELERY_RESULT_BACKEND="memory://last-runs"):
+            app.store.store([Record("b", states.SUCCESS), Record("a", states.FAILURE)])  # type: ignore[union-attr]
+            row = made(last_run_at=datetime(2026, 11, 1, tzinfo=UTC), recent_runs="b\na\n")
+            made("other", last_run_at=datetime(2026, 11, 1, tzinfo=UTC), recent_runs="a\n")
+            assert page(boss).count("celeriac-pip ") == 2
+            html = page(boss, f"{LIST}{row.pk}/change/")
+            assert html.count("celeriac-pip ") == 2 and 'aria-label="Failed"' in html
 
     def test_filters(self, boss: Client, store: DatabaseStore) -> None:
         slot = datetime(2026, 11, 1, tzinfo=UTC)
@@ -307,7 +340,8 @@ class TestList:
     def test_it_is_quick(self, boss: Client) -> None:
         slot = datetime(2026, 11, 1, tzinfo=UTC)
         for number in range(20):
-            made(f"s{number}", last_slot=slot, last_run_at=slot)
+            recent = "".join(f"{number} {run}\n" for run in range(20))
+            made(f"s{number}", last_slot=slot, last_run_at=slot, recent_runs=recent)
         page(boss)
         for query in ("", "?last=failed"):
             with CaptureQueriesContext(connection) as queries:

@@ -16,6 +16,7 @@ from celeriac.beat.timetable import LOOK, LOOK_AGAIN
 from celeriac.django.models import Schedule
 from celeriac.django.schedule_source import DatabaseSchedule
 from celeriac.message import protocol
+from celeriac.schedule import RECENT
 from celeriac.schedules import crontab, schedule, solar
 from tests.size import size
 from tests.unit.test_beat import NOON, World, every, names
@@ -55,6 +56,17 @@ class TestFiring:
         (delivery,) = world.broker.claim("test", ["celery"], 9, 99)
         message = protocol.decode(delivery.payload)
         assert message.custom == {"tenant": "a", "periodic_task_name": "a"}
+
+    def test_the_last_tasks_are_written_down(self, world: World) -> None:
+        row(world, missed="run_all")
+        row(world, name="quick", every=0.25)
+        world.live(10.5, world.beat())
+        world.go_on(95)
+        world.live(TERM + ELECTION + 10.5, world.beat())
+        sent = [task_id for name, task_id in world.sent() if name == "a"]
+        assert len(sent) == kept().total_run_count > 10
+        assert kept().recent == sent[::-1]
+        assert len(kept("quick").recent) == RECENT
 
     def test_what_was_due_before_a_beat_was_there_since_it_was_made(self, world: World) -> None:
         row(world)

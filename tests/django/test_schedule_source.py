@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,25 @@ def test_runs_are_written_in_one_statement_that_may_come_twice(source: DatabaseS
     assert (row().total_run_count, row().fired_count) == (13, 1)
     assert row().last_run_at.timestamp() == pytest.approx(at + 1)
     source.note([Run("gone", at, at, 1)])
+
+
+def test_the_ids_of_the_last_tasks_are_kept(source: DatabaseSchedule) -> None:
+    Schedule.objects.create(name="a", task="t", every=1)
+    ids = [str(uuid.UUID(int=number)) for number in range(30)]
+    source.note([Run("a", 1.0, 1.0, 2, sent=tuple(ids[:2]))])
+    assert row().recent == [ids[1], ids[0]]
+    source.note(
+        [Run("a", 1.0, 1.0, 2, sent=tuple(ids[1:2]))]
+    )  # once more, as a beat does that was not answered
+    assert row().recent == [ids[1], ids[0]]
+    source.read()
+    stamp = row().stamp
+    for number in range(2, 30):
+        source.note([Run("a", float(number), 1.0, number + 1, sent=(ids[number],))])
+    assert row().recent == ids[:-21:-1]
+    source.note([Run("a", 31.0, 1.0, 31, sent=("x" * 500,))])
+    assert row().recent == ["x" * 255, *ids[:-14:-1]]
+    assert row().stamp == stamp and not source.changed()
 
 
 def test_what_was_switched_on_again_since_it_ran_stays_on(source: DatabaseSchedule) -> None:

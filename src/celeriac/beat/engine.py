@@ -16,7 +16,7 @@ from celeriac import signals
 from celeriac.app import Celeriac
 from celeriac.beat import ahead, due
 from celeriac.beat.agenda import Agenda, Item
-from celeriac.beat.calls import call_for
+from celeriac.beat.calls import call_for, task_id
 from celeriac.beat.entries import Entry
 from celeriac.beat.timetable import Timetable
 from celeriac.broker import Fired, Firing, Publication
@@ -266,7 +266,7 @@ class Beat:
         now = Fired(firing.slot, known.count + count, self._now() if count else known.at)
         self._fired[firing.entry] = now
         if count:
-            self.timetable.ran(firing.entry, now)
+            self.timetable.ran(firing.entry, now, [each.id for each in firing.publications])
 
     # -- the tasks
 
@@ -285,7 +285,9 @@ class Beat:
         if slots and entry.one_off:
             self._over.add(entry.name)
         fired = self._fired[entry.name]
-        self.timetable.ran(entry.name, Fired(fired.slot, fired.count, self._now()), uncounted=len(slots))
+        now = Fired(fired.slot, fired.count, self._now())
+        ids = [task_id(entry.name, slot) for slot in slots]
+        self.timetable.ran(entry.name, now, ids, uncounted=len(slots))
         for slot in slots:
             args, kwargs, options = call_for(entry, slot, self._now())
             try:

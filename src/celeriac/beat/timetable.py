@@ -5,15 +5,17 @@ entry is paused. Called by the engine, between two firings. While what is kept c
 """
 
 import logging
+from collections.abc import Sequence
 
 import msgspec
 
 from celeriac.app import Celeriac
 from celeriac.beat import entries
+from celeriac.beat.calls import task_id
 from celeriac.beat.entries import Entry
 from celeriac.broker import Fired
 from celeriac.errors import CeleriacError, StoreError
-from celeriac.schedule import Kept, Plan, Run, ScheduleSource
+from celeriac.schedule import RECENT, Kept, Plan, Run, ScheduleSource
 from celeriac.schedules import clocked
 
 logger = logging.getLogger("celeriac.beat")
@@ -144,14 +146,18 @@ class Timetable:
             return False
         return max(fired.at, fired.slot) < kept.since - _MUCH_LATER
 
-    def ran(self, name: str, fired: Fired, uncounted: int = 0) -> None:
-        """Have it written down how far an entry has fired, if somebody wants to know."""
+    def ran(self, name: str, fired: Fired, sent: Sequence[str] = (), *, uncounted: int = 0) -> None:
+        """Have it written down how far an entry has fired, if somebody wants to know; `sent` are its tasks' ids."""
         kept = self._kept(name)
         if kept is None or not (uncounted or (fired.at and fired.count != kept.count)):
             return
         before = self._runs.get(name)
-        uncounted += 0 if before is None else before.uncounted
-        self._runs[name] = Run(name, fired.slot, fired.at, fired.count, uncounted)
+        # Where another beat has fired, the id of the last task can be told.
+        ids = tuple(sent) or (task_id(name, fired.slot),)
+        if before is not None:
+            uncounted += before.uncounted
+            ids = (*before.sent, *ids)
+        self._runs[name] = Run(name, fired.slot, fired.at, fired.count, uncounted, ids[-RECENT:])
 
     def write(self) -> None:
         """Write down what has run; what cannot be written is tried again."""

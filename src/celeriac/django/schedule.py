@@ -19,11 +19,12 @@ from celeriac.beat import due
 from celeriac.beat.entries import Entry, entry_of
 from celeriac.django import schedule_rules as rules
 from celeriac.django.fields import UnixTimeField
+from celeriac.schedule import RECENT
 from celeriac.schedules import BaseSchedule
 from celeriac.schedules.walltime import zone_of
 
 #: What is written when an entry has fired, which changes nothing about when it is due.
-_RUN_FIELDS = frozenset({"last_run_at", "total_run_count", "last_slot", "fired_count"})
+_RUN_FIELDS = frozenset({"last_run_at", "total_run_count", "last_slot", "fired_count", "recent_runs"})
 #: Where one of these changes, due times count from now on.
 _WHEN_FIELDS = (
     *(name for names in rules.FIELDS_OF.values() for name in names),
@@ -223,6 +224,8 @@ class Schedule(models.Model):
     #: The last due time that is over, and how many firings the broker had counted when that was written down.
     last_slot = UnixTimeField(null=True, editable=False)
     fired_count = models.BigIntegerField(default=0, editable=False)
+    #: The ids of the tasks that were sent last, each with the end of its line, the newest first.
+    recent_runs = models.TextField(default="", editable=False)
     #: Another number after each change.
     stamp = models.BigIntegerField(default=new_stamp, editable=False)
 
@@ -319,6 +322,12 @@ class Schedule(models.Model):
             return self.schedule.human_readable
         except rules.WRONG as error:
             return self.code_words or f"cannot be read: {error}"
+
+    @property
+    def recent(self) -> list[str]:
+        """The ids of the tasks that were sent last, the newest first."""
+        *lines, _ = self.recent_runs.split("\n")  # of the last one the end may be cut off
+        return list(dict.fromkeys(lines))[:RECENT]
 
     def next_runs(
         self, count: int = 5, zone: tzinfo | None = None, after: datetime | None = None

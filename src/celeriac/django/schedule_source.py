@@ -23,13 +23,15 @@ from celeriac.django.schedule_code import show
 from celeriac.django.schedule_rules import WRONG
 from celeriac.django.storable import name as as_name
 from celeriac.errors import StoreError
-from celeriac.schedule import FromCode, Kept, Plan, Run
+from celeriac.schedule import RECENT, FromCode, Kept, Plan, Run
 
 #: How long a database that falls silent may keep beat waiting.
 _PATIENCE = 2.0
 _CHUNK = 500
 #: The id of the only row of `SchedulePause`.
 _ALL = 1
+#: How many characters are kept of the ids of the last tasks, each a UUID on a line.
+_ROOM = 37 * RECENT
 #: What is written of a run. What the broker counted is added since it was last written down; where it counts less than
 #: that, it has begun anew.
 _NOTE = """
@@ -38,6 +40,7 @@ UPDATE celeriac_schedule SET
     last_slot = %s,
     total_run_count = total_run_count + %s + CASE WHEN fired_count <= %s THEN %s - fired_count ELSE %s END,
     fired_count = %s,
+    recent_runs = SUBSTR({recent}, 1, {room}),
     enabled = CASE WHEN (one_off OR kind = 'clocked') AND from_code = '' AND counts_from <= %s
         THEN FALSE ELSE enabled END
 WHERE name = %s
@@ -66,7 +69,7 @@ class DatabaseSchedule:
             known = {pk: self._rows[pk] for pk in stamps if pk in self._rows}
             stale = [pk for pk, stamp in stamps.items() if pk not in known or known[pk][0] != stamp]
             for start in range(0, len(stale), _CHUNK):
-                for row in Schedule.objects.filter(pk__in=stale[start : start + _CHUNK]):
+                for row in Schedule.objects.filter(pk__in=stale[start : start + _CHUNK]).defer("recent_runs"):
                     known[row.pk] = (row.stamp, _kept(row))
             self._rows = known
             pause = SchedulePause.objects.filter(pk=_ALL).first()
@@ -86,10 +89,13 @@ class DatabaseSchedule:
     def note(self, runs: Sequence[Run]) -> None:
         alias = self._alias()
         parameters = [
-            (run.at, run.slot, run.uncounted, *(run.count,) * 4, run.at, as_name(run.entry)) for run in runs
+            (run.at, run.slot, run.uncounted, *(run.count,) * 4, _lines(run), run.at, as_name(run.entry))
+            for run in runs
         ]
+        recent = "CONCAT(%s, recent_runs)" if connections[alias].vendor == "mysql" else "%s || recent_runs"
+        statement = _NOTE.format(recent=recent, room=_ROOM)
         with self._errors(), transaction.atomic(alias), connections[alias].cursor() as cursor:
-            cursor.executemany(_NOTE, parameters)
+            cursor.executemany(statement, parameters)
 
     def show(self, entries: Sequence[FromCode]) -> None:
         with self._errors(), transaction.atomic(self._alias()):
@@ -163,6 +169,10 @@ def _kept(row: Schedule) -> Kept:
     except WRONG as error:
         kept.problem = str(error)
     return kept
+
+
+def _lines(run: Run) -> str:
+    return "".join(f"{as_name(task_id)}\n" for task_id in reversed(run.sent))
 
 
 def _reason(connection: Any, error: Exception) -> str:

@@ -7,6 +7,7 @@ import ast
 import datetime as dt
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from django.utils import timezone
@@ -56,6 +57,31 @@ def mark(style: str, icon: str, text: str, title: str = "") -> SafeString:
         icon,
         text,
     )
+
+
+def linked(shown: str, more: str, url: str) -> SafeString:
+    """Return a badge and what is said with it, a link if there is a URL."""
+    text = format_html("{} {}", shown, more)
+    return format_html('<a href="{}">{}</a>', url, text) if url else text
+
+
+def strip(runs: Sequence[tuple[str, str, str]]) -> SafeString:
+    """Return many states in a row of icons, each with a text that tells more, and a URL or none.
+
+    By the keyboard one goes past them: fifty rows of twenty would be a long way.
+    """
+    return format_html(
+        '<ol class="celeriac-strip">{}</ol>', format_html_join("", "<li>{}</li>", map(_pip, runs))
+    )
+
+
+def _pip(run: tuple[str, str, str]) -> tuple[SafeString]:
+    state, text, url = run
+    style, icon, _ = _BADGES.get(state, ("running", "●", "") if state else ("off", "·", ""))
+    how = format_html('class="celeriac-pip celeriac-{}" title="{}" aria-label="{}"', style, text, text)
+    if url:
+        return (format_html('<a href="{}" tabindex="-1" {}>{}</a>', url, how, icon),)
+    return (format_html('<span role="img" {}>{}</span>', how, icon),)
 
 
 def duration(seconds: float | None) -> str:

@@ -46,16 +46,22 @@ class RunFilter(admin.SimpleListFilter):
             return queryset.filter(last_run_at__isnull=True)
         if self.value() != "failed":
             return queryset
-        failing = last_runs.failing(queryset)
-        request._celeriac_runs = failing  # type: ignore[attr-defined]
-        return queryset.filter(pk__in=failing)
+        return queryset.filter(pk__in=last_runs.failing(queryset))
 
 
 class ScheduleAdmin(admin.ModelAdmin):
     """What is sent when."""
 
     form = ScheduleForm
-    list_display = ("shown_name", "enabled", "shown_words", "shown_next", "shown_last", "total_run_count")
+    list_display = (
+        "shown_name",
+        "enabled",
+        "shown_words",
+        "shown_next",
+        "shown_last",
+        "shown_runs",
+        "total_run_count",
+    )
     list_display_links = ("shown_name",)
     list_editable = ("enabled",)
     list_filter = ("enabled", RunFilter, "task")
@@ -113,7 +119,7 @@ class ScheduleAdmin(admin.ModelAdmin):
         (None, {"fields": ("name", "task", "shown_call", "enabled", "from_code", "description")}),
         (gettext_lazy("When"), {"fields": ("shown_preview",)}),
     )
-    run_fieldset = (gettext_lazy("Runs"), {"fields": ("shown_last", "total_run_count")})
+    run_fieldset = (gettext_lazy("Runs"), {"fields": ("shown_last", "shown_runs", "total_run_count")})
 
     class Media:
         css: ClassVar[dict[str, list[str]]] = {"all": ["celeriac/admin.css"]}
@@ -170,7 +176,7 @@ class ScheduleAdmin(admin.ModelAdmin):
         return ((None, {"fields": shown}), *self.fieldsets[1:], self.run_fieldset)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Schedule | None = None) -> Any:
-        shown = ("shown_preview", "shown_call", "from_code", "shown_last", "total_run_count")
+        shown = ("shown_preview", "shown_call", "from_code", "shown_last", "shown_runs", "total_run_count")
         if obj is not None and obj.from_code:
             return (*shown, "name", "task", "description")
         return shown
@@ -262,29 +268,33 @@ class ScheduleAdmin(admin.ModelAdmin):
         if row.pk is None or row.last_run_at is None:
             return looks.NOTHING
         when = looks.moment(row.last_run_at)
-        run = (
-            row.__dict__["_celeriac_run"]
-            if "_celeriac_run" in row.__dict__
-            else last_runs.of([row]).get(row.pk)
-        )
-        if run is None:
+        runs = self._runs(row)
+        if not runs or not runs[0].state:
             return when
-        text = format_html(
-            "{} {}", looks.badge(run.state), looks.duration(run.ran) if run.ran is not None else ""
-        )
-        if run.pk is not None:
-            url = reverse(f"{self.admin_site.name}:celeriac_taskresult_change", args=(run.pk,))
-            text = format_html('<a href="{}">{}</a>', url, text)
-        return format_html('{} <span class="celeriac-id">{}</span>', text, when)
+        shown = last_runs.last(runs[0], self.admin_site.name)
+        return format_html('{} <span class="celeriac-id">{}</span>', shown, when)
+
+    @admin.display(description=gettext_lazy("last runs"))
+    def shown_runs(self, row: Schedule) -> str:
+        runs = self._runs(row)
+        return last_runs.strip(runs, self.admin_site.name) if runs else looks.NOTHING
+
+    def _runs(self, row: Schedule) -> list[last_runs.Run]:
+        if "_celeriac_runs" not in row.__dict__:
+            self._note_runs([row])
+        runs: list[last_runs.Run] = row.__dict__["_celeriac_runs"]
+        return runs
+
+    def _note_runs(self, rows: list[Schedule]) -> None:
+        runs = last_runs.of(rows)
+        for row in rows:
+            row.__dict__["_celeriac_runs"] = runs.get(row.pk, [])
 
     def _note(self, request: HttpRequest, rows: list[Schedule]) -> None:
         """Look up for a whole page what its columns show."""
         in_code = code_entries.of(rows)
-        runs = getattr(request, "_celeriac_runs", None)  # the filter has looked already
-        if runs is None:
-            runs = last_runs.of(rows)
+        self._note_runs(rows)
         for row in rows:
-            row.__dict__["_celeriac_run"] = runs.get(row.pk)
             row.__dict__["_celeriac_entry"] = in_code.get(row.name) if row.kind == Kind.CODE else None
             row.__dict__["_celeriac_paused"] = row.enabled and getattr(request, "_celeriac_paused", False)
 

@@ -454,6 +454,7 @@ class Migration(migrations.Migration):
                 ),
                 ("last_slot", celeriac.django.fields.UnixTimeField(editable=False, null=True)),
                 ("fired_count", models.BigIntegerField(default=0, editable=False)),
+                ("recent_runs", models.TextField(default="", editable=False)),
                 ("stamp", models.BigIntegerField(default=celeriac.django.schedule.new_stamp, editable=False)),
             ],
             options={
