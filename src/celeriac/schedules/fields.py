@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from celeriac.errors import CeleriacError
@@ -24,14 +25,15 @@ class Field(NamedTuple):
     name: str
     low: int
     high: int
-    words: dict[str, int] = {}  # noqa: RUF012 - a default that nobody changes
+    words: tuple[tuple[str, int], ...] = ()
 
     def numbers(self, written: Cronspec) -> tuple[int, ...]:
         """Return the numbers that something written stands for, in order; raises ValueError or TypeError."""
         if isinstance(written, str):
-            found: Iterable[int] = self._read(written)
-        else:
-            found = (written,) if isinstance(written, int) else self._checked(written)
+            return _numbers(self, written)
+        return self._sorted(written, [written] if isinstance(written, int) else self._checked(written))
+
+    def _sorted(self, written: Cronspec, found: list[int]) -> tuple[int, ...]:
         numbers = tuple(sorted(set(found)))
         if not numbers:
             raise ValueError(f"{self.name} is {written!r}: without a number in it, it is never due.")
@@ -90,10 +92,10 @@ class Field(NamedTuple):
                 raise wrong(f"{number} is not in {self.low}-{self.high}.{self._hint(number)}")
             return number
         word = text.lower()
-        for name, number in self.words.items():
+        for name, number in self.words:
             if len(word) >= 3 and name.startswith(word):
                 return number
-        known = f" or one of {', '.join(name[:3] for name in self.words)}" if self.words else ""
+        known = f" or one of {', '.join(name[:3] for name, _ in self.words)}" if self.words else ""
         raise wrong(f"{text!r} is not a number{known}.")
 
     def _about(self, written: object) -> str:
@@ -103,11 +105,17 @@ class Field(NamedTuple):
         return " Sunday is 0." if self.name == "day_of_week" and number == 7 else ""
 
 
+@lru_cache(1024)
+def _numbers(field: Field, written: str) -> tuple[int, ...]:
+    """Of thousands of crontabs most have the same few texts in their fields."""
+    return field._sorted(written, field._read(written))
+
+
 MINUTE = Field("minute", 0, 59)
 HOUR = Field("hour", 0, 23)
-DAY_OF_WEEK = Field("day_of_week", 0, 6, {name: number for number, name in enumerate(_WEEKDAYS)})
+DAY_OF_WEEK = Field("day_of_week", 0, 6, tuple(zip(_WEEKDAYS, range(7), strict=True)))
 DAY_OF_MONTH = Field("day_of_month", 1, 31)
-MONTH_OF_YEAR = Field("month_of_year", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)})
+MONTH_OF_YEAR = Field("month_of_year", 1, 12, tuple(zip(_MONTHS, range(1, 13), strict=True)))
 
 
 class crontab_parser:  # noqa: N801 - Celery's name
