@@ -120,6 +120,28 @@ class TestFiring:
 class TestChanges:
     """Each is heard at the next look."""
 
+    def test_the_start_tells_how_many_there_are(
+        self, world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        beat = world.beat(code=every(60), paused=every(60), edited=every(60))
+        row(world)
+        row(world, name="off", enabled=False)
+        row(world, name="edited", every=5)
+        row(world, name="paused", enabled=False, every=5)
+        row(world, name="bad")
+        Schedule.objects.filter(name="bad").update(day_of_month="31", month_of_year="2", kind="crontab")
+        assert beat.timetable.count() == 3
+        assert world.beat(code=every(60)).timetable.count() == 3
+        assert beat.timetable.source is not None
+        beat.timetable.source.pause(None)
+        assert beat.timetable.count() == 0
+        beat.timetable.source.resume(None)
+        monkeypatch.setattr(beat.timetable, "close", lambda: None)  # the test's own connection
+        beat.stop()
+        with caplog.at_level("INFO", "celeriac"):
+            beat.run()
+        assert "ready. Entries: 3," in caplog.text
+
     def test_all_kinds(self, world: World) -> None:
         beat = world.beat()
         world.live(1, beat)
@@ -202,6 +224,26 @@ class TestRecords:
         assert kept().next_runs(1, UTC, after=datetime.fromtimestamp(world.now, UTC)) == [
             kept().last_slot + timedelta(seconds=10)
         ]
+
+    def test_runs_of_many_are_written_in_portions(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("celeriac.beat.timetable._SOME", 4)
+        for number in range(10):
+            row(world, name=f"r{number}")
+        beat = world.beat()
+        world.live(9.9, beat)
+        while not (sent := names(world)):
+            world.go_on(0.01)
+            beat.turn()
+        assert sent == {f"r{number}": 1 for number in range(10)}
+        written = Schedule.objects.filter(total_run_count=1)
+        assert written.count() == 4
+        assert beat.turn() == 0.0 and written.count() == 8
+        beat.turn()
+        assert written.count() == 10
+        world.live(11, beat)
+        assert Schedule.objects.filter(total_run_count=2).count() == 10
 
     def test_what_a_beat_fired_that_was_killed_before_it_wrote_is_written_by_the_next(
         self, world: World

@@ -74,7 +74,7 @@ class Beat:
     def run(self) -> None:
         """Fire what is due, until stopped."""
         signals.beat_init.send(self)
-        logger.info("%s ready. Entries: %d, time zone: %s.", self.name, len(self.entries), self.zone.key)
+        logger.info("%s ready. Entries: %d, time zone: %s.", self.name, self.timetable.count(), self.zone.key)
         while not self._stopping:
             try:
                 seconds = self.turn()
@@ -100,8 +100,7 @@ class Beat:
         if now >= self._look_at:
             self._look()
         self._fire()
-        self.timetable.write()
-        if self._make_ahead():
+        if self.timetable.write() or self._make_ahead():
             return 0.0
         until = min(self._election, self._look_at) - self._clock()
         if (first := self._agenda.first) is not None:

@@ -6,6 +6,7 @@ entry is paused. Called by the engine, between two firings. While what is kept c
 
 import logging
 from collections.abc import Sequence
+from itertools import islice
 
 import msgspec
 
@@ -25,6 +26,8 @@ LOOK, LOOK_AGAIN = 0.5, 5.0
 #: An entry that has never run, and was made so much later than another of its name fired, is another one. Seconds:
 #: more than clocks differ by.
 _MUCH_LATER = 60.0
+#: How many runs are written down at once: meanwhile nothing fires, and nobody else can write to SQLite.
+_SOME = 500
 
 
 class Timetable:
@@ -48,6 +51,19 @@ class Timetable:
         self._away = False
 
     # -- what holds
+
+    def count(self) -> int:
+        """Return how many entries there are that are on, as far as that can be read."""
+        if self.source is None:
+            return len(self.code)
+        try:
+            plan = self.source.read()
+        except StoreError:
+            return len(self.code)  # `look` tells of it
+        kept = plan.entries.values()
+        on = {each.name for each in kept if each.enabled and each.given is not None}
+        off = {each.name for each in kept if not each.enabled or each.problem}
+        return 0 if plan.paused else len((self.code.keys() - off) | on)
 
     def look(self, now: float) -> tuple[set[str], float]:
         """Return the names of entries that have come, gone or changed, and in how many seconds to look again."""
@@ -159,26 +175,28 @@ class Timetable:
             ids = (*before.sent, *ids)
         self._runs[name] = Run(name, fired.slot, fired.at, fired.count, uncounted, ids[-RECENT:])
 
-    def write(self) -> None:
-        """Write down what has run; what cannot be written is tried again."""
+    def write(self) -> bool:
+        """Write down some of what has run, and return whether there is more; what cannot be written is tried again."""
         if self.source is None or self._away:
-            return
+            return False
         if self._runs:
+            some = list(islice(self._runs.values(), _SOME))
             try:
-                self.source.note(list(self._runs.values()))
+                self.source.note(some)
             except StoreError as error:
                 self._bear(error)
-                return
-            for run in self._runs.values():
+                return False
+            for run in some:
+                del self._runs[run.entry]
                 if (kept := self._kept(run.entry)) is not None:
                     kept.slot, kept.count = run.slot, run.count
-            self._runs = {}
         if not self._shown and self.plan is not None:
             self._shown = True
             try:
                 self.source.show(entries.from_code(self._app, self.code.values()))
             except StoreError as error:
                 logger.warning("What stands in the code is not shown beside the rest. %s", error)
+        return bool(self._runs)
 
     def close(self) -> None:
         """Close what was opened."""
