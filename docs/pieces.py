@@ -34,7 +34,7 @@ def plain_type(hint: Any) -> str:
         inside = [part for part in get_args(hint) if part is not Any]
         name = get_origin(hint).__name__
         return f"{name} of {plain_type(inside[0])}" if name == "list" and inside else str(name)
-    return {"str": "text", "float": "seconds", "int": "number", "bool": "true or false"}.get(
+    return {"str": "text", "float": "seconds", "int": "number", "bool": "true or false", "datetime": "time"}.get(
         hint.__name__, hint.__name__
     )
 
@@ -42,7 +42,7 @@ def plain_type(hint: Any) -> str:
 def range_of(hint: Any) -> str:
     """Return a value's least and largest, where it has them. That times are not for ever needs no words."""
     for part in getattr(hint, "__metadata__", ()):
-        if isinstance(part, msgspec.Meta):
+        if isinstance(part, msgspec.Meta) and (part.gt, part.ge) != (None, None):
             if part.gt is not None:
                 return f", more than {part.gt}"
             return f", from {part.ge}" if part.le in (None, 1e9) else f", {part.ge} to {part.le}"

@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
@@ -36,6 +36,7 @@ _Count = Annotated[int, Meta(ge=1)]
 _CountOr0 = Annotated[int, Meta(ge=0)]
 _Priority = Annotated[int, Meta(ge=0, le=9)]
 _Time = Annotated[float, Meta(gt=0, le=1e9)]  # not for ever: arithmetic is done with it
+_Moment = Annotated[datetime, Meta(tz=True)]
 _TimeOr0 = Annotated[float, Meta(ge=0, le=1e9)]
 
 
@@ -128,6 +129,13 @@ class Settings(Struct, kw_only=True):
         list[str],
         Row("Secrets to sign with instead of SECRET_KEY: the first one signs, all are accepted."),
     ] = field(default_factory=list)
+    task_signing_optional_until: Annotated[
+        _Moment | None,
+        Row(
+            "While task_signing is being turned on in a running fleet: messages that are not signed run until then, a "
+            "time with its zone such as 2026-12-31T00:00:00Z. Those with a wrong signature never do."
+        ),
+    ] = None
     timezone: Annotated[str | None, Row("Time zone of naive etas.", "CELERY_TIMEZONE")] = None
     enable_utc: Annotated[
         bool,
@@ -543,7 +551,8 @@ def _convert(name: str, value: Any, source: str) -> Any:
 
 def _worded(error: Exception) -> str:
     """Return what is wrong with a value as Python names it: msgspec's words are JSON's."""
-    return str(error).replace("null", "None")
+    text = str(error).replace("null", "None")
+    return f"{text}; write it with its zone, as 2026-12-31T00:00:00Z" if "datetime" in text else text
 
 
 def refuse(errors: list[str]) -> None:

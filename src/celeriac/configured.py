@@ -3,7 +3,8 @@
 A base class of `celeriac.app.Celeriac`, by way of `celeriac.connected`. Opens nothing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celeriac import config, registry, sources
@@ -22,6 +23,8 @@ class Configured:
         self._sources: list[tuple[Any, str | None]] = []
         self._resolved: config.Resolved | None = None
         self._codec: Codec | None = None
+        #: What tells the time, in unix seconds, where something is due or expires.
+        self.clock: Callable[[], float] = time.time
 
     def config_from_object(
         self, source: Any, silent: bool = False, force: bool = False, namespace: str | None = None
@@ -76,7 +79,8 @@ class Configured:
         secrets: Sequence[str | bytes] = self.conf.task_signing_keys
         if not secrets and self.framework is not None:
             secrets = self.framework.signing_keys()
-        return Signer(secrets)
+        # By what the clock is then: a worker sets it when its processes have started.
+        return Signer(secrets, self.conf.task_signing_optional_until, lambda: self.clock())
 
     @property
     def codec(self) -> Codec:

@@ -3,7 +3,6 @@
 A base class of `celeriac.app.Celeriac`. Sends nothing.
 """
 
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -34,8 +33,6 @@ class Connected(Configured):
         self._unread: Any = None
         self._watched: Any = None
         self._lent = False  # broker and store are a test's, which closes them itself
-        #: What tells the time, in unix seconds, where something is due or expires.
-        self.clock: Callable[[], float] = time.time
 
     def settings_changed(self, names: Collection[str]) -> None:
         super().settings_changed(names)

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,27 @@ class TestSettings:
         assert message.msg == (
             "CELERIAC['TASK_DEFAULT_QUEUE'] has no effect: CELERY_TASK_DEFAULT_QUEUE says otherwise, and holds."
         )
+
+
+class TestSigning:
+    """The time until which messages need not be signed."""
+
+    @pytest.mark.parametrize(
+        ("days", "signing", "said"),
+        [
+            (30, True, None),
+            (-1, True, "is past"),
+            (91, True, "more than 90 days ahead"),
+            (30, False, "task_signing is not"),
+        ],
+    )
+    def test_the_way_over(self, days: int, signing: bool, said: str | None) -> None:
+        until = datetime.now(UTC) + timedelta(days=days)
+        for written in (until, until.isoformat()):
+            with override_settings(CELERY_TASK_SIGNING=signing, CELERY_TASK_SIGNING_OPTIONAL_UNTIL=written):
+                messages = check_settings()
+            assert ids(messages) == ([] if said is None else ["celeriac.W014"])
+            assert said is None or said in messages[0].msg
 
 
 class TestKeepers:

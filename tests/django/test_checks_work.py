@@ -203,6 +203,15 @@ class TestProduction:
                 },
                 "by result_accept_content",
             ),
+            (
+                "W023",
+                {
+                    "ACCEPT_CONTENT": ["json", "pickle"],
+                    "TASK_SIGNING": True,
+                    "TASK_SIGNING_OPTIONAL_UNTIL": "2026-12-31T00:00:00Z",
+                },
+                "by accept_content and",
+            ),
             ("W024", {"RESULT_EXPIRES": None}, "result_expires"),
         ],
     )

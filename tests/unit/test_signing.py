@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,73 @@ def test_the_first_key_signs_and_all_are_accepted() -> None:
 def test_no_key_is_told(keys: list[str]) -> None:
     with pytest.raises(ImproperlyConfigured, match="SECRET_KEY; elsewhere set task_signing_keys"):
         Signer(keys)
+
+
+# -- while it is being turned on
+
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def over(now: float) -> Codec:
+    """Return how messages are read at `now`, of a project that takes unsigned ones until noon."""
+    return Codec(Settings(), Signer([SECRET], NOON, lambda: now))
+
+
+def test_until_then_what_is_not_signed_is_run_and_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    before = over(NOON.timestamp() - 1)
+    unsigned = protocol.encode(message(), "q")
+    for _ in range(3):
+        assert before.decode(unsigned, "q").headers.id == "id-1"
+    assert before.decode(protocol.encode_protocol_1(message(), "q"), "q").headers.task == "shop.charge"
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == (
+        "A message of shop.charge, sent by a process that does not say its name, is not signed. Such messages run "
+        "until 2026-11-22T12:00:00+00:00 (task_signing_optional_until), and are set aside from then on: set "
+        "task_signing where it is sent."
+    )
+    assert second.startswith("A message of (in its body), ")
+    assert SIGNED.decode(before.encode(before.decode(unsigned, "q"), "q"), "q"), "what is sent on is signed"
+
+
+def test_from_then_on_it_is_refused() -> None:
+    unsigned = protocol.encode(message(), "q")
+    for moment in (NOON.timestamp(), NOON.timestamp() + 1e6):
+        with pytest.raises(BadSignature, match="it is not signed, and had to be from 2026-11-22T12:00:00"):
+            over(moment).decode(unsigned, "q")
+    assert over(NOON.timestamp() + 1).decode(SIGNED.encode(message(), "q"), "q")
+
+
+@pytest.mark.parametrize("seconds", [-1, 1])
+def test_a_forged_signature_is_refused_before_and_after(seconds: float) -> None:
+    codec = over(NOON.timestamp() + seconds)
+    forged = protocol.encode(message(), "q", Signer(["of another"]))
+    for payload, queue in ((forged, "q"), (SIGNED.encode(message(), "q"), "elsewhere")):
+        with pytest.raises(BadSignature, match=re.escape(WRONG)):
+            codec.decode(payload, queue)
+
+
+def test_names_that_strangers_make_up_are_not_all_told(caplog: pytest.LogCaptureFixture) -> None:
+    before = over(NOON.timestamp() - 1)
+    for number in range(300):
+        ours = message()
+        ours.headers.task = f"made-up-{number}"
+        before.decode(protocol.encode(ours, "q"), "q")
+    assert len(caplog.records) == 200
+
+
+def test_the_time_is_the_apps_clock_and_has_a_zone() -> None:
+    app = Celeriac("signed", task_signing=True, task_signing_keys=[SECRET], task_signing_optional_until=NOON)
+    codec, unsigned = app.codec, protocol.encode(message(), "q")
+    app.clock = lambda: NOON.timestamp() - 1
+    assert codec.decode(unsigned, "q")
+    app.clock = NOON.timestamp
+    with pytest.raises(BadSignature):
+        codec.decode(unsigned, "q")
+    for wrong in ("2026-12-31", "2026-12-31T00:00:00", datetime(2026, 12, 31)):  # noqa: DTZ001
+        app = Celeriac("wrong", task_signing_optional_until=wrong)
+        with pytest.raises(ImproperlyConfigured, match="write it with its zone, as 2026-12-31T00:00:00Z"):
+            app.conf  # noqa: B018
 
 
 def test_a_key_is_not_shown() -> None:

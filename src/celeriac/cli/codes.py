@@ -370,7 +370,8 @@ remind.apply_async((user_pk,), eta=timezone.now() + timedelta(hours=1))
         "It was sent by a process for which signing is off (or by Celery), or with a key that is not known here any "
         "more; it was moved to another queue by hand; or somebody writes to the broker who should not.",
         "Look at the dead letter: its origin is the process that says to have sent it. Turn signing on there, or put "
-        "the old key into SECRET_KEY_FALLBACKS. If you answer for what it does, have it signed as it goes back. If you "
+        "the old key into SECRET_KEY_FALLBACKS. While many senders are still to be changed over, set "
+        "task_signing_optional_until. If you answer for what it does, have it signed as it goes back. If you "
         "do not know it, change the broker's password.",
         """
 celeriac deadletter list --reason "sign"

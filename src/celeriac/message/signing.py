@@ -6,7 +6,10 @@ does not depend on how the JSON is written, so that a message may be read and wr
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -14,16 +17,28 @@ import msgspec
 from celeriac.errors import BadSignature, ImproperlyConfigured
 from celeriac.message.message import Properties
 
+logger = logging.getLogger("celeriac")
+
 _VERSION = "1:"
 _PURPOSE = b"celeriac task message 1\0"
 _COMMAND = b"\n"  # no message begins like this when it is signed
 _encode = msgspec.json.Encoder(enc_hook=str, order="sorted").encode
+#: How many task names are told of: anybody can make up more.
+_TOLD = 200
 
 
 class Signer:
-    """Signs with the first of `secrets` and accepts signatures of all of them."""
+    """Signs with the first of `secrets` and accepts signatures of all of them.
 
-    def __init__(self, secrets: Sequence[str | bytes]) -> None:
+    Messages without any are let through while `clock`, which tells unix seconds, is before `optional_until`.
+    """
+
+    def __init__(
+        self,
+        secrets: Sequence[str | bytes],
+        optional_until: datetime | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         if not secrets or not all(secrets):
             raise ImproperlyConfigured(
                 "task_signing is on, and there is no key to sign with, or an empty one. Under Django that is "
@@ -34,6 +49,9 @@ class Signer:
             hashlib.sha256(_PURPOSE + (each.encode() if isinstance(each, str) else each)).digest()
             for each in secrets
         ]
+        self._optional_until = optional_until
+        self._clock = clock
+        self._told: set[str] = set()
 
     def sign(
         self, queue: str, headers: Mapping[str, Any], properties: Properties, content: str, body: bytes
@@ -54,14 +72,32 @@ class Signer:
         content: str,
         body: bytes,
     ) -> None:
-        """Raise BadSignature unless `signature` is what `sign` returns for the rest."""
+        """Raise BadSignature unless `signature` is what `sign` returns for the rest, or there may be none yet."""
         if signature is None:
-            raise BadSignature("it is not signed, and task_signing is on (celeriac help E126)")
-        if not self._is_of(signature, _signed(queue, headers, properties, content, body)):
+            self._check_unsigned(headers)
+        elif not self._is_of(signature, _signed(queue, headers, properties, content, body)):
             raise BadSignature(
                 "its signature is wrong: it was changed or moved here from another queue, or its sender has another "
                 "key (celeriac help E126)"
             )
+
+    def _check_unsigned(self, headers: Mapping[str, Any]) -> None:
+        until = self._optional_until
+        if until is None:
+            raise BadSignature("it is not signed, and task_signing is on (celeriac help E126)")
+        if self._clock() >= until.timestamp():
+            raise BadSignature(
+                f"it is not signed, and had to be from {until.isoformat()} on: task_signing_optional_until (celeriac "
+                "help E126)"
+            )
+        task = str(headers.get("task", "(in its body)"))  # so it is in protocol 1
+        if task not in self._told and len(self._told) < _TOLD:
+            self._told.add(task)
+            logger.warning(
+                "A message of %.200s, sent by %.200s, is not signed. Such messages run until %s "
+                "(task_signing_optional_until), and are set aside from then on: set task_signing where it is sent.",
+                task, headers.get("origin") or "a process that does not say its name", until.isoformat(),
+            )  # fmt: skip
 
     def sign_command(self, command: bytes) -> str:
         """Return the signature of what workers are told."""

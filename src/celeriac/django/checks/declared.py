@@ -110,6 +110,10 @@ FINDINGS: dict[str, Finding] = {
         "CELERIAC and a setting with the prefix CELERY_ differ about one setting. The one with the prefix holds.",
         "Take one of the two out.",
     ),
+    "W014": Finding(
+        "task_signing_optional_until does nothing, or leaves the door open for long.",
+        "Set it to a time a few weeks ahead while senders are being changed over, and take it out when it is past.",
+    ),
     "W020": Finding(
         "Messages or results are kept in the memory of each process, where no other sees them.",
         "Set broker_url and result_backend to a database or Redis.",

@@ -66,7 +66,8 @@ def _check_eager(conf: Settings) -> list[checks.CheckMessage]:
 
 def _check_pickle(conf: Settings) -> list[checks.CheckMessage]:
     # Messages that are signed are read only where the signature is ours; results are never signed.
-    read = {"accept_content": [] if conf.task_signing else conf.accept_content}
+    signed = conf.task_signing and conf.task_signing_optional_until is None
+    read = {"accept_content": [] if signed else conf.accept_content}
     if conf.result_backend is not None:
         read["result_accept_content"] = (
             conf.accept_content if conf.result_accept_content is None else conf.result_accept_content

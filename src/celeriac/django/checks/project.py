@@ -4,7 +4,7 @@ They make no app of ours, import no task and open nothing.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from django.apps import AppConfig
@@ -17,6 +17,9 @@ from celeriac.django.framework import DjangoFramework, project_dict, resolve_pro
 from celeriac.errors import ImproperlyConfigured, UnknownOption
 from celeriac.routing import Router
 from celeriac.schedules.walltime import zone_of
+
+#: For how long at most messages may come without a signature before a check says so.
+LONG_WAY_OVER = timedelta(days=90)
 
 
 def resolved() -> config.Resolved:
@@ -48,6 +51,7 @@ def check_settings(
         *(found("E001", text) for text in errors),
         *(found("W001", text) for text in warnings),
         *(found("W013", text) for text in _contradictions(given, own)),
+        *(found("W014", text) for text in _way_over(given.settings)),
     ]
 
 
@@ -60,6 +64,21 @@ def _contradictions(given: config.Resolved, own: config.Resolved) -> list[str]:
         and given.sources.get(name, "").startswith("CELERY_")
         and getattr(given.settings, name) != getattr(own.settings, name)
     ]
+
+
+def _way_over(conf: config.Settings) -> list[str]:
+    """Return what is odd about the time until which messages need not be signed."""
+    until = conf.task_signing_optional_until
+    if until is None:
+        return []
+    if not conf.task_signing:
+        return ["task_signing_optional_until is set and task_signing is not: nothing is signed or looked at."]
+    if until <= datetime.now(UTC):
+        return [f"task_signing_optional_until is past ({until}): messages that are not signed are set aside."]
+    if until > datetime.now(UTC) + LONG_WAY_OVER:
+        what = f"is {until}, more than {LONG_WAY_OVER.days} days ahead"
+        return [f"task_signing_optional_until {what}: until then anybody can leave the signature out."]
+    return []
 
 
 def check_times(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[checks.CheckMessage]:
