@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from django.apps.registry import Apps
-from django.db import connections, models, router, transaction
+from django.db import models, router, transaction
 from django.utils import timezone
 from msgspec import Struct
 
+from celeriac.django.foreign_tables import model_of
 from celeriac.django.models import Schedule
 from celeriac.django.schedule_code import fields_of
 from celeriac.django.schedule_rules import CRON_FIELDS, aware
@@ -164,25 +164,8 @@ def _rows(alias: str) -> Iterator[tuple[Row, Row]]:
 
 def _read(alias: str) -> dict[str, list[Row] | None]:
     """Return the rows of all tables; None for one that is not there."""
-    connection = connections[alias]
-    with connection.cursor() as cursor:
-        there = set(connection.introspection.table_names(cursor))
-        columns = {
-            name: {column.name for column in connection.introspection.get_table_description(cursor, table)}
-            for name in _TABLES
-            if (table := _PREFIX + name) in there
-        }
-    apps = Apps()
     found: dict[str, list[Row] | None] = {}
     for name, fields in _TABLES.items():
-        if name not in columns:
-            found[name] = None
-            continue
-        # A model of its own for what this version of the table has, known to nobody else.
-        body: dict[str, Any] = {f: kind() for f, kind in fields.items() if f in columns[name]}
-        meta = {"app_label": "celeriac", "apps": apps, "db_table": _PREFIX + name, "managed": False}
-        model: Any = type(
-            name, (models.Model,), {**body, "__module__": __name__, "Meta": type("Meta", (), meta)}
-        )
-        found[name] = list(model._base_manager.using(alias).values())
+        model = model_of(alias, _PREFIX + name, fields)
+        found[name] = None if model is None else list(model._base_manager.using(alias).values())
     return found

@@ -70,9 +70,13 @@ def described(result: bytes) -> str:
     return f"{content_type}, {len(data):,} bytes"
 
 
+def wrapped(content_type: str, data: bytes) -> bytes:
+    """Return the `result` of a record for a value that is written already, in another format than JSON."""
+    return _WRAPPED + json_dumps([content_type, base64.b64encode(data).decode()]) + b"}"
+
+
 def _wrap(row: Serializer, value: Any) -> bytes:
-    written = [row.content_type, base64.b64encode(row.dumps(value)).decode()]
-    return _WRAPPED + json_dumps(written) + b"}"
+    return wrapped(row.content_type, row.dumps(value))
 
 
 def _unwrap(result: bytes) -> tuple[str, bytes]:
