@@ -162,6 +162,18 @@ class TestChanges:
         assert names(world) == {}
         assert world.broker.fired(["a"]) == {}
 
+    def test_whenever_somebody_edits_beat_has_heard_of_it_half_a_second_later(self, world: World) -> None:
+        assert 2 * LOOK <= 1.0, "within a second, as the docs promise, with as much again for a busy machine"
+        beat, chance = world.beat(b=every(0.3), c=every(3600)), Random(7)
+        made = row(world, every=3600)
+        world.live(1, beat)
+        for number in range(50):
+            world.live(chance.random(), beat)
+            made.args = [number]
+            made.save()
+            world.live(LOOK, beat)
+            assert beat.entries["a"].args == (number,)
+
     def test_what_is_due_while_it_is_off_is_over(self, world: World) -> None:
         made = row(world, missed="run_all")
         beat = world.beat()

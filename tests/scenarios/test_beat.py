@@ -160,7 +160,9 @@ def test_the_database_s_schedule_is_read_and_written_by_beats_that_are_killed(
         until(lambda: any(beat.said("is elected") for beat in beats), "one is elected")
         often = {"task": "jobs.tasks.work", "every": 0.2, "args": ["often"], "missed": "run_all"}
         ask("schedule", name="often", fields=often)
-        ask("schedule", name="once", fields={**often, "args": ["once"], "one_off": True})
+        once = {**often, "one_off": True}
+        ask("schedule", name="once", fields={**once, "args": ["once"]})
+        ask("schedule", name="edited", fields={**once, "args": ["edited"], "every": 3600})
         until(lambda: runs() > 2, "it was heard of, has fired, and that is written down")
         for _ in range(size(1, 20)):
             dead = beats.pop(0) if beats[0].said("is elected") else beats.pop()
@@ -169,10 +171,12 @@ def test_the_database_s_schedule_is_read_and_written_by_beats_that_are_killed(
             before = runs()
             until(lambda before=before: runs() > before + 5, "another goes on", 30)
         assert {**ask("kept", name="once"), "last": 0} == {"runs": 1, "last": 0, "enabled": False}
+        ask("schedule", name="edited", fields={"every": 0.2})
+        until(lambda: ask("kept", name="edited")["runs"], "an edit is heard long before it was due", 60)
         ask("schedule", name="often", fields={"enabled": False})
         until(lambda: runs() == ask("fired", entries=["often"])["often"][1], "all is written down")
         for beat in beats:
             assert beat.stop() == 0, beat.log[-2000:]
         project.client.wait_empty()
     done = project.journal.by_key()
-    assert (len(done["often"]), len(done["once"])) == (runs(), 1)
+    assert (len(done["often"]), len(done["once"]), len(done["edited"])) == (runs(), 1, 1)
