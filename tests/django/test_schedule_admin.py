@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 
 from celeriac import registry, states
 from celeriac.app import Celeriac
+from celeriac.beat import entries
 from celeriac.beat.calls import task_id
 from celeriac.django import framework
 from celeriac.django.admin import last_runs
@@ -465,6 +466,25 @@ class TestEntriesInCode:
         row.refresh_from_db()
         assert (row.enabled, row.task, row.minute) == (False, "shop.tasks.tidy_up", "0")
         assert row.from_code
+
+    def test_what_no_beat_has_taken_up_yet(self, boss: Client, row: Schedule, app: Celeriac) -> None:
+        made("mine")
+        app.conf.update(beat_schedule={"<new>": {"task": "shop.tasks.tidy_up", "schedule": 90.0}})
+        text = text_of(page(boss))
+        assert "In the code there are entries that beat does not know of" in text
+        Schedule.objects.filter(pk=row.pk).delete()
+        with CaptureQueriesContext(connection) as queries:
+            text = text_of(page(boss))
+        assert len(queries) <= 8
+        told = text[text.index("No beat has run yet.") :]
+        assert re.search(
+            r"weekly shop\.tasks\.tidy_up from code: @periodic at 07:00 on Mondays in \d+ (d|h|min) "
+            r"&lt;new&gt; shop\.tasks\.tidy_up from code: beat_schedule every 90 seconds in \d+ (s|min)", told
+        )  # fmt: skip
+        assert list(Schedule.objects.values_list("name", flat=True)) == ["mine"]
+        assert "No beat has run yet" not in page(boss, f"{LIST}?q=mine")
+        DatabaseSchedule().show(entries.from_code(app, entries.read(app).values()))
+        assert "celeriac-unlisted" not in page(boss)
 
     def test_run_now_goes_by_the_code(self, boss: Client, row: Schedule) -> None:
         act(boss, "run_now", row)

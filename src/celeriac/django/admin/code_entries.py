@@ -1,4 +1,7 @@
-"""Entries in code as the code says them, for what rows cannot say: what is sent, when by schedules of one's own."""
+"""Entries in code as the code says them, for what rows cannot say: what is sent, when by schedules of one's own.
+
+And those that have no row yet, since beat makes the rows.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
@@ -9,7 +12,9 @@ from celeriac.beat import due, entries
 from celeriac.beat.entries import Entry
 from celeriac.django.models import Schedule
 from celeriac.django.schedule import Kind
+from celeriac.django.schedule_code import fields_of
 from celeriac.django.schedule_rules import project_zone
+from celeriac.django.storable import name as as_name
 from celeriac.errors import CeleriacError
 
 
@@ -28,6 +33,21 @@ def read() -> Mapping[str, Entry]:
     app = registry.current_app()
     app.load_tasks()
     return entries.read(app)
+
+
+def unlisted() -> tuple[list[Schedule], bool]:
+    """Return entries in the code of this process that have no row yet, as rows; and whether others have one."""
+    try:
+        found = read()
+    except CeleriacError:
+        return [], False
+    there = set(Schedule.objects.filter(name__in=map(as_name, found)).values_list("name", flat=True))
+    missing = [entry for name, entry in found.items() if as_name(name) not in there]
+    rows = [
+        Schedule(name=as_name(each.name), **fields_of(each))
+        for each in entries.from_code(registry.current_app(), missing)
+    ]
+    return rows, bool(rows) and Schedule.objects.exclude(from_code="").exists()
 
 
 def next_runs(row: Schedule, entry: Entry, count: int, zone: tzinfo) -> list[datetime]:

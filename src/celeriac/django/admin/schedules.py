@@ -155,8 +155,17 @@ class ScheduleAdmin(admin.ModelAdmin):
             "paused": request._celeriac_paused,  # type: ignore[attr-defined]
             "may_pause": self.has_change_permission(request),
             "pause_url": reverse(f"{self.admin_site.name}:celeriac_schedule_pause"),
+            **({} if request.GET else self._unlisted(request)),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def _unlisted(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what the template shows of entries in code that no beat has taken up yet."""
+        rows, beat_has_run = code_entries.unlisted()
+        some = rows[: self.list_per_page]
+        self._note(request, some)
+        shown = [(self.shown_name(row), self.shown_words(row), self.shown_next(row)) for row in some]
+        return {"unlisted": shown, "unlisted_more": len(rows) - len(some), "beat_has_run": beat_has_run}
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changes = super().get_changelist_instance(request)
