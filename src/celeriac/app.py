@@ -18,7 +18,7 @@ from celeriac.canvas import Signature, signature
 from celeriac.context import current
 from celeriac.deferred import AfterCommit
 from celeriac.eager import run_eagerly
-from celeriac.errors import CeleriacError
+from celeriac.errors import BrokerError, CeleriacError
 from celeriac.execute import Executor
 from celeriac.hooks import Hooks
 from celeriac.options import APPLY
@@ -200,8 +200,12 @@ class Celeriac(Registered):
             on_commit = self.conf.task_publish_on_commit
         outbox = self._outbox[0] if self._outbox is not None else self.outbox
         if outbox is not None:
-            with limits.held_off() if limits.running else nullcontext():
-                return outbox.keep(publications, self._published)
+            try:
+                with limits.held_off() if limits.running else nullcontext():
+                    return outbox.keep(publications, self._published)
+            except BrokerError:
+                self._not_sent(publications)
+                raise
         if framework is None or not on_commit:
             self.publish(publications)
             return None
@@ -213,11 +217,15 @@ class Celeriac(Registered):
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """Hand publications to the broker now; raises BrokerDown within `task_publish_timeout` seconds."""
-        if limits.running:
-            with limits.held_off():
+        try:
+            if limits.running:
+                with limits.held_off():
+                    self.broker.publish(publications, self.conf.task_publish_timeout)
+            else:
                 self.broker.publish(publications, self.conf.task_publish_timeout)
-        else:
-            self.broker.publish(publications, self.conf.task_publish_timeout)
+        except BrokerError:
+            self._not_sent(publications)
+            raise
         self._published(publications)
 
     def _published(self, publications: Sequence[Publication]) -> None:
@@ -226,6 +234,11 @@ class Celeriac(Registered):
             self._watched.sent(publications)
         if signals.after_task_publish.receivers:
             published(publications)
+
+    def _not_sent(self, publications: Sequence[Publication]) -> None:
+        """Tell who counts it that the broker did not take something."""
+        for tell in self.hooks.not_sent:
+            tell(publications)
 
     def awaited(self, task_id: str, queue: str | None) -> None:
         """Have it told if no worker reads the queue of a task that somebody waits for. Raises nothing."""

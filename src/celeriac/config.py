@@ -365,6 +365,10 @@ class Settings(Struct, kw_only=True):
         str, Row("The address of that port; 0.0.0.0 for all of the host's, which probes of a container need.")
     ] = "127.0.0.1"
 
+    worker_flower_metrics: Annotated[
+        bool, Row("Tell /metrics under Flower's names as well, for dashboards that were made for Flower.")
+    ] = False
+
     # -- beat
     beat_schedule: Annotated[
         dict[str, Any],

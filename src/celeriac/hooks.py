@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 class Hooks:
-    """Callables that run around each task and in each new child process.
+    """Callables that run around each task, in each new child process, and with what the broker did not take.
 
     `before_coroutine` runs on the event loop instead, and must not block; `after_loop` when a loop has ended.
     """
 
-    __slots__ = ("after_loop", "after_task", "before_coroutine", "before_task", "child_started")
+    __slots__ = ("after_loop", "after_task", "before_coroutine", "before_task", "child_started", "not_sent")
 
     def __init__(self) -> None:
         self.before_task: tuple[Callable[[Request], None], ...] = ()
@@ -27,6 +27,7 @@ class Hooks:
         self.before_coroutine: tuple[Callable[[], None], ...] = ()
         self.after_loop: tuple[Callable[[], None], ...] = ()
         self.child_started: tuple[Callable[[], None], ...] = ()
+        self.not_sent: tuple[Callable[[Sequence[Publication]], None], ...] = ()
 
 
 class Outbox(Protocol):

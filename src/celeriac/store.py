@@ -122,5 +122,9 @@ class ResultStore(ABC):
         """Delete at most `limit` records past their time and return how many; 0 where the server does it."""
         return 0
 
+    def count(self) -> int | None:
+        """Return about how many records are kept, within milliseconds; None where that takes longer to tell."""
+        return None
+
     def close(self) -> None:
         """Close this process's connections. May be called twice."""

@@ -194,3 +194,11 @@ def test_a_success_is_kept_beside_all_that_comes_later() -> None:
 def test_no_statement_is_left_that_it_does_not_understand() -> None:
     found = [name for name, text in sql.statements("mysql").items() if "ON CONFLICT" in text or "{" in text]
     assert found == []
+
+
+def test_many_results_are_reckoned(there: DatabaseBroker) -> None:
+    """By what the database knows of itself, which is quick and not exact."""
+    store = DatabaseStore(f"django-db://{ALIAS}")
+    store.store([Record(f"many-{n}", "SUCCESS") for n in range(1200)])
+    assert 1000 <= store.count() <= 2400
+    store.close()

@@ -294,3 +294,11 @@ def test_odd_names_stop_nothing(fragile: DatabaseBroker, alias: str, odd: str) -
     assert [delivery.payload for delivery in broker.claim("me", ["celery"], 10, 2)] == [b"2"]
     assert DatabaseStore(f"django-db://{alias}").fetch([odd])[odd].id == odd
     broker.close()
+
+
+def test_many_results_are_reckoned(fragile: DatabaseBroker) -> None:
+    """By what the database knows of itself, which is quick and not exact."""
+    store = DatabaseStore(f"django-db://{fragile.alias}")
+    store.store([Record(f"many-{n}", "SUCCESS") for n in range(1200)])
+    assert 1000 <= store.count() <= 2400
+    store.close()

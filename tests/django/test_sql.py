@@ -109,3 +109,9 @@ class TestCounts:
             assert broker.settle("me", settlements, store) == set()
         # BEGIN, messages, bodies, COMMIT; one statement run again for each result.
         assert len(without_pragmas(seen)) == 4 + 100
+
+
+def test_many_results_are_reckoned(store: DatabaseStore) -> None:
+    """By what the database knows of itself, which is quick and not exact."""
+    store.store([Record(f"many-{n}", "SUCCESS") for n in range(1200)])
+    assert 1000 <= store.count() <= 2400

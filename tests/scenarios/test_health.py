@@ -8,12 +8,15 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from celeriac.message import protocol
+from celeriac.message.message import Headers, Message, Properties
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import PATIENCE, Project, account, until
 
@@ -147,6 +150,34 @@ def test_it_answers_while_tasks_keep_the_lock(make_project: MakeProject, place: 
             lambda: value(get(port, "/metrics")[1], "celeriac_queue_workers", queue="celery") == 1.0,
             "its readers are counted",
         )
+
+
+def test_beat_results_and_unknown_tasks_are_told(make_project: MakeProject) -> None:
+    """And Flower's names, where they are asked for."""
+    pytest.importorskip("prometheus_client")
+    schedule = {"often": {"task": "jobs.tasks.work", "schedule": 1.0, "args": ["often", 0.0]}}
+    project, port = make_project("sqlite", beat_schedule=schedule, worker_flower_metrics=True), free_port()
+    unknown = protocol.encode(Message(Headers("made.up", "u"), Properties(), b"[[],{},{}]"), "celery")
+    begun = time.time()
+    with project.working("-B", "--health-port", str(port)):
+        project.client.ask("put", payloads=[unknown.hex()])
+
+        def told() -> dict[str, float]:
+            page, name = get(port, "/metrics")[1], f"celery@{socket.gethostname()}"
+            return {
+                "success": value(page, "celeriac_schedule_last_success_timestamp_seconds", schedule="often"),
+                "unknown": value(page, "celeriac_unknown_tasks", queue="celery"),
+                "rows": value(page, "celeriac_rows", table="results"),
+                "beat": float("\nceleriac_scheduler_lag_seconds " in page),
+                "flower": value(
+                    page, "flower_events_total", task="jobs.tasks.work", type="task-succeeded", worker=name
+                ),
+            }
+
+        until(lambda: all(told().values()), lambda: f"all is told: {told()}")
+        assert told()["unknown"] == 1.0
+        assert told()["success"] > begun - 60
+        assert get(port, "/metrics")[1].count("celeriac_enqueue_errors_total{") == 0
 
 
 @pytest.mark.parametrize("place", ["sqlite", "redis"])

@@ -19,6 +19,7 @@ from celeriac.brokers.memory import MemoryBroker
 from celeriac.errors import BrokerDown, ImproperlyConfigured
 from celeriac.message import protocol
 from celeriac.periodic import periodic
+from celeriac.pulse import lateness
 from celeriac.schedules import crontab, schedule
 
 #: A Monday, at noon.
@@ -90,6 +91,26 @@ def names(world: World) -> Counter[str]:
     sent = world.sent()
     assert len({task_id for _, task_id in sent}) == len(sent), "no id twice"
     return Counter(name for name, _ in sent)
+
+
+class TestPulse:
+    """What workers tell of how late the schedule is."""
+
+    def test_it_is_in_time_while_a_beat_is_there_and_later_and_later_without(self, world: World) -> None:
+        beat, standby = world.beat(a=every(10), b=every(0.5)), world.beat()
+        world.live(60, beat, standby)
+        assert lateness(world.broker) == 0.0
+        world.go_on(TERM + 100)
+        assert 100 - ELECTION <= (lateness(world.broker) or 0) <= 100 + ELECTION
+        world.live(1, standby)
+        assert lateness(world.broker) == 0.0
+
+    def test_what_cannot_be_fired_is_late(self, world: World) -> None:
+        beat = world.beat(a=every(10))
+        world.live(9, beat)
+        beat._fire = lambda: None  # type: ignore[method-assign]
+        world.live(31, beat)
+        assert 30 - ELECTION <= (lateness(world.broker) or 0) <= 30
 
 
 class TestFiring:

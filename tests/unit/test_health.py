@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,11 +15,17 @@ import pytest
 import celeriac_health
 from celeriac import Celeriac, states
 from celeriac.broker import Publication
+from celeriac.brokers.memory import MemoryBroker
 from celeriac.cli import main
+from celeriac.errors import BrokerError
 from celeriac.message import protocol
 from celeriac.message.message import Headers, Message, Properties
+from celeriac.pulse import Pulse, lateness
 from celeriac.run import Outcome, Run
+from celeriac.store import Record
+from celeriac.stores.memory import MemoryStore
 from celeriac.worker import tally as tallies
+from celeriac.worker.backlog import Backlog
 from celeriac.worker.health import STARTING, STOPPING, Health, unready
 from celeriac.worker.heartbeat import EVERY, HeartbeatFile
 from celeriac.worker.metrics import Metrics
@@ -27,6 +34,9 @@ from celeriac.worker.outage import Notice
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import state_dir
 from celeriac.worker.tally import BOUNDS, Tallies, Tally
+
+from .running import working
+from .test_health_server import free_port
 
 
 class Time:
@@ -439,20 +449,140 @@ class Waiting:
         return 3
 
 
+def beats_run(entry: str) -> Run:
+    """A run of what beat has sent for an entry."""
+    message = Message(Headers("add", "1"), Properties(), b"", custom={"periodic_task_name": entry})
+    app = Celeriac("shop", broker="memory://", set_as_current=False)
+    return Run(1, "celery", message, app.task(name="add")(lambda: None), started=1005.0)
+
+
+def test_when_an_entry_of_the_schedule_succeeded_last() -> None:
+    all_of_them = Tallies()
+    for moment in (1006.0, 1010.0, 1008.0):
+        tally = all_of_them.open()
+        tally._note_entry("nightly", moment)
+        tally.count(beats_run("nightly"), Outcome(states.FAILURE, finished=moment + 50))
+        tally.count(beats_run("nightly"), Outcome(states.SUCCESS, finished=moment))
+        assert tally._used[0] == 3
+        tally.count(beats_run(""), Outcome(states.SUCCESS, finished=moment))
+        tally.count(beats_run("x" * 1000), Outcome(states.SUCCESS, finished=moment))
+        all_of_them.retire(tally)
+    found = all_of_them.read()
+    assert found["nightly", "", tallies.ENTRY].when == 1010.0
+    assert [key for key in found if key[2] == tallies.ENTRY] == [("nightly", "", tallies.ENTRY)]
+    assert tallies.OTHERS not in found
+
+
+def test_flowers_names(tmp_path: Path) -> None:
+    """As its documentation has them: names, kinds and labels."""
+    pytest.importorskip("prometheus_client")
+    app = Celeriac("shop", broker="memory://")
+    metrics = Metrics("mails@web", app.broker, ("celery",), 1, Time(), flowers=True)
+    tally = metrics.tallies.open()
+    for queue in ("celery", "mails"):
+        tally.add("add", queue, states.SUCCESS, 0.2, 0.02)
+    tally.add("add", "celery", states.FAILURE, 7.0, 0.02)
+    tally.add("add", "celery", states.REVOKED)
+    lines = [line for line in metrics.text().decode().splitlines() if "flower_" in line]
+    assert {line.split()[2]: line.split()[3] for line in lines if line.startswith("# TYPE")} == {
+        "flower_events_total": "counter",
+        "flower_task_runtime_seconds": "histogram",
+        "flower_worker_online": "gauge",
+        "flower_worker_number_of_currently_executing_tasks": "gauge",
+    }
+    counted = {"received": 4, "started": 3, "succeeded": 2, "failed": 1, "revoked": 1}
+    for line in (
+        *(
+            f'flower_events_total{{task="add",type="task-{name}",worker="mails@web"}} {count}.0'
+            for name, count in counted.items()
+        ),
+        'flower_task_runtime_seconds_count{task="add",worker="mails@web"} 2.0',
+        'flower_task_runtime_seconds_sum{task="add",worker="mails@web"} 0.4',
+        'flower_worker_online{worker="mails@web"} 1.0',
+        'flower_worker_number_of_currently_executing_tasks{worker="mails@web"} 0.0',
+    ):
+        assert line in lines, line
+
+
+class Full(MemoryBroker):
+    """A broker that takes no more for one queue."""
+
+    def publish(self, publications: Sequence[Publication], timeout: float) -> None:
+        if any(each.queue == "full" for each in publications):
+            raise BrokerError("There is no room.")
+        super().publish(publications, timeout)
+
+
+def test_what_tasks_could_not_send_is_counted(tmp_path: Path) -> None:
+    """Also what a batch or `delay` on any thread could not; what is sent elsewhere is not this worker's to tell."""
+    pytest.importorskip("prometheus_client")
+    app = Celeriac("shop", broker="memory://", worker_state_dir=str(tmp_path), worker_health_port=free_port())
+
+    @app.task(name="shop.mail")
+    def mail() -> None: ...
+
+    @app.task(name="shop.order")
+    def order() -> str:
+        for _ in range(2):
+            with pytest.raises(BrokerError):
+                mail.apply_async(queue="full")
+        with pytest.raises(BrokerError), app.batch():
+            mail.apply_async(queue="full")
+            mail.delay()
+        return "ordered"
+
+    store = MemoryStore(f"memory://{tmp_path}")
+    with app.lent(Full(f"memory://{tmp_path}"), store, time.time):
+        with working(app) as worker:
+            assert order.delay().get(30) == "ordered"
+            metrics = worker.health.metrics
+            assert metrics is not None
+            lines = metrics.text().decode().splitlines()
+        with pytest.raises(BrokerError):
+            mail.apply_async(queue="full")
+    assert 'celeriac_enqueue_errors_total{queue="full",task="shop.mail"} 3.0' in lines
+    assert 'celeriac_enqueue_errors_total{queue="celery",task="shop.mail"} 1.0' in lines
+    assert app.hooks.not_sent == ()
+
+
+def test_how_late_the_schedule_is() -> None:
+    """It grows by itself where no beat is; nobody is told of one that has long been given up."""
+    app = Celeriac("shop", broker="memory://late")
+    now = app.broker.now()
+    assert lateness(app.broker) is None
+    one, other = Pulse(app.broker), Pulse(app.broker)
+    one.note(now + 60)
+    assert lateness(app.broker) == 0.0
+    other.note(now - 60)
+    assert 60 <= (lateness(app.broker) or 0) < 160
+    one.note(now + 60)  # refused, for the other has noted something
+    assert 60 <= (lateness(app.broker) or 0) < 160
+    one.note(now - 8 * 86400)
+    backlog = Backlog(app.broker, ())
+    backlog.look()
+    assert "celeriac_scheduler_lag_seconds" not in [gauge.name for gauge in backlog.gauges()]
+
+
 def test_the_names_of_the_metrics(tmp_path: Path) -> None:
     """They are promised: dashboards and alerts are written for them."""
     pytest.importorskip("prometheus_client")
     clock = Time()
-    app = Celeriac("shop", broker="memory://")
+    app = Celeriac("shop", broker="memory://", backend="memory://")
     app.broker.register("mails@web/0-1", 60.0, ["celery"])
     app.broker.register("mails@web/1-2", 60.0, ["celery"])
     app.broker.register("shop@web/0-3", 60.0, ["celery", "slow"])
     message = Message(Headers("shop.add", "1"), Properties(timestamp=time.time() - 3600), b"")
     app.broker.publish([Publication("1", "shop.add", "slow", protocol.encode(message, "slow"))], 1.0)
     app.broker.publish([Publication("2", "shop.add", "odd", b"garbage")], 1.0)
-    metrics = Metrics("mails@web", app.broker, ("celery",), 1, clock, Waiting())
+    assert app.store is not None
+    app.store.store([Record("1", states.SUCCESS)])
+    Pulse(app.broker).note(app.broker.now() - 30)
+    metrics = Metrics("mails@web", app.broker, ("celery",), 1, clock, Waiting(), app.store)
     tally = metrics.tallies.open()
     tally.add('shop."add"', "celery", states.SUCCESS, 0.2, 0.02)
+    tally.add(tallies.UNKNOWN, "celery", states.FAILURE)
+    tally.not_sent([Publication("3", "shop.mail", "mails", b"")])
+    tally.count(beats_run("every\nnight"), Outcome(states.SUCCESS, finished=1006.0))
     recorder = Recorder.create(tmp_path / "a.flight", "mails@web/0-1", "broker", 3)
     recorder.set_ready()
     recorder.begin(0, 7, 1.0)
@@ -469,6 +599,11 @@ def test_the_names_of_the_metrics(tmp_path: Path) -> None:
         "celeriac_queue_oldest_seconds": "gauge",
         "celeriac_queue_workers": "gauge",
         "celeriac_outbox_waiting": "gauge",
+        "celeriac_scheduler_lag_seconds": "gauge",
+        "celeriac_schedule_last_success_timestamp_seconds": "gauge",
+        "celeriac_unknown_tasks": "gauge",
+        "celeriac_enqueue_errors_total": "counter",
+        "celeriac_rows": "gauge",
         "celeriac_tasks_total": "counter",
         "celeriac_task_run_seconds": "histogram",
         "celeriac_task_wait_seconds": "histogram",
@@ -485,6 +620,10 @@ def test_the_names_of_the_metrics(tmp_path: Path) -> None:
         'celeriac_queue_workers{queue="celery"} 2.0',
         'celeriac_queue_workers{queue="slow"} 1.0',
         "celeriac_outbox_waiting 3.0",
+        'celeriac_schedule_last_success_timestamp_seconds{schedule="every night"} 1006.0',
+        'celeriac_unknown_tasks{queue="celery"} 1.0',
+        'celeriac_enqueue_errors_total{queue="mails",task="shop.mail"} 1.0',
+        'celeriac_rows{table="results"} 1.0',
         'celeriac_tasks_total{queue="celery",state="SUCCESS",task="shop.\\"add\\""} 1.0',
         'celeriac_task_run_seconds_bucket{le="0.1",queue="celery",task="shop.\\"add\\""} 0.0',
         'celeriac_task_run_seconds_bucket{le="0.25",queue="celery",task="shop.\\"add\\""} 1.0',
@@ -494,6 +633,9 @@ def test_the_names_of_the_metrics(tmp_path: Path) -> None:
         assert line in lines, line
     (oldest,) = (line for line in lines if line.startswith('celeriac_queue_oldest_seconds{queue="slow"}'))
     assert 3600 <= float(oldest.split()[-1]) < 3700
+    (late,) = (line for line in lines if line.startswith("celeriac_scheduler_lag_seconds "))
+    assert 30 <= float(late.split()[-1]) < 130
+    assert not [line for line in lines if "(not sent)" in line or "(entry)" in line or "flower" in line]
     clock.now += 5
     metrics.look([recorder], reachable=False)
     assert b"\nceleriac_queue" not in metrics.text(), "what may be long past is not shown"

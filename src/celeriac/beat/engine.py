@@ -22,6 +22,7 @@ from celeriac.beat.timetable import Timetable
 from celeriac.broker import Fired, Firing, Publication
 from celeriac.errors import BrokerError, CeleriacError
 from celeriac.publishing import published
+from celeriac.pulse import Pulse
 from celeriac.waker import Waker
 
 logger = logging.getLogger("celeriac.beat")
@@ -35,6 +36,7 @@ _BATCH = 500
 _SOME = 50
 _SHOWN = 5  # names in a line of the log
 _LONGEST_PAUSE = 2.0  # seconds between attempts to reach the broker
+_AT_ONCE = 1.0  # seconds after its due time in which an entry fires in time
 
 
 class Beat:
@@ -47,6 +49,7 @@ class Beat:
         self.zone = ZoneInfo(app.conf.timezone or "UTC")
         self.timetable = Timetable(app)
         self.waker = Waker()
+        self._pulse = Pulse(app.broker)
         self.elected = False
         self._clock = clock
         self._stopping = False
@@ -93,13 +96,16 @@ class Beat:
     def turn(self) -> float:
         """Do what is to be done now; return in how many seconds to come again. Raises BrokerError."""
         now = self._clock()
-        if now >= self._election:
+        anew = now >= self._election
+        if anew:
             self._elect(now)
         if not self.elected:
             return max(0.0, self._election - self._clock())
         if now >= self._look_at:
             self._look()
         self._fire()
+        if anew:
+            self._pulse.note(self._nothing_late_before())
         if self.timetable.write() or self._make_ahead():
             return 0.0
         until = min(self._election, self._look_at) - self._clock()
@@ -112,6 +118,10 @@ class Beat:
     def _now(self) -> float:
         """The broker's time."""
         return self._clock() + self._offset
+
+    def _nothing_late_before(self) -> float:
+        first, now = self._agenda.first, self._now()
+        return first if first is not None and first < now - _AT_ONCE else now + TERM
 
     def _elect(self, now: float) -> None:
         holder = self.broker.elect(OFFICE, self.name, TERM)

@@ -19,6 +19,8 @@ from celeriac.message.serializers import json_dumps, json_loads
 from celeriac.store import Record, ResultStore
 
 _MOST = 2**31 - 1
+#: Up to how many records are counted one by one.
+_COUNTED = 1000
 
 
 class DatabaseStore(ResultStore):
@@ -88,6 +90,15 @@ class DatabaseStore(ResultStore):
             return 0
         with self._errors(), self._session.write(PATIENCE) as raw:
             return self._session.count(raw, "expire", time.time() - self._expires, limit)
+
+    def count(self) -> int:
+        session = self._session
+        with self._errors(), session.read() as raw:
+            ((some,),) = session.rows(raw, "count_some_results", _COUNTED)
+            if some < _COUNTED:
+                return int(some)
+            ((about,),) = session.rows(raw, "count_results")
+        return max(int(about), int(some))
 
     def close(self) -> None:
         self._session.close()

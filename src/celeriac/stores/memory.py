@@ -73,6 +73,9 @@ class MemoryStore(ResultStore):
                 del kept[task_id]
         return len(old)
 
+    def count(self) -> int:
+        return len(self._shelf.records)
+
     def clear(self) -> None:
         """Forget everything, for tests."""
         with self._shelf.changed:

@@ -134,6 +134,7 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
     pool = Pool(executor, setup.recorder, setup.waker, setup.threads, conf.worker_async_concurrency)
     pool.overseer = setup.parent_waker
     pool.tally = setup.tally
+    app.hooks.not_sent += (pool.not_sent,)
     fetcher = Fetcher(
         app.broker,
         app.store,
@@ -177,6 +178,7 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
     for thread in (*others, io_thread):
         thread.join()
     pool.end_loop()
+    app.hooks.not_sent = ()
     app.clock = own_clock  # of a process that goes on
     app.settings_changed(())
 

@@ -131,7 +131,15 @@ def _yes_or_no(trouble: str) -> Answer:
 
 def _metrics(app: Celeriac, options: WorkerOptions, threads: int) -> Metrics | None:
     try:
-        return Metrics(options.hostname, app.broker, options.queues, threads, outbox=app.outbox)
+        return Metrics(
+            options.hostname,
+            app.broker,
+            options.queues,
+            threads,
+            outbox=app.outbox,
+            store=app.store,
+            flowers=app.conf.worker_flower_metrics,
+        )
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "prometheus_client":
             raise

@@ -4,7 +4,6 @@ Made by `health` where a port is set; needs prometheus-client, and raises Module
 loop looks at slots and queues (`look`), the server's thread writes the page of what was seen (`text`).
 """
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,14 +11,14 @@ from typing import Any
 
 from celeriac import states
 from celeriac.broker import Broker
-from celeriac.errors import CeleriacError, TaskRevokedError
+from celeriac.errors import TaskRevokedError
 from celeriac.hooks import Outbox
-from celeriac.queue_age import ages
+from celeriac.store import ResultStore
+from celeriac.worker import flower
+from celeriac.worker.backlog import Backlog, Gauge, Values
 from celeriac.worker.losses import Ended
 from celeriac.worker.recorder import Recorder
-from celeriac.worker.tally import BOUNDS, Counts, Tallies
-
-logger = logging.getLogger("celeriac.worker")
+from celeriac.worker.tally import BOUNDS, ENTRY, NOT_SENT, UNKNOWN, Counts, Key, Tallies
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -31,7 +30,10 @@ _SLOTS_EVERY = 0.2
 
 
 class Metrics:
-    """What the worker `name` counts. `threads` is how many tasks a child runs at a time, coroutines left out."""
+    """What the worker `name` counts. `threads` is how many tasks a child runs at a time, coroutines left out.
+
+    With `flowers` Flower's names are there too.
+    """
 
     def __init__(
         self,
@@ -41,6 +43,8 @@ class Metrics:
         threads: int,
         clock: Callable[[], float] = time.monotonic,
         outbox: Outbox | None = None,
+        store: ResultStore | None = None,
+        flowers: bool = False,
     ) -> None:
         import prometheus_client.core  # noqa: PLC0415 - only who wants metrics need have it
         import prometheus_client.exposition  # noqa: PLC0415 - and here, not in a thread beside which it is forked
@@ -48,18 +52,14 @@ class Metrics:
         self._families: Any = prometheus_client.core
         self._encode = prometheus_client.exposition.generate_latest
         self.name = name
-        self.broker = broker
-        self.outbox = outbox
+        self.backlog = Backlog(broker, queues, outbox, store, clock)
         self.queues = queues
         self.threads = threads
+        self.flowers = flowers
         self.tallies = Tallies()
         self._own = self.tallies.open()
         self._clock = clock
         self._slots: dict[str, int] = {}
-        self._waiting: dict[str, int] = {}
-        self._oldest: dict[str, float] = {}
-        self._outbox: int | None = None
-        self._readers: dict[str, int] | None = None
         self._slots_next = self._queues_next = clock()
         self._visited = -_WANTED
         self._page = b""
@@ -74,9 +74,9 @@ class Metrics:
             self._slots_next = now + _SLOTS_EVERY
             self._look_at_slots(recorders)
         if not reachable:
-            self._forget_queues()
+            self.backlog.forget()
         elif now >= self._queues_next and now - self._visited < _WANTED:
-            self._look_at_queues()
+            self.backlog.look()
             over = self._clock()
             self._queues_next = over + max(_EVERY, _SHARE * (over - now))
 
@@ -89,31 +89,6 @@ class Metrics:
             slots["free"] += self.threads - running if recorder.ready else 0
             slots["coroutine"] += len(busy) - running
         self._slots = slots
-
-    def _look_at_queues(self) -> None:
-        try:
-            depths = self.broker.depths()
-            oldest = ages(self.broker)
-            readers = self.broker.readers()
-            self._outbox = None if self.outbox is None else self.outbox.waiting()
-        except CeleriacError as error:
-            logger.debug("Metrics without queues: %s", error)
-            self._forget_queues()
-            return
-        self._waiting = dict.fromkeys(self.queues, 0)
-        self._waiting |= {queue: depth.ready for queue, depth in depths.items()}
-        self._oldest = dict.fromkeys(self._waiting, 0.0) | oldest
-        if readers is None:
-            self._readers = None
-            return
-        workers = {
-            (consumer.rpartition("/")[0], queue) for consumer, queues in readers.items() for queue in queues
-        }
-        self._readers = dict.fromkeys(self.queues, 0) | Counter(queue for _, queue in workers)
-
-    def _forget_queues(self) -> None:
-        """Rather nothing than what may be long past."""
-        self._waiting, self._oldest, self._readers, self._outbox = {}, {}, None, None
 
     def ended(self, ended: Iterable[Ended]) -> None:
         """Count the tasks that have ended with their process."""
@@ -137,66 +112,83 @@ class Metrics:
 
     def collect(self) -> Iterator[Any]:
         """Yield all metrics, as prometheus-client wants them."""
-        yield self._gauge(
-            "celeriac_worker_up", "1 for a worker that answers.", ("worker",), {(self.name,): 1}
-        )
-        yield self._gauge(
-            "celeriac_slots",
-            "Places for tasks that run or are free, and coroutines that run.",
-            ("state",),
-            {(state,): count for state, count in self._slots.items()},
-        )
-        yield self._gauge(
-            "celeriac_queue_waiting",
-            "Tasks that could start now.",
-            ("queue",),
-            {(queue,): count for queue, count in self._waiting.items()},
-        )
-        yield self._gauge(
-            "celeriac_queue_oldest_seconds",
-            "For how long the task that has waited longest could have started.",
-            ("queue",),
-            {(queue,): seconds for queue, seconds in self._oldest.items()},
-        )
-        if self._readers is not None:
+        every = self.tallies.read()
+        runs = {key: counts for key, counts in every.items() if key[2] not in (NOT_SENT, ENTRY)}
+        yield from map(self._gauge, (*self._of_worker(runs), *self.backlog.gauges()))
+        yield from self._of_runs(runs)
+        not_sent: Values = {key[:2]: counts.count for key, counts in every.items() if key[2] == NOT_SENT}
+        text = "Tasks that this worker's own tasks could not send."
+        yield self._counter("celeriac_enqueue_errors", text, ("task", "queue"), not_sent)
+        ends: Values = {(key[0],): counts.when for key, counts in every.items() if key[2] == ENTRY}
+        if ends:
+            text = "When a task of this entry of the schedule succeeded last, in unix seconds."
             yield self._gauge(
-                "celeriac_queue_workers",
-                "Workers that read the queue.",
-                ("queue",),
-                {(queue,): count for queue, count in self._readers.items()},
+                Gauge("celeriac_schedule_last_success_timestamp_seconds", text, ("schedule",), ends)
             )
-        if self._outbox is not None:
-            text = "Tasks in the outbox, which the broker does not have yet."
-            yield self._gauge("celeriac_outbox_waiting", text, (), {(): self._outbox})
-        yield from self._of_tasks()
+        if self.flowers:
+            yield from self._of_flower(runs)
 
-    def _gauge(
-        self, name: str, text: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]
-    ) -> Any:
-        family = self._families.GaugeMetricFamily(name, text, labels=labels)
+    def _of_worker(self, runs: Mapping[Key, Counts]) -> Iterator[Gauge]:
+        yield Gauge("celeriac_worker_up", "1 for a worker that answers.", ("worker",), {(self.name,): 1})
+        text = "Places for tasks that run or are free, and coroutines that run."
+        slots: Values = {(state,): count for state, count in self._slots.items()}
+        yield Gauge("celeriac_slots", text, ("state",), slots)
+        unknown: Counter[tuple[str, ...]] = Counter(dict.fromkeys(((queue,) for queue in self.queues), 0))
+        for (task, queue, _), counts in runs.items():
+            if task == UNKNOWN:
+                unknown[queue,] += counts.count
+        text = "Tasks that this worker did not know, since its start. They are dead letters."
+        yield Gauge("celeriac_unknown_tasks", text, ("queue",), unknown)
+
+    def _of_runs(self, runs: Mapping[Key, Counts]) -> Iterator[Any]:
+        text = "Runs that ended, by what came of them."
+        ended: Values = {key: counts.count for key, counts in runs.items()}
+        yield self._counter("celeriac_tasks", text, ("task", "queue", "state"), ended)
+        by_task: dict[tuple[str, ...], Counts] = {}
+        for (task, queue, _), counts in sorted(runs.items()):
+            known = by_task.get((task, queue))
+            by_task[task, queue] = counts if known is None else known.plus(counts)
+        labels = ("task", "queue")
+        ran = {key: (counts.runs, counts.ran) for key, counts in by_task.items()}
+        yield self._histogram("celeriac_task_run_seconds", "How long runs took.", labels, ran)
+        waited = {key: (counts.waits, counts.waited) for key, counts in by_task.items()}
+        text = "How long tasks waited from when they could start."
+        yield self._histogram("celeriac_task_wait_seconds", text, labels, waited)
+
+    def _of_flower(self, runs: Mapping[Key, Counts]) -> Iterator[Any]:
+        mine = (self.name,)
+        text = "Runs that ended, by what Celery's events would have told of them."
+        yield self._counter("flower_events", text, ("task", "type", "worker"), flower.events(self.name, runs))
+        text = "How long runs took that succeeded."
+        times = flower.runtimes(self.name, runs)
+        yield self._histogram("flower_task_runtime_seconds", text, ("task", "worker"), times)
+        yield self._gauge(
+            Gauge("flower_worker_online", "1 for a worker that answers.", ("worker",), {mine: 1})
+        )
+        running = self._slots.get("running", 0) + self._slots.get("coroutine", 0)
+        name = "flower_worker_number_of_currently_executing_tasks"
+        yield self._gauge(Gauge(name, "Tasks that run.", ("worker",), {mine: running}))
+
+    def _gauge(self, gauge: Gauge) -> Any:
+        family = self._families.GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.labels)
+        for key, value in sorted(gauge.values.items()):
+            family.add_metric(key, value)
+        return family
+
+    def _counter(self, name: str, text: str, labels: Sequence[str], values: Values) -> Any:
+        family = self._families.CounterMetricFamily(name, text, labels=labels)
         for key, value in sorted(values.items()):
             family.add_metric(key, value)
         return family
 
-    def _of_tasks(self) -> Iterator[Any]:
-        runs = self._families.CounterMetricFamily(
-            "celeriac_tasks", "Runs that ended, by what came of them.", labels=("task", "queue", "state")
-        )
-        by_task: dict[tuple[str, str], Counts] = {}
-        for (task, queue, state), counts in sorted(self.tallies.read().items()):
-            runs.add_metric((task, queue, state), counts.count)
-            known = by_task.get((task, queue))
-            by_task[task, queue] = counts if known is None else known.plus(counts)
-        yield runs
-        ran = {key: (counts.runs, counts.ran) for key, counts in by_task.items()}
-        yield self._histogram("celeriac_task_run_seconds", "How long runs took.", ran)
-        waited = {key: (counts.waits, counts.waited) for key, counts in by_task.items()}
-        yield self._histogram(
-            "celeriac_task_wait_seconds", "How long tasks waited from when they could start.", waited
-        )
-
-    def _histogram(self, name: str, text: str, values: dict[tuple[str, str], tuple[list[int], float]]) -> Any:
-        family = self._families.HistogramMetricFamily(name, text, labels=("task", "queue"))
+    def _histogram(
+        self,
+        name: str,
+        text: str,
+        labels: Sequence[str],
+        values: Mapping[tuple[str, ...], tuple[list[int], float]],
+    ) -> Any:
+        family = self._families.HistogramMetricFamily(name, text, labels=labels)
         for key, (counts, seconds) in values.items():
             total, buckets = 0, []
             for bound, count in zip((*BOUNDS, float("inf")), counts, strict=True):

@@ -14,14 +14,14 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from msgspec import Struct
 
 from celeriac import states
-from celeriac.broker import Action, Settlement
+from celeriac.broker import Action, Publication, Settlement
 from celeriac.execute import Executor
 from celeriac.limits import Watchdog
 from celeriac.message.serializers import json_dumps
@@ -184,6 +184,12 @@ class Pool:
         if accepted or sleeps == 1 or (sleeps and (len(self.outbox) >= self.POKE_AT or self.inbox.empty())):
             self.waker.poke()
         return accepted
+
+    def not_sent(self, publications: Sequence[Publication]) -> None:
+        """Count what a task could not send, where anything is counted. Called by the app, on any thread."""
+        if self.tally is not None:
+            with self._lock:
+                self.tally.not_sent(publications)
 
     # -- frozen by the supervisor: see worker.stuck
 

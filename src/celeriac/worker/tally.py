@@ -8,9 +8,12 @@ in one piece by one process, so there is nothing to lock between them.
 import mmap
 import threading
 from bisect import bisect_left
+from collections.abc import Iterable
 
 from msgspec import Struct
 
+from celeriac import states
+from celeriac.broker import Publication
 from celeriac.queue_age import startable
 from celeriac.run import Outcome, Run
 
@@ -24,7 +27,8 @@ _KEY = 224  # bytes of a row that name it
 _COUNT, _RAN, _WAITED = _KEY // _WORD, _KEY // _WORD + 1, _KEY // _WORD + 2
 _RUNS = _WAITED + 1
 _WAITS = _RUNS + len(BOUNDS) + 1
-_END = _WAITS + len(BOUNDS) + 1
+_WHEN = _WAITS + len(BOUNDS) + 1
+_END = _WHEN + 1
 #: One row more than there are, for what finds none of its own.
 _LAST = ROWS * _ROW // _WORD
 assert _END * _WORD <= _ROW
@@ -33,16 +37,25 @@ assert _END * _WORD <= _ROW
 Key = tuple[str, str, str]
 OTHERS: Key = ("(others)", "", "")
 UNKNOWN = "(unknown)"
+#: What stands in place of a state in rows that are no runs: tasks that could not be sent, and entries of the schedule
+#: (in place of the task) whose task has succeeded.
+NOT_SENT, ENTRY = "(not sent)", "(entry)"
+#: The header by which beat names the entry that a task was sent for, as Celery's does.
+_ENTRY_HEADER = "periodic_task_name"
 
 
 class Counts(Struct):
-    """How often, how long in all, and how many of them took up to which of `BOUNDS`: runs, and waits before them."""
+    """How often, how long in all, and how many of them took up to which of `BOUNDS`: runs, and waits before them.
+
+    `when` is the time of the last one, where that is noted.
+    """
 
     count: int
     ran: float
     waited: float
     runs: list[int]
     waits: list[int]
+    when: float = 0.0
 
     def plus(self, other: "Counts") -> "Counts":
         """Return both together."""
@@ -52,6 +65,7 @@ class Counts(Struct):
             self.waited + other.waited,
             [one + another for one, another in zip(self.runs, other.runs, strict=True)],
             [one + another for one, another in zip(self.waits, other.waits, strict=True)],
+            max(self.when, other.when),
         )
 
 
@@ -92,6 +106,24 @@ class Tally:
         since = startable(run.message)
         waited = None if since is None else max(0.0, run.started - since)
         self.add(name, run.queue, outcome.state, max(0.0, outcome.finished - run.started), waited)
+        if run.message.custom is not None and outcome.state == states.SUCCESS:
+            self._note_entry(run.message.custom.get(_ENTRY_HEADER), outcome.finished)
+
+    def not_sent(self, publications: Iterable[Publication]) -> None:
+        """Count what the broker did not take."""
+        for each in publications:
+            self.add(each.task, each.queue, NOT_SENT)
+
+    def _note_entry(self, entry: object, when: float) -> None:
+        """Note that what was sent for an entry has succeeded."""
+        if isinstance(entry, str) and entry:
+            key = (entry.replace("\n", " "), "", ENTRY)
+            row = self._rows.get(key)
+            if row is None:
+                row = self._new_row(key)
+            if row != _LAST:
+                self._times[row + _WHEN] = when
+                self._words[row + _COUNT] += 1
 
     def _new_row(self, key: Key) -> int:
         name = "\n".join(key).encode(errors="replace")
@@ -117,8 +149,15 @@ class Tally:
 
     def _counts(self, row: int) -> Counts:
         words, times = self._words, self._times
-        runs, waits = words[row + _RUNS : row + _WAITS], words[row + _WAITS : row + _END]
-        return Counts(words[row + _COUNT], times[row + _RAN], times[row + _WAITED], list(runs), list(waits))
+        runs, waits = words[row + _RUNS : row + _WAITS], words[row + _WAITS : row + _WHEN]
+        return Counts(
+            words[row + _COUNT],
+            times[row + _RAN],
+            times[row + _WAITED],
+            list(runs),
+            list(waits),
+            times[row + _WHEN],
+        )
 
     def close(self) -> None:
         """Give the memory back."""

@@ -350,8 +350,8 @@ SETTINGS_DIFFER = {
 OWN_SETTINGS = frozenset(
     "result_exceptions task_dead_letter_expires task_max_deliveries task_outbox task_publish_on_commit "
     "task_publish_timeout task_signing task_signing_keys task_signing_optional_until "
-    "task_revoke_expires worker_async_concurrency worker_health_host worker_health_port worker_lease "
-    "worker_max_message_bytes worker_state_dir".split()
+    "task_revoke_expires worker_async_concurrency worker_flower_metrics worker_health_host worker_health_port "
+    "worker_lease worker_max_message_bytes worker_state_dir".split()
 )
 
 FLAGS_SAME = (

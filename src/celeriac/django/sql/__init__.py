@@ -18,6 +18,9 @@ _MACROS = {
         "length": "length",
         "begin_of": "substr",
         "and_lock": "",
+        # They go in about the order in which they came.
+        "about_results": "coalesce((SELECT max(id) FROM celeriac_taskresult) "
+        "- (SELECT min(id) FROM celeriac_taskresult) + 1, 0)",
     },
     "postgresql": {
         "now": "extract(epoch FROM clock_timestamp())::float8",
@@ -27,6 +30,7 @@ _MACROS = {
         "length": "octet_length",
         "begin_of": "substring",
         "and_lock": "ORDER BY id FOR UPDATE",
+        "about_results": "reltuples::bigint FROM pg_class WHERE oid = 'celeriac_taskresult'::regclass",
     },
     "mysql": {
         "now": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6)) / 1e6)",
@@ -36,6 +40,8 @@ _MACROS = {
         "length": "length",
         "begin_of": "substring",
         "and_lock": "ORDER BY id FOR UPDATE",
+        "about_results": "table_rows FROM information_schema.tables "
+        "WHERE table_schema = DATABASE() AND table_name = 'celeriac_taskresult'",
         "kept": "(state = 'SUCCESS' AND VALUES(state) <> 'SUCCESS')",
     },
 }

@@ -255,3 +255,11 @@ DELETE FROM celeriac_taskresult WHERE task_id {in_names}
 -- finished before, limit
 DELETE FROM celeriac_taskresult WHERE id IN
     (SELECT id FROM celeriac_taskresult WHERE finished_at < %s ORDER BY finished_at LIMIT %s)
+
+-- name: count_some_results
+-- limit
+SELECT count(*) FROM (SELECT 1 FROM celeriac_taskresult LIMIT %s) some_results
+
+-- name: count_results
+-- about, as the database knows it without looking at them
+SELECT {about_results}

@@ -51,6 +51,17 @@ class ForgetChecks(Fixtures):
         assert store.expire(100) == 0
         assert len(store.fetch([*(each.id for each in young), running.id])) == 3
 
+    def test_how_many_there_are(self, store: ResultStore) -> None:
+        first, second = record(states.STARTED), record()
+        before = store.count()
+        store.store([first, second])
+        store.store([record(id=first.id)])
+        after = store.count()
+        assert (before is None) == (after is None), "a store can count, or it cannot"
+        assert before is None or after == before + 2
+        store.forget([first.id, second.id])
+        assert store.count() == before
+
     def test_for_ever(self, make_store: MakeStore) -> None:
         old = record(finished=time.time() - 10 * 365 * 86400)
 
