@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 
-from celeriac.broker import Publication, Settlement
+from celeriac.broker import Firing, Publication, Settlement
 from celeriac.django import sql
 from celeriac.django.broker import DatabaseBroker
+from celeriac.django.models import Schedule
 from celeriac.django.store import DatabaseStore
 from celeriac.errors import BrokerDown, BrokerError, NotInstalled, StoreError
 from celeriac.message.message import new_id
@@ -93,6 +94,34 @@ def test_names_differ_by_case_and_by_spaces_at_their_end(there: DatabaseBroker) 
     }
     there.register("me", 60)
     assert [delivery.queue for delivery in there.claim("me", ["a"], 10, 1)] == ["a"]
+
+
+def test_ids_keys_and_entries_differ_so_too(there: DatabaseBroker) -> None:
+    """Whatever the database itself says of its texts: two names are one only where their bytes are."""
+    names = ("a", "A", "a ", "ä", "Ä")
+    there.publish_once({name: message(payload=name.encode()) for name in names}, 2)
+    there.publish_once({name: message() for name in names}, 2)
+    there.register("me", 60)
+    assert [delivery.payload.decode() for delivery in there.claim("me", ["celery"], 20, 1)] == list(names)
+    assert there.fire([Firing(name, number, None) for number, name in enumerate(names)]) == set(names)
+    assert {name: fired.slot for name, fired in there.fired(names).items()} == dict(
+        zip(names, range(5), strict=True)
+    )
+    assert [there.elect(name, name, 60) for name in names] == list(names)
+    there.revoke(["a"], 60)
+    assert there.revoked(names) == {"a"}
+    store = DatabaseStore(f"django-db://{ALIAS}")
+    store.store([Record(name, "SUCCESS", name.encode()) for name in names])
+    assert [store.fetch(names)[name].result.decode() for name in names] == list(names)
+    store.forget(["A"])
+    assert set(store.fetch(names)) == set(names) - {"A"}
+    store.close()
+
+
+def test_schedules_of_the_admin_differ_so_too(there: DatabaseBroker) -> None:
+    for name in ("report", "Report"):
+        Schedule(name=name, task="shop.tasks.add", kind="interval", every=1, unit="days").save(using=ALIAS)
+    assert Schedule.objects.using(ALIAS).filter(name="report").count() == 1
 
 
 @pytest.mark.parametrize("level", ["read committed", "repeatable read"])

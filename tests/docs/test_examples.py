@@ -219,7 +219,7 @@ def test_containers_run_our_commands(block: Block) -> None:
 @pytest.mark.parametrize("block", _blocks_of("yaml"), ids=lambda block: block.name)
 def test_probes_ask_for_what_a_worker_answers(block: Block) -> None:
     yaml = pytest.importorskip("yaml")
-    for container in yaml.safe_load(block.text)["containers"]:
+    for container in yaml.safe_load(block.text).get("containers", ()):
         words = container["command"]
         assert words[0] == "celeriac"
         parse(words[1:])
@@ -227,6 +227,17 @@ def test_probes_ask_for_what_a_worker_answers(block: Block) -> None:
         assert probes
         assert {probe["path"] for probe in probes} <= {"/live", "/ready"}
         assert {str(probe["port"]) for probe in probes} == {words[words.index("--health-port") + 1]}
+
+
+@pytest.mark.parametrize("block", _blocks_of("yaml"), ids=lambda block: block.name)
+def test_alerts_ask_for_metrics_that_the_page_has(block: Block) -> None:
+    yaml = pytest.importorskip("yaml")
+    page = block.page.read_text()
+    for group in yaml.safe_load(block.text).get("groups", ()):
+        for rule in group["rules"]:
+            metrics = re.findall(r"celeriac_\w+", rule["expr"])
+            assert metrics, rule
+            assert [name for name in metrics if f"| `{name}` |" not in page] == [], rule
 
 
 @pytest.mark.parametrize("block", _blocks_of("conf"), ids=lambda block: block.name)

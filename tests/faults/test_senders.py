@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.size import STRESS, size
 KILLS = size(4, 40) * STRESS
 #: How many orders there are at least between two kills.
 ORDERS = size(15, 40)
+PLACES = ["sqlite", "postgres", pytest.param("mariadb", marks=pytest.mark.mariadb)]
 
 
 class Orders:
@@ -28,22 +30,33 @@ class Orders:
 
     def __init__(self, project: Project) -> None:
         name = project.database["NAME"]
+        self.connection: Any
         if "sqlite" in project.database["ENGINE"]:
             self.connection = sqlite3.connect(name, isolation_level=None, timeout=20)
+        elif "mysql" in project.database["ENGINE"]:
+            import pymysql
+
+            words = {"unix_socket": project.database["HOST"], "user": project.database["USER"]}
+            self.connection = pymysql.connect(database=name, autocommit=True, **words)
         else:
             import psycopg
 
             words = {"host": project.database["HOST"], "port": project.database["PORT"], "user": "postgres"}
-            self.connection = psycopg.connect(dbname=name, autocommit=True, **words)  # type: ignore[assignment]
-        self.connection.execute("CREATE TABLE orders (number text PRIMARY KEY)")
+            self.connection = psycopg.connect(dbname=name, autocommit=True, **words)
+        self._ask("CREATE TABLE orders (number varchar(64) PRIMARY KEY)")
+
+    def _ask(self, statement: str) -> Any:
+        with closing(self.connection.cursor()) as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else ()
 
     def keys(self) -> list[str]:
         """Return the orders that were committed."""
-        return [row[0] for row in self.connection.execute("SELECT number FROM orders").fetchall()]
+        return [row[0] for row in self._ask("SELECT number FROM orders")]
 
     def in_outbox(self) -> int:
         """Return how many tasks the broker does not have yet."""
-        ((count,),) = self.connection.execute("SELECT count(*) FROM celeriac_outboxmessage").fetchall()
+        ((count,),) = self._ask("SELECT count(*) FROM celeriac_outboxmessage")
         return int(count)
 
     def send(self, project: Project, name: str) -> float:
@@ -75,13 +88,13 @@ def settle(project: Project, orders: Orders, killed: float, kills: list[Kill]) -
 @pytest.mark.slow
 @pytest.mark.scenario("o")
 @pytest.mark.timeout(size(120, 600) * STRESS)
-@pytest.mark.parametrize("place", ["sqlite", "postgres"])
+@pytest.mark.parametrize("place", PLACES)
 def test_an_order_and_its_task_are_committed_together(make_project: MakeProject, place: str) -> None:
     project = make_project(place)
     orders = Orders(project)
     killed = 0.0
     with project.working():
-        for number in range(KILLS):
+        for number in range(size(1, KILLS) if place == "mariadb" else KILLS):  # all takes its time there
             killed = orders.send(project, f"order-{number}")
         settle(project, orders, killed, [])
 
@@ -90,7 +103,7 @@ def test_an_order_and_its_task_are_committed_together(make_project: MakeProject,
 @pytest.mark.redis
 @pytest.mark.scenario("o")
 @pytest.mark.timeout(size(180, 900) * STRESS)
-@pytest.mark.parametrize("place", size(["sqlite"], ["sqlite", "postgres"]))
+@pytest.mark.parametrize("place", size(PLACES[:1], PLACES))
 def test_they_are_with_an_outbox_too(make_project: MakeProject, redis: RedisServer, place: str) -> None:
     """Also when the worker is killed right after a sender, at work on what that has left; and when Redis is away."""
     words: dict[str, Any] = {"broker_url": redis.url, "result_backend": redis.url, "task_outbox": True}
