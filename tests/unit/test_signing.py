@@ -202,13 +202,14 @@ def test_no_key_is_told(keys: list[str]) -> None:
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-def over(now: float) -> Codec:
-    """Return how messages are read at `now`, of a project that takes unsigned ones until noon."""
-    return Codec(Settings(), Signer([SECRET], NOON, lambda: now))
+def over(*now: float) -> Codec:
+    """Return how messages are read at these times, of a project that takes unsigned ones until noon."""
+    times = iter(now)
+    return Codec(Settings(), Signer([SECRET], NOON, lambda: next(times)))
 
 
 def test_until_then_what_is_not_signed_is_run_and_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    before = over(NOON.timestamp() - 1)
+    before = over(*[NOON.timestamp() - 1] * 5)
     unsigned = protocol.encode(message(), "q")
     for _ in range(3):
         assert before.decode(unsigned, "q").headers.id == "id-1"
@@ -240,8 +241,17 @@ def test_a_forged_signature_is_refused_before_and_after(seconds: float) -> None:
             codec.decode(payload, queue)
 
 
+def test_an_hour_later_it_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
+    codec = over(*(NOON.timestamp() - ago for ago in (7300, 7200, 3700, 3600, 100)))
+    unsigned, told = protocol.encode(message(), "q"), []
+    for _ in range(5):
+        codec.decode(unsigned, "q")
+        told.append(len(caplog.records))
+    assert told == [1, 1, 2, 2, 3]
+
+
 def test_names_that_strangers_make_up_are_not_all_told(caplog: pytest.LogCaptureFixture) -> None:
-    before = over(NOON.timestamp() - 1)
+    before = over(*[NOON.timestamp() - 1] * 300)
     for number in range(300):
         ours = message()
         ours.headers.task = f"made-up-{number}"

@@ -23,8 +23,8 @@ _VERSION = "1:"
 _PURPOSE = b"celeriac task message 1\0"
 _COMMAND = b"\n"  # no message begins like this when it is signed
 _encode = msgspec.json.Encoder(enc_hook=str, order="sorted").encode
-#: How many task names are told of: anybody can make up more.
-_TOLD = 200
+#: How many task names are told of that come unsigned (anybody can make up more), and after how many seconds again.
+_TOLD, _AGAIN = 200, 3600.0
 
 
 class Signer:
@@ -51,7 +51,8 @@ class Signer:
         ]
         self._optional_until = optional_until
         self._clock = clock
-        self._told: set[str] = set()
+        #: When it was last told of a task that it comes unsigned.
+        self._told: dict[str, float] = {}
 
     def sign(
         self, queue: str, headers: Mapping[str, Any], properties: Properties, content: str, body: bytes
@@ -85,14 +86,16 @@ class Signer:
         until = self._optional_until
         if until is None:
             raise BadSignature("it is not signed, and task_signing is on (celeriac help E126)")
-        if self._clock() >= until.timestamp():
+        now = self._clock()
+        if now >= until.timestamp():
             raise BadSignature(
                 f"it is not signed, and had to be from {until.isoformat()} on: task_signing_optional_until (celeriac "
                 "help E126)"
             )
         task = str(headers.get("task", "(in its body)"))  # so it is in protocol 1
-        if task not in self._told and len(self._told) < _TOLD:
-            self._told.add(task)
+        told = self._told.get(task)
+        if len(self._told) < _TOLD if told is None else now >= told + _AGAIN:
+            self._told[task] = now
             logger.warning(
                 "A message of %.200s, sent by %.200s, is not signed. Such messages run until %s "
                 "(task_signing_optional_until), and are set aside from then on: set task_signing where it is sent.",
