@@ -200,7 +200,9 @@ def system_checks() -> str:
 def celerys_imports() -> str:
     """Where what is imported from Celery is imported from here."""
     rows = [(code(theirs), code(ours)) for theirs, ours in imports.IMPORTS.items()]
-    return table(("Celery", "here"), rows)
+    others = {**imports.IMPORTS_KEPT, **imports.IMPORTS_ABSENT}
+    reasons = [(", ".join(map(code, listed.split())), why) for listed, why in others.items()]
+    return table(("Celery", "here"), rows) + "\n\n" + table(("module or name", ""), reasons)
 
 
 def all_celerys_names() -> str:

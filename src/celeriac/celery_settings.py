@@ -47,7 +47,6 @@ NOT_YET = _because(
         "worker_enable_soft_shutdown_on_idle": "an idle worker stops at once",
         "worker_lost_wait": "the death of a process is noticed at once",
         "worker_pool_restarts": "restart the worker, or start it with --reload",
-        "worker_state_db": "revoking comes later, so there is no state to keep",
     }
 )
 
@@ -77,6 +76,7 @@ MOOT = _because(
         "security_cert_store security_certificate security_digest security_key security_key_password": (
             "messages are not signed with certificates"
         ),
+        "worker_state_db": "the broker keeps which tasks were revoked",
         "worker_direct": "a worker reads the queues that -Q names, one of its own too",
         "worker_disable_prefetch worker_enable_prefetch_count_reduction": (
             "set worker_prefetch_multiplier = 1, and no child holds more than it runs"

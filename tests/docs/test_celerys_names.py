@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import celery
@@ -25,12 +26,14 @@ import pytest
 import celeriac
 import celeriac.signals
 from celeriac import config, errors, options, schedules
+from celeriac.cli import main
 from celeriac.cli.from_celery import imports, names, told
 from celeriac.cli.options import own_options
 from celeriac.cli.program import COMMANDS, make_program
 from celeriac.context import Request
 from celeriac.result import EagerResult
 from celeriac.testing import celery_fixtures
+from tests.docs.pages import DOCS, blocks
 
 
 def public(*things: Any) -> set[str]:
@@ -193,3 +196,19 @@ def test_imports_lead_somewhere() -> None:
     for theirs, ours in imports.IMPORTS.items():
         for dotted in (theirs, ours):
             assert pkgutil.resolve_name(dotted) is not None or importlib.import_module(dotted)
+
+
+def test_the_page_on_moving_shows_what_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("shop", "blog"):
+        Path(folder).mkdir()
+    Path("shop/tasks.py").write_text("\n\nfrom celery import chain, shared_task\n")
+    Path("blog/tasks.py").write_text("from celery import shared_task\n")
+    lines = 'CELERY_BROKER_URL = "amqp://localhost"', "", "CELERY_TASK_TIME_LIMIT = 60"
+    Path("shop/settings.py").write_text("\n" * 140 + "\n".join(lines))
+    main(["migrate-from-celery"])
+    printed = capsys.readouterr().out
+    (shown,) = (each for each in blocks(DOCS / "how-to/from-celery.md") if each.words == ("moving",))
+    assert printed.startswith(shown.text), printed

@@ -30,6 +30,7 @@ WITHIN = 100
 #: Lists and drawings, each with a test of its own: kind to where it is tested.
 DRAWINGS = {
     "output": "test_tutorial",
+    "moving": "test_celerys_names",
     "map": "test_architecture",
     "life": "test_architecture",
     "floors": "test_architecture",

@@ -34,6 +34,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "health": ("celeriac.cli.health:health", "Whether this host's workers live, for probes: status 0 or 1."),
     "new": ("celeriac.cli.new:new", "Make a Django project with tasks and a schedule."),
     "demo": ("celeriac.cli.new:demo", "Run tasks and a schedule in a project that is gone again afterwards."),
+    "migrate-from-celery": (
+        "celeriac.cli.from_celery.command:migrate_from_celery",
+        "Show what a project has of Celery's and what each becomes; edit what needs no thought.",
+    ),
     "settings": ("celeriac.cli.settings:settings", "Show the settings in force and where each comes from."),
     "report": ("celeriac.cli.settings:report", "Show versions and settings, to paste into a bug report."),
 }

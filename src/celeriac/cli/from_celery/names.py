@@ -185,6 +185,9 @@ APP = Section(
     },
 )
 
+#: Parameters of the class that are no attributes here.
+APP_PARAMETERS_ONLY = {"backend": "the store is `app.store`", "include": "`app.conf.include`"}
+
 RESULT = Section(
     "Results",
     "What `AsyncResult` and `EagerResult` have.",
@@ -345,6 +348,19 @@ SETTINGS_DIFFER = {
     "worker_soft_shutdown_timeout": "0 waits without limit for running tasks",
     "worker_task_log_format": "a format of our own unless one is given",
 }
+
+#: Settings that differ by their default alone: where one is given it is the same.
+SETTINGS_OF_OTHER_DEFAULT = frozenset(
+    "broker_connection_timeout broker_url result_backend result_expires worker_hijack_root_logger worker_log_format "
+    "worker_prefetch_multiplier worker_redirect_stdouts worker_task_log_format".split()
+)
+
+#: Settings without effect that somebody has set because it matters: they need another way, or are missed.
+SETTINGS_TO_DECIDE = frozenset(
+    "broker_read_url broker_use_ssl broker_write_url database_url redis_backend_use_ssl security_cert_store "
+    "security_certificate security_key task_cls task_default_rate_limit task_send_sent_event worker_direct "
+    "worker_send_task_events".split()
+)
 
 #: Settings that Celery does not have.
 OWN_SETTINGS = frozenset(
