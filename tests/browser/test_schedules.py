@@ -1,9 +1,5 @@
 """The form of a schedule in a browser: the fields of the chosen kind, the arguments of the chosen task, the preview."""
 
-import os
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +9,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from tests.scenarios.journal import until
-from tests.servers import free_port
-
-TOP = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0
+from tests.browser.serving import PATIENCE, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -25,38 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[str]:
     """The address of the admin, with a superuser boss."""
-    environment = os.environ | {
-        "DJANGO_SETTINGS_MODULE": "tests.browser.settings",
-        "CELERIAC_TEST_SQLITE": str(tmp_path / "db.sqlite3"),
-        "DJANGO_SUPERUSER_PASSWORD": "celeriac",
-        "PYTHONPATH": os.pathsep.join([str(TOP), os.environ.get("PYTHONPATH", "")]),
-    }
-    manage = [sys.executable, "-m", "django"]
-    superuser = ("createsuperuser", "--noinput", "--username=boss", "--email=boss@example.com")
-    for words in (("migrate", "-v0"), superuser):
-        subprocess.run(
-            [*manage, *words], env=environment, timeout=PATIENCE, check=True, stdout=subprocess.DEVNULL
-        )
-    address = f"127.0.0.1:{free_port()}"
-    log = tmp_path / "log"
-    with log.open("wb") as out:
-        server = subprocess.Popen(
-            [*manage, "runserver", "--noreload", address], env=environment, stdout=out, stderr=out
-        )
-    try:
-        until(lambda: answers(f"http://{address}/admin/login/"), log.read_text, PATIENCE)
-        yield f"http://{address}/admin/"
-    finally:
-        server.terminate()
-        server.wait(PATIENCE)
-
-
-def answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(url, timeout=10).close()
-    except OSError:
-        return False
-    return True
+    with served(tmp_path, filled=True) as address:
+        yield address
 
 
 class Form:
@@ -135,4 +97,12 @@ def test_a_schedule_is_made_and_changed(browser: Chrome, site: str) -> None:
     assert form.find("call-day").get_attribute("value") == "2026-12-24"
     assert Select(form.find("call-kind")).first_selected_option.text == "long"
     assert not form.find("call-mail").is_selected()
+
+    # In the list, the last runs of each: icons in rows of ten, each a link to what came of a task.
+    browser.get(f"{site}celeriac/schedule/?q=Poll")
+    pips = browser.find_elements(By.CSS_SELECTOR, ".celeriac-strip a")
+    assert [pip.text for pip in pips] == ["✕" if number in (5, 6, 14) else "✓" for number in range(20)]
+    assert len({pip.location["y"] for pip in pips}) == 2
+    pips[5].click()
+    form.sees("#content", "ConnectionError: mail.example.com does not answer")
     assert [each for each in browser.get_log("browser") if "favicon" not in each["message"]] == []

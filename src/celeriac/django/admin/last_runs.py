@@ -10,6 +10,7 @@ from typing import Any
 
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from msgspec import Struct
 
@@ -90,16 +91,16 @@ def failing(rows: Any) -> list[int]:
     return [pk for pk, (run, *_) in runs.items() if run.state in states.EXCEPTION_STATES]
 
 
-def last(run: Run, site: str) -> str:
-    """Return how the last run went, a link to its page where it has one."""
-    return looks.linked(
-        looks.badge(run.state), looks.duration(run.ran) if run.ran is not None else "", _page(run, site)
+def shown(runs: Sequence[Run], when: str, site: str) -> str:
+    """Return how the last run went and when, and below it all of them in a row, the oldest first, with links."""
+    if not any(run.state for run in runs):
+        return when
+    last = runs[0]
+    how = format_html("{} {}", looks.badge(last.state), looks.duration(last.ran)) if last.state else ""
+    strip = looks.strip([(run.state, _told(run), _page(run, site)) for run in reversed(runs)])
+    return format_html(
+        '{} <span class="celeriac-id">{}</span>{}', looks.linked(how, _page(last, site)), when, strip
     )
-
-
-def strip(runs: Sequence[Run], site: str) -> str:
-    """Return the runs in a row, the oldest first, each a link to its page."""
-    return looks.strip([(run.state, _told(run), _page(run, site)) for run in reversed(runs)])
 
 
 def _told(run: Run) -> str:

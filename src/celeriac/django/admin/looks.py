@@ -59,9 +59,8 @@ def mark(style: str, icon: str, text: str, title: str = "") -> SafeString:
     )
 
 
-def linked(shown: str, more: str, url: str) -> SafeString:
-    """Return a badge and what is said with it, a link if there is a URL."""
-    text = format_html("{} {}", shown, more)
+def linked(text: str, url: str) -> str:
+    """Return what is shown as a link if there is a URL."""
     return format_html('<a href="{}">{}</a>', url, text) if url else text
 
 

@@ -53,15 +53,7 @@ class ScheduleAdmin(admin.ModelAdmin):
     """What is sent when."""
 
     form = ScheduleForm
-    list_display = (
-        "shown_name",
-        "enabled",
-        "shown_words",
-        "shown_next",
-        "shown_last",
-        "shown_runs",
-        "total_run_count",
-    )
+    list_display = ("shown_name", "enabled", "shown_words", "shown_next", "shown_last", "total_run_count")
     list_display_links = ("shown_name",)
     list_editable = ("enabled",)
     list_filter = ("enabled", RunFilter, "task")
@@ -119,7 +111,7 @@ class ScheduleAdmin(admin.ModelAdmin):
         (None, {"fields": ("name", "task", "shown_call", "enabled", "from_code", "description")}),
         (gettext_lazy("When"), {"fields": ("shown_preview",)}),
     )
-    run_fieldset = (gettext_lazy("Runs"), {"fields": ("shown_last", "shown_runs", "total_run_count")})
+    run_fieldset = (gettext_lazy("Runs"), {"fields": ("shown_last", "total_run_count")})
 
     class Media:
         css: ClassVar[dict[str, list[str]]] = {"all": ["celeriac/admin.css"]}
@@ -185,7 +177,7 @@ class ScheduleAdmin(admin.ModelAdmin):
         return ((None, {"fields": shown}), *self.fieldsets[1:], self.run_fieldset)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Schedule | None = None) -> Any:
-        shown = ("shown_preview", "shown_call", "from_code", "shown_last", "shown_runs", "total_run_count")
+        shown = ("shown_preview", "shown_call", "from_code", "shown_last", "total_run_count")
         if obj is not None and obj.from_code:
             return (*shown, "name", "task", "description")
         return shown
@@ -272,27 +264,14 @@ class ScheduleAdmin(admin.ModelAdmin):
             runs = row.next_runs(1)
         return looks.moment(runs[0]) if runs else looks.NOTHING
 
-    @admin.display(description=gettext_lazy("last run"), ordering="last_run_at")
+    @admin.display(description=gettext_lazy("last runs"), ordering="last_run_at")
     def shown_last(self, row: Schedule) -> str:
         if row.pk is None or row.last_run_at is None:
             return looks.NOTHING
-        when = looks.moment(row.last_run_at)
-        runs = self._runs(row)
-        if not runs or not runs[0].state:
-            return when
-        shown = last_runs.last(runs[0], self.admin_site.name)
-        return format_html('{} <span class="celeriac-id">{}</span>', shown, when)
-
-    @admin.display(description=gettext_lazy("last runs"))
-    def shown_runs(self, row: Schedule) -> str:
-        runs = self._runs(row)
-        return last_runs.strip(runs, self.admin_site.name) if runs else looks.NOTHING
-
-    def _runs(self, row: Schedule) -> list[last_runs.Run]:
         if "_celeriac_runs" not in row.__dict__:
             self._note_runs([row])
-        runs: list[last_runs.Run] = row.__dict__["_celeriac_runs"]
-        return runs
+        when = looks.moment(row.last_run_at)
+        return last_runs.shown(row.__dict__["_celeriac_runs"], when, self.admin_site.name)
 
     def _note_runs(self, rows: list[Schedule]) -> None:
         runs = last_runs.of(rows)

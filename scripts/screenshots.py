@@ -1,0 +1,84 @@
+"""Makes the pictures of the admin in the docs: `.venv/bin/python scripts/screenshots.py [FOLDER [SKIN]]`.
+
+A project filled for it is served and looked at in Chromium. FOLDER is docs/images unless said; SKIN is unfold, jazzmin
+or grappelli, to see how the pages look there.
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TOP))
+
+from PIL import Image  # noqa: E402
+from selenium import webdriver  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+
+from tests.browser.serving import served  # noqa: E402
+
+#: Each picture: where it is taken, what is clicked before, and how wide the window is.
+PAGES = {
+    "admin-tasks": ("celeriac/taskresult/", "", 1440),
+    "admin-task": ("celeriac/taskresult/?state=FAILURE&name=shop.tasks.send_receipt", ".field-task a", 1440),
+    "admin-schedules": ("celeriac/schedule/", "", 1440),
+    "admin-schedule": ("celeriac/schedule/?q=Report", ".field-shown_name a", 1100),
+    "admin-queues": ("celeriac/queue/", "", 1100),
+    "admin-dead-letters": ("celeriac/deadletter/", "", 1440),
+}
+_TALLEST = 1100
+_MOST = 150_000
+
+
+def browser() -> webdriver.Chrome:
+    """Return a Chromium without a window."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
+    for word in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+    ):
+        options.add_argument(word)
+    service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
+    return webdriver.Chrome(options=options, service=service)
+
+
+def take(chrome: webdriver.Chrome, url: str, click: str, width: int, path: Path) -> None:
+    """Take one picture, as high as the page is, and make it small."""
+    chrome.set_window_size(width, 800)
+    chrome.get(url)
+    if click:
+        chrome.find_element(By.CSS_SELECTOR, click).click()
+    height = chrome.execute_script("return document.documentElement.scrollHeight")
+    chrome.set_window_size(width, min(height + 90, _TALLEST))
+    chrome.save_screenshot(str(path))
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(96, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+    size = path.stat().st_size
+    print(f"{path}: {size:,} bytes")
+    if size > _MOST:
+        raise SystemExit(f"{path} is larger than {_MOST:,} bytes")
+
+
+def main(folder: str = str(TOP / "docs" / "images"), skin: str = "") -> None:
+    """Take all of them."""
+    chrome = browser()
+    try:
+        with tempfile.TemporaryDirectory() as scratch, served(Path(scratch), skin, filled=True) as admin:
+            chrome.get(f"{admin}login/")
+            chrome.find_element(By.NAME, "username").send_keys("boss")
+            chrome.find_element(By.NAME, "password").send_keys("celeriac")
+            chrome.find_element(By.CSS_SELECTOR, "[type=submit]").click()
+            for name, (page, click, width) in PAGES.items():
+                take(chrome, admin + page, click, width, Path(folder) / f"{name}.png")
+    finally:
+        chrome.quit()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
