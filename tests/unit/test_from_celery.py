@@ -130,6 +130,8 @@ class TestLooking:
             ("CELERY_MONGODB_BACKEND_SETTINGS = {}", "missing"),
             ("CELERY_REDIS_HOST = 'x'", "missing"),
             ("CELERY_SEND_EVENTS = True", "missing"),
+            ("CELERY_SEND_EVENTS = False", "renamed"),
+            ("from celeriac import shared_task\n@shared_task(rate_limit=None)\ndef f(): ...", "renamed"),
             ("CELERY_DISABLE_RATE_LIMITS = True", "renamed"),
         ],
     )

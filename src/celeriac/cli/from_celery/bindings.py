@@ -156,3 +156,20 @@ def _others(nodes: Nodes, imported: list[Imported]) -> Iterator[str]:
             yield node.name or ""
         elif isinstance(node, ast.alias) and id(node) not in ours:
             yield node.asname or node.name.partition(".")[0]
+
+
+# -- what both readers of code ask for
+
+
+def assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Return what a statement gives a value to, with the value."""
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            yield target, node.value
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        yield node.target, node.value
+
+
+def is_off(value: ast.expr) -> bool:
+    """Return whether a value is None or False."""
+    return isinstance(value, ast.Constant) and value.value in (None, False)

@@ -62,8 +62,8 @@ IMPORTS_KEPT = {
 IMPORTS_ABSENT = {
     "celery.canvas celery.chain celery.chord celery.chunks celery.group celery.maybe_signature celery.subtask "
     "celery.xmap celery.xstarmap": _CANVAS,
-    "celery._state celery.current_task celery.app.current_task celery.app.app_or_default": "`self` of a task with "
-    "`bind=True`, and `celeriac.current_app()`",
+    "celery._state celery.current_task celery.app.current_task celery.app.app_or_default": "`celeriac.current_app()`, "
+    "and its `current_task`",
     "celery.app.control": "`app.control`, of which part comes later",
     "celery.app.defaults celery.app.utils": "`app.conf` has all settings",
     "celery.app.log celery.utils.log": "`celeriac.log.get_task_logger`, and the signals around logging",

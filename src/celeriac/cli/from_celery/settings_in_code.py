@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from celeriac import config
 from celeriac.cli.from_celery import verdicts
-from celeriac.cli.from_celery.bindings import Bindings, Nodes
+from celeriac.cli.from_celery.bindings import Bindings, Nodes, assigned, is_off
 from celeriac.cli.from_celery.uses import Found
 
 _OLD = re.compile(r"(CELERYD?|CELERYBEAT)_[A-Z0-9_]+")
@@ -57,7 +57,7 @@ def settings(nodes: Nodes, name: str, reading: Reading, bindings: Bindings) -> I
     bodies = (node.body for node in nodes if isinstance(node, ast.Module | ast.ClassDef | ast.If | ast.Try))
     for body in bodies:
         for node in body:
-            for target, value in _assigned(node):
+            for target, value in assigned(node):
                 yield from _given(target, value, node.lineno, plain, reading)
     yield from _of_apps(nodes, bindings)
 
@@ -67,11 +67,11 @@ def _given(target: ast.expr, value: ast.expr, line: int, plain: bool, reading: R
         return
     told = None
     if plain and config.canonical(target.id, None) in config._KNOWN:
-        told = verdicts.of_setting(target.id, None, texts(value))
+        told = verdicts.of_setting(target.id, None, texts(value), is_off(value))
     elif target.id.isupper():
         namespace = _namespace(target.id, reading)
         if namespace is not None and not _OTHERS.match(target.id):
-            told = verdicts.of_setting(target.id, namespace, texts(value))
+            told = verdicts.of_setting(target.id, namespace, texts(value), is_off(value))
     if told is not None:
         yield told, line
 
@@ -101,7 +101,7 @@ def _of_apps(nodes: Nodes, bindings: Bindings) -> Iterator[Found]:
                 yield from _of_keywords(node.keywords)
                 for argument in node.args:
                     yield from _of_dict(argument)
-        for target, value in _assigned(node):
+        for target, value in assigned(node):
             name = None
             if isinstance(target, ast.Attribute) and _conf(target.value, bindings):
                 name = target.attr
@@ -133,15 +133,7 @@ def _of_dict(node: ast.expr) -> Iterator[Found]:
 
 def _of_lower(name: str, value: ast.expr) -> verdicts.Verdict | None:
     known = config.canonical(name, None)
-    return verdicts.of_setting(name, None, texts(value)) if known in config._KNOWN else None
-
-
-def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
-    if isinstance(node, ast.Assign):
-        for target in node.targets:
-            yield target, node.value
-    elif isinstance(node, ast.AnnAssign) and node.value is not None:
-        yield node.target, node.value
+    return verdicts.of_setting(name, None, texts(value), is_off(value)) if known in config._KNOWN else None
 
 
 def texts(value: ast.expr) -> list[str]:
@@ -165,7 +157,7 @@ def _text(node: ast.expr) -> str | None:
 def assigned_names(nodes: Nodes, added: bool = True) -> Iterator[tuple[str, ast.expr]]:
     """Return each name that is given a value, with the value; with `added` also what `+=` adds to one."""
     for node in nodes:
-        pairs = list(_assigned(node))
+        pairs = list(assigned(node))
         if added and isinstance(node, ast.AugAssign):
             pairs.append((node.target, node.value))
         for target, value in pairs:

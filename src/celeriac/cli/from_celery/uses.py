@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterator
 
 from celeriac.cli.from_celery import verdicts
-from celeriac.cli.from_celery.bindings import Bindings, Nodes
+from celeriac.cli.from_celery.bindings import Bindings, Nodes, assigned, is_off
 from celeriac.cli.from_celery.verdicts import MISSING, RENAMED, Verdict
 
 #: A verdict and the line it is about.
@@ -119,7 +119,7 @@ def _of_maker(maker: ast.expr) -> Iterator[Found]:
     if isinstance(maker, ast.Call):
         for keyword in maker.keywords:
             if keyword.arg is not None:
-                yield verdicts.of_task_option(keyword.arg), keyword.value.lineno
+                yield verdicts.of_task_option(keyword.arg, is_off(keyword.value)), keyword.value.lineno
 
 
 def _of_body(node: _Function, maker: ast.expr) -> Iterator[Found]:
@@ -134,13 +134,9 @@ def _of_body(node: _Function, maker: ast.expr) -> Iterator[Found]:
 
 def _of_class(node: ast.ClassDef) -> Iterator[Found]:
     for each in node.body:
-        if isinstance(each, ast.Assign):
-            targets = each.targets
-        else:
-            targets = [each.target] if isinstance(each, ast.AnnAssign) and each.value is not None else []
-        for target in targets:
+        for target, value in assigned(each):
             if isinstance(target, ast.Name) and _is_option(target.id):
-                yield verdicts.of_task_option(target.id), each.lineno
+                yield verdicts.of_task_option(target.id, is_off(value)), each.lineno
         if isinstance(each, _Function) and each.args.args:
             yield from _of_self(each, each.args.args[0].arg)
 

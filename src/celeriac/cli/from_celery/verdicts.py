@@ -130,10 +130,10 @@ def _below(theirs: str, rest: list[str]) -> tuple[str, str]:
 # -- settings
 
 
-def of_setting(written: str, namespace: str | None, values: list[str]) -> Verdict | None:
+def of_setting(written: str, namespace: str | None, values: list[str], off: bool) -> Verdict | None:
     """Return what has become of a setting, given under `written`; None if it is not Celery's.
 
-    `values` are the texts that stand in its value, such as URLs.
+    `values` are the texts that stand in its value, such as URLs; `off` is whether it is None or False.
     """
     name = config.canonical(written, namespace)
     if name is None:
@@ -152,7 +152,7 @@ def of_setting(written: str, namespace: str | None, values: list[str]) -> Verdic
         return Verdict(SETTING, written, SAME_HERE)
     if state == DIFFERS:
         return Verdict(SETTING, written, RENAMED, "", why)
-    missing = name in IN_URL or name in names.SETTINGS_TO_DECIDE
+    missing = not off and (name in IN_URL or name in names.SETTINGS_TO_DECIDE)
     return Verdict(SETTING, written, MISSING if missing else RENAMED, "", f"without effect: {why}")
 
 
@@ -179,9 +179,15 @@ def _wrong_value(name: str, values: list[str]) -> str:
 # -- what stands in code
 
 
-def of_task_option(name: str) -> Verdict:
-    """Return what has become of an option of `@app.task` and `@shared_task`, or an attribute of a task class."""
-    return _of_row(TASK_OPTION, names.TASK, name, UNKNOWN_OPTION)
+def of_task_option(name: str, off: bool = False) -> Verdict:
+    """Return what has become of an option of `@app.task` and `@shared_task`, or an attribute of a task class.
+
+    `off` is whether it is None or False, so that nothing is missed.
+    """
+    told = _of_row(TASK_OPTION, names.TASK, name, UNKNOWN_OPTION)
+    return (
+        Verdict(TASK_OPTION, name, RENAMED, "", told.advice) if off and name in options.TASK_NOT_YET else told
+    )
 
 
 def of_call_option(name: str) -> Verdict:
