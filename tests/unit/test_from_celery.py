@@ -52,7 +52,6 @@ class TestLooking:
             "CELERY_OUR_OWN": "renamed",
             "CELERY_TASK_ALWAYS_EAGER": "renamed",
             "broker_url": "same",
-            "task_cls": "missing",
             "beat_schedule": "same",
             "task_default_rate_limit": "missing",
             "result_expires": "same",
@@ -83,6 +82,7 @@ class TestLooking:
             "app: app.control.revoke": "same",
             "app: app.control.inspect": "missing",
             "app: app.steps": "missing",
+            "app: task_cls": "renamed",
             "workflow: a | b": "missing",
         }
         assert {name: found.get(name) for name in expected} == expected

@@ -138,9 +138,12 @@ class TestEdits:
             "import celery\ncelery = celery.Celery()\n",
             "from celery import current_app\ndef f(current_app): current_app.conf\n",
             "import celery\npatch.object(celery, 'x')\n",
+            "import flower, kombu\nimport celery.bin.worker\n",
+            "import celery\ncelery.uuid()\n",
+            "import celery.result\ncelery.uuid()\n",
         ],
     )
-    def test_a_name_with_two_meanings_is_left_alone(self, text: str, tmp_path: Path) -> None:
+    def test_what_is_not_here_or_has_two_meanings_is_left_alone(self, text: str, tmp_path: Path) -> None:
         (tmp_path / "a.py").write_text(text)
         assert look(tmp_path).changes == []
 

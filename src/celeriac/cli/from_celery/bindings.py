@@ -59,6 +59,10 @@ class Bindings(Struct):
         dotted = ".".join([self.names[node.id], *reversed(parts)])
         return (verdicts.theirs(dotted) if node.id in self.ours else dotted), node
 
+    def is_unused(self, each: Imported) -> bool:
+        """Return whether Celery is imported as a module and nothing of it is used."""
+        return each.bound not in self.loaded and each.dotted.partition(".")[0] == "celery"
+
     def is_app(self, node: ast.expr) -> bool:
         """Return whether an expression is a Celery app, as far as its name tells."""
         if isinstance(node, ast.Call):  # current_app()

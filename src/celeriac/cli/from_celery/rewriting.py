@@ -204,9 +204,10 @@ def _of_import(
             parts.append(f"{verdicts.of_import(each.dotted).here} as {alias.asname}")
         else:
             parts += sorted(chains.modules.get(each.bound, ()))
-            if each.bound not in bindings.loaded | bindings.rebound and verdicts.leads_here(each.dotted):
+            here = verdicts.leads_here(each.dotted) and each.bound not in bindings.rebound
+            if here and bindings.is_unused(each):
                 parts.append("celeriac")  # for what it does when it is imported, or for nothing
-            elif each.bound in bindings.rebound or chains.need(each, _alone(each, bindings)):
+            elif not here or chains.need(each, _alone(each, bindings)):
                 parts.append(written)
     parts = list(dict.fromkeys(parts))
     if parts != [alias.name + (f" as {alias.asname}" if alias.asname else "") for alias in statement.names]:

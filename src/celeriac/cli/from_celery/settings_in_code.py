@@ -117,7 +117,9 @@ def _conf(node: ast.expr, bindings: Bindings) -> bool:
 
 def _of_keywords(keywords: Iterable[ast.keyword]) -> Iterator[Found]:
     for keyword in keywords:
-        if keyword.arg is not None:
+        if keyword.arg == "task_cls":
+            yield verdicts.of_parameter(keyword.arg), keyword.value.lineno
+        elif keyword.arg is not None:
             told = _of_lower(_PARAMETERS.get(keyword.arg, keyword.arg), keyword.value)
             if told is not None:
                 yield told, keyword.value.lineno

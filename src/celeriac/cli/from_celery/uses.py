@@ -30,7 +30,7 @@ def of_imports(bindings: Bindings) -> Iterator[Found]:
             if each.bound in bindings.rebound | bindings.bare and not verdicts.is_module(each.dotted):
                 text = "the module is handed on, or its name used for something else: change it by hand"
                 yield Verdict(verdicts.IMPORT, each.dotted, MISSING, "", text), each.alias.lineno
-            elif each.bound not in bindings.loaded:
+            elif bindings.is_unused(each):
                 yield Verdict(verdicts.IMPORT, each.dotted, RENAMED, "celeriac"), each.alias.lineno
             # Otherwise what is used of it counts.
         else:

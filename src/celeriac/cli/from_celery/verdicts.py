@@ -218,6 +218,11 @@ def of_app(name: str) -> Verdict | None:
     return _renamed(_of_row(APP, names.APP, name), f"app.{name}")
 
 
+def of_parameter(name: str) -> Verdict:
+    """Return what has become of a parameter of `Celery(...)` that is no setting."""
+    return _of_row(APP, names.APP, name)
+
+
 def of_control(name: str) -> Verdict:
     """Return what has become of a method of `app.control`."""
     here = hasattr(Control, name)
