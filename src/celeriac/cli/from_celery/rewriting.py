@@ -207,7 +207,7 @@ def _of_import(
             here = verdicts.leads_here(each.dotted) and each.bound not in bindings.rebound
             if here and bindings.is_unused(each):
                 parts.append("celeriac")  # for what it does when it is imported, or for nothing
-            elif not here or chains.need(each, _alone(each, bindings)):
+            elif not here or each.bound not in bindings.loaded or chains.need(each, _alone(each, bindings)):
                 parts.append(written)
     parts = list(dict.fromkeys(parts))
     if parts != [alias.name + (f" as {alias.asname}" if alias.asname else "") for alias in statement.names]:
