@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -215,11 +215,10 @@ def listening(pid: int, port: int) -> bool:
     }
     assert inodes
     links = set()
-    for each in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            links.add(str(each.readlink()))
-        except FileNotFoundError:
-            pass
+    with suppress(FileNotFoundError):  # it has ended meanwhile
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                links.add(str(each.readlink()))
     return not links.isdisjoint(f"socket:[{inode}]" for inode in inodes)
 
 
