@@ -245,7 +245,7 @@ FLOORS = {
     "Services: what runs for long": ("worker", "beat"),
     "The user's: what task code holds": (
         "app registered connected configured sending routing annotations eager deferred discovery sources shared "
-        "naming dead_letters execute next_try acks limits overtime callbacks run hints unpacking reporting "
+        "naming dead_letters execute next_try settling acks limits overtime callbacks run hints unpacking reporting "
         "publishing decorator task periodic canvas result result_set pydantic_models result_tree stored_result waiting "
         "signals log control failure revocations queue_age pulse unread".split()
     ),

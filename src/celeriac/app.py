@@ -17,9 +17,7 @@ from celeriac.broker import Publication
 from celeriac.canvas import Signature, signature
 from celeriac.context import current
 from celeriac.deferred import AfterCommit
-from celeriac.eager import run_eagerly
 from celeriac.errors import BrokerError, CeleriacError
-from celeriac.execute import Executor
 from celeriac.hooks import Hooks
 from celeriac.options import APPLY
 from celeriac.publishing import published
@@ -303,6 +301,9 @@ class Celeriac(Registered):
         stored = (
             self.conf.task_store_eager_result if task.store_eager_result is None else task.store_eager_result
         )
+        from celeriac.eager import run_eagerly  # noqa: PLC0415 - with all that runs tasks, which a sender does not
+        from celeriac.execute import Executor  # noqa: PLC0415
+
         executor = Executor(self, origin())
         record, error = run_eagerly(executor, publication, self.store if stored else None, retries)
         if error is not None and (self.conf.task_eager_propagates if throw is None else throw):

@@ -35,8 +35,8 @@ def run_eagerly(
             states.REJECTED, finished=outcome.finished
         )  # there is no message that could go anywhere
     failed = outcome.state in states.PROPAGATE_STATES
-    record = executor.record(run, outcome)
-    if store is not None and executor.stores(run, outcome.state):
+    record = executor.settling.record(run, outcome)
+    if store is not None and executor.settling.stores(run, outcome.state):
         store.store([record])
     return record, outcome.error if failed else None
 

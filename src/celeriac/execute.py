@@ -2,7 +2,7 @@
 
 `Executor.execute` is a straight line: prepare, **the user's function**, conclude. Every pool, the eager mode and the
 tests go through it; a coroutine task takes `aexecute`, which differs in the middle step only. It returns
-data (`Outcome`); who settles it with the broker is the caller's business, `settlement` says how.
+data (`Outcome`); who settles it with the broker is the caller's business, `settling` says how.
 """
 
 import logging
@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from celeriac import hints, reporting, states
 from celeriac.acks import Acks
-from celeriac.broker import Action, Settlement
 from celeriac.callbacks import Callbacks
 from celeriac.callbacks import Sends as SendsCallbacks
 from celeriac.config import Settings
@@ -35,10 +34,11 @@ from celeriac.failure import failure_json, format_traceback, safe_text
 from celeriac.hooks import Hooks
 from celeriac.limits import Pair, Watchdog
 from celeriac.message import result_format
-from celeriac.message.message import Message, details_of
+from celeriac.message.message import Message
 from celeriac.message.moments import is_past
 from celeriac.next_try import next_try
 from celeriac.run import Outcome, Run
+from celeriac.settling import Settling
 from celeriac.signals import around_tasks
 from celeriac.store import Record
 from celeriac.task import Task
@@ -98,8 +98,7 @@ class Executor:
         self.decode = self.codec.decode
         self.encode = self.codec.encode if conf.task_protocol == 2 else app.codec.encode_protocol_1
         self.dump_result = result_format.writer(conf)
-        self.ignore_result = conf.task_ignore_result
-        self.store_errors = conf.task_store_errors_even_if_ignored
+        self.settling = Settling(conf, self.codec, hostname)
         self.track_started = conf.task_track_started
         self.acks = Acks(conf)
         self.acks_early = conf.task_acks_late is False
@@ -315,7 +314,7 @@ class Executor:
             return self._retry(run, request.retrying)
         if value is None:
             return Outcome(states.SUCCESS)
-        kept = self.stores(run)
+        kept = self.settling.stores(run)
         if not kept and not self.eager:
             return Outcome(states.SUCCESS)
         try:
@@ -374,67 +373,6 @@ class Executor:
             _traceback(cause if cause.__traceback__ is not None else retry),
             cause,
             retry=again,
-        )
-
-    # -- what the caller does with it
-
-    def stores(self, run: Run, state: str = states.SUCCESS) -> bool:
-        """Return whether a record of `state` is to be stored for this run."""
-        if state == states.IGNORED:
-            return False
-        task = run.task
-        ignored = run.message.headers.ignore_result
-        if ignored is None:
-            ignored = task.ignore_result if task is not None else None
-        if ignored is None:
-            ignored = self.ignore_result
-        if not ignored:
-            return True
-        errors = task.store_errors_even_if_ignored if task is not None else None
-        return state == states.FAILURE and (self.store_errors if errors is None else errors)
-
-    def settlement(self, run: Run, outcome: Outcome) -> Settlement:
-        """Return how the delivery of a run ends, given its outcome."""
-        state = outcome.state
-        record = self.record(run, outcome) if self.stores(run, state) else None
-        if state == states.SUCCESS:
-            return Settlement(run.tag, publish=outcome.publish, record=record)
-        if outcome.dead is not None:
-            return Settlement(
-                run.tag, Action.DEAD, reason=outcome.dead, publish=outcome.publish, record=record
-            )
-        if outcome.requeue:
-            payload = self.codec.encode(run.message, run.queue) if outcome.counted else None
-            return Settlement(run.tag, Action.PUT_BACK, payload=payload)
-        publish = outcome.publish if outcome.retry is None else (outcome.retry,)
-        return Settlement(run.tag, publish=publish, record=record)
-
-    def record(self, run: Run, outcome: Outcome) -> Record:
-        """Return what is to be stored of a run."""
-        headers = run.message.headers
-        properties = run.message.properties
-        request = run.request
-        children = None if request is None else request.children
-        return Record(
-            headers.id,
-            outcome.state,
-            outcome.result,
-            outcome.traceback,
-            headers.task,
-            headers.argsrepr or "",
-            headers.kwargsrepr or "",
-            run.queue,
-            self.hostname,
-            headers.retries or 0,
-            properties.celeriac_losses,
-            properties.timestamp,
-            run.started or None,
-            outcome.finished or time.time(),
-            headers.root_id,
-            headers.parent_id,
-            headers.group,
-            [child.as_tuple() for child in children] if children else None,
-            details_of(run.message),
         )
 
 

@@ -96,5 +96,5 @@ def test_import_brings_in_no_driver_and_few_modules() -> None:
     ).stdout.split(None, 2)
     own, new, bad = int(output[0]), int(output[1]), output[2].strip()
     assert bad == "[]"
-    assert own <= 60
+    assert own <= 55
     assert new <= 260

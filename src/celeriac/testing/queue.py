@@ -230,9 +230,9 @@ class Queue:
         run = Run(delivery.tag, delivery.queue, message, task)
         run.revoked = message.headers.id in revoked_among(self._broker, [delivery], executor.codec.read)
         outcome = run_once(executor, run)
-        self._broker.settle(_CONSUMER, [executor.settlement(run, outcome)], self._store)
+        self._broker.settle(_CONSUMER, [executor.settling.settlement(run, outcome)], self._store)
         failed = outcome.error if outcome.state == states.FAILURE else None
-        return EagerResult.of(executor.record(run, outcome), self.app, failed), failed
+        return EagerResult.of(executor.settling.record(run, outcome), self.app, failed), failed
 
 
 def _name_of(task: Task[..., Any] | HasModulePath | str) -> str:

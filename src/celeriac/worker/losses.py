@@ -113,7 +113,7 @@ class Losses:
         outcome.publish = self._followers(Ended(run, error))
         logger.error("%s[%s] was ended at its hard time limit of %g s.", headers.task, headers.id, limit)
         run.started = time.time() - limit
-        return self.executor.settlement(run, outcome)
+        return self.executor.settling.settlement(run, outcome)
 
     def terminated(self, delivery: Delivery, message: Message, cause: Terminated) -> Settlement:
         """Return how the delivery of a task ends that somebody wanted to end."""
@@ -126,7 +126,7 @@ class Losses:
             )
         self.ended.append(Ended(run, error, signum=cause.signum))
         outcome = Outcome(states.REVOKED, failure_json(error), error=error, finished=time.time())
-        return self.executor.settlement(run, outcome)
+        return self.executor.settling.settlement(run, outcome)
 
     def _run(self, delivery: Delivery, message: Message) -> Run | None:
         if self.executor is None:
@@ -147,7 +147,7 @@ class Losses:
         logger.warning(
             "%s[%s]: %s; it is retried in %g s.", headers.task, headers.id, error, task.default_retry_delay
         )
-        return executor.settlement(run, outcome)
+        return executor.settling.settlement(run, outcome)
 
     def _failed(self, run: Run, error: WorkerLostError, trace: str | None) -> Settlement:
         assert self.executor is not None  # for mypy
@@ -156,7 +156,7 @@ class Losses:
         outcome = self.executor.acks.judge(run, outcome)
         outcome.publish = self._followers(Ended(run, error))
         logger.error("%s[%s] has failed: %s.", run.message.headers.task, run.message.headers.id, error)
-        return self.executor.settlement(run, outcome)
+        return self.executor.settling.settlement(run, outcome)
 
     def _followers(self, ended: Ended) -> tuple[Publication, ...]:
         """Return what is to be published as a task has failed, and have it told; raises NotYet, first of all."""

@@ -163,7 +163,7 @@ class Pool:
         An event is returned where the record could not take it: then it counts as done only once the broker has it,
         and the slot is to be kept until the event is set.
         """
-        settlement = self.executor.settlement(run, outcome)
+        settlement = self.executor.settling.settlement(run, outcome)
         if run.hard is not None:
             self.recorder.unlimit(slot)
         with self._lock:
@@ -235,9 +235,9 @@ class Pool:
 
     def _note_started(self, run: Run) -> None:
         run.started = time.time()
-        if self.executor.stores(run, states.STARTED):
+        if self.executor.settling.stores(run, states.STARTED):
             meta = json_dumps({"pid": os.getpid(), "hostname": self.executor.hostname})
-            record = self.executor.record(run, Outcome(states.STARTED, meta, finished=0.0))
+            record = self.executor.settling.record(run, Outcome(states.STARTED, meta, finished=0.0))
             record.finished = None
             self._note(record)
 
