@@ -18,16 +18,20 @@ from selenium.webdriver.common.by import By  # noqa: E402
 
 from tests.browser.serving import served  # noqa: E402
 
-#: Each picture: where it is taken, what is clicked before, and how wide the window is.
+#: Each picture: where it is taken, what is clicked before, how wide the window is, and how high at most.
 PAGES = {
-    "admin-tasks": ("celeriac/taskresult/", "", 1440),
-    "admin-task": ("celeriac/taskresult/?state=FAILURE&name=shop.tasks.send_receipt", ".field-task a", 1440),
-    "admin-schedules": ("celeriac/schedule/", "", 1440),
-    "admin-schedule": ("celeriac/schedule/?q=Report", ".field-shown_name a", 1100),
-    "admin-queues": ("celeriac/queue/", "", 1100),
-    "admin-dead-letters": ("celeriac/deadletter/", "", 1440),
+    "admin-tasks": ("celeriac/taskresult/", "", 1440, 800),
+    "admin-task": (
+        "celeriac/taskresult/?state=FAILURE&name=shop.tasks.send_receipt",
+        ".field-task a",
+        1000,
+        1300,
+    ),
+    "admin-schedules": ("celeriac/schedule/", "", 1280, 1000),
+    "admin-schedule": ("celeriac/schedule/?q=Report", ".field-shown_name a", 1040, 1640),
+    "admin-queues": ("celeriac/queue/", "", 1040, 1000),
+    "admin-dead-letters": ("celeriac/deadletter/", "", 1280, 1000),
 }
-_TALLEST = 1100
 _MOST = 150_000
 
 
@@ -47,14 +51,15 @@ def browser() -> webdriver.Chrome:
     return webdriver.Chrome(options=options, service=service)
 
 
-def take(chrome: webdriver.Chrome, url: str, click: str, width: int, path: Path) -> None:
+def take(chrome: webdriver.Chrome, path: Path, url: str, click: str, width: int, tallest: int) -> None:
     """Take one picture, as high as the page is, and make it small."""
     chrome.set_window_size(width, 800)
     chrome.get(url)
     if click:
         chrome.find_element(By.CSS_SELECTOR, click).click()
     height = chrome.execute_script("return document.documentElement.scrollHeight")
-    chrome.set_window_size(width, min(height + 90, _TALLEST))
+    # Of a window without a frame the height is that of its page and some more.
+    chrome.set_window_size(width, min(height + 90, tallest))
     chrome.save_screenshot(str(path))
     with Image.open(path) as picture:
         small = picture.convert("RGB").quantize(96, dither=Image.Dither.NONE)
@@ -74,8 +79,10 @@ def main(folder: str = str(TOP / "docs" / "images"), skin: str = "") -> None:
             chrome.find_element(By.NAME, "username").send_keys("boss")
             chrome.find_element(By.NAME, "password").send_keys("celeriac")
             chrome.find_element(By.CSS_SELECTOR, "[type=submit]").click()
-            for name, (page, click, width) in PAGES.items():
-                take(chrome, admin + page, click, width, Path(folder) / f"{name}.png")
+            # The pages alone, without Django's menu.
+            chrome.execute_script("localStorage.setItem('django.admin.navSidebarIsOpen', 'false')")
+            for name, (page, *how) in PAGES.items():
+                take(chrome, Path(folder) / f"{name}.png", admin + page, *how)
     finally:
         chrome.quit()
 
