@@ -202,7 +202,9 @@ def celerys_imports() -> str:
     rows = [(code(theirs), code(ours)) for theirs, ours in imports.IMPORTS.items()]
     others = {**imports.IMPORTS_KEPT, **imports.IMPORTS_ABSENT}
     reasons = [(", ".join(map(code, listed.split())), why) for listed, why in others.items()]
-    return table(("Celery", "here"), rows) + "\n\n" + table(("module or name", ""), reasons)
+    loggers = [(code(theirs), code(ours)) for theirs, ours in imports.LOGGERS.items()]
+    tables = (("Celery", "here"), rows), (("module or name", ""), reasons), (("logger", "here"), loggers)
+    return "\n\n".join(table(*each) for each in tables)
 
 
 def all_celerys_names() -> str:

@@ -18,6 +18,7 @@ CELERY_TAKS_TIME_LIMIT = 3
 CELERY_WORKER_POOL = "gevent"
 CELERY_BROKER_USE_SSL = {}
 CELERY_OUR_OWN = 2
+LOGGING = {"loggers": {"django": {}, "celery": {}, "celery.app.trace": {}, "celery.other": {}}}
 if DEBUG:
     CELERY_TASK_ALWAYS_EAGER = True
 """

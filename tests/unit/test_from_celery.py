@@ -63,6 +63,9 @@ class TestLooking:
         found = said(project)
         expected = {
             "INSTALLED_APPS: django_celery_beat": "renamed",
+            "logger: celery": "renamed",
+            "logger: celery.app.trace": "renamed",
+            "logger: celery.other": "renamed",
             "task option: max_retries": "same",
             "task option: lazy": "renamed",
             "task option: rate_limit": "missing",
@@ -149,6 +152,7 @@ class TestLooking:
         (tmp_path / "Dockerfile").write_text(
             '# celery worker\nCMD ["celery", "-A", "proj", \\\n  "beat", "-S", "django"]\n'
         )
+        (tmp_path / "start").write_text("watchfiles celery.__main__.main --args '-A proj worker -O fair'\n")
         (tmp_path / "notes.txt").write_text("celery\n")
         assert said(tmp_path) == {
             "command: celery flower": "missing",
@@ -158,6 +162,7 @@ class TestLooking:
             "flag: -P/--pool": "missing",
             "flag: --without-gossip": "renamed",
             "flag: --scheduler": "renamed",
+            "flag: -O/--optimization": "renamed",
             "flag: -A/--app": "same",
             "flag: -l/--loglevel": "same",
             "package: celery-once": "missing",

@@ -72,6 +72,7 @@ def in_scripts(path: Path, text: str) -> Iterator[Found]:
 
 def _plain(line: str) -> str:
     """Return a line without the marks in which a list of words may stand."""
+    line = re.sub(r"celery\.__main__\.main(\s+--args)?", "celery", line)  # watchfiles
     return re.sub(r"""["'\[\],`]""", " ", line)
 
 

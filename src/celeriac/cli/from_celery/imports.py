@@ -87,6 +87,17 @@ IMPORTS_ABSENT = {
     "kombu": "messages do not pass kombu here",
 }
 
+#: Loggers by their names; what is not named is part of the first one.
+LOGGERS = {
+    "celery": "celeriac",
+    "celery.app.trace": "celeriac.worker.task",
+    "celery.beat": "celeriac.beat",
+    "celery.redirected": "celeriac.redirected",
+    "celery.task": "celeriac.task",
+    "celery.worker": "celeriac.worker",
+    "celery.worker.strategy": "celeriac.worker.task",
+}
+
 #: Entries of INSTALLED_APPS.
 APPS_HERE = {
     "django_celery_beat": "Celeriac's beat has a schedule in the database. `manage.py import_beat` takes over its "

@@ -48,6 +48,9 @@ def in_code(nodes: Nodes, bindings: Bindings) -> Iterator[Found]:
             yield from _of_attribute(node, bindings, tasks, inner)
         elif isinstance(node, ast.Call):
             yield from _of_call(node)
+            yield from _of_loggers(node)
+        elif isinstance(node, ast.Dict):
+            yield from _of_loggers(node)
         elif isinstance(node, ast.Constant) and node.value == PYTEST_PLUGIN:
             yield verdicts.of_import(PYTEST_PLUGIN), node.lineno
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
@@ -101,6 +104,23 @@ def _of_call(node: ast.Call) -> Iterator[Found]:
     for keyword in given:
         if keyword.arg != "name":
             yield verdicts.of_call_option(str(keyword.arg)), keyword.value.lineno
+
+
+def _of_loggers(node: ast.Call | ast.Dict) -> Iterator[Found]:
+    """Return what is said of loggers that are asked for, or set up in a dict."""
+    named: list[ast.expr | None] = []
+    if isinstance(node, ast.Call):
+        function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        named += node.args[:1] if function in ("getLogger", "get_logger") else []
+    else:
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant) and key.value == "loggers" and isinstance(value, ast.Dict):
+                named += value.keys
+    for each in named:
+        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+            told = verdicts.of_logger(each.value)
+            if told is not None:
+                yield told, each.lineno
 
 
 # -- tasks

@@ -21,11 +21,12 @@ from celeriac.worker.options import POOLS
 SAME_HERE, RENAMED, MISSING = "same", "renamed", "missing"
 
 IMPORT, SETTING, APP_ENTRY = "import", "setting", "INSTALLED_APPS"
+LOGGER = "logger"
 TASK_OPTION, CALL_OPTION, IN_TASK, APP = "task option", "call option", "in a task", "app"
 WORKFLOW, COMMAND, FLAG, PACKAGE, FILE = "workflow", "command", "flag", "package", "file"
 #: In the order in which they are shown.
 KINDS = (
-    FILE, IMPORT, SETTING, APP_ENTRY, TASK_OPTION, CALL_OPTION, IN_TASK, APP, WORKFLOW, COMMAND, FLAG, PACKAGE
+    FILE, IMPORT, SETTING, APP_ENTRY, LOGGER, TASK_OPTION, CALL_OPTION, IN_TASK, APP, WORKFLOW, COMMAND, FLAG, PACKAGE
 )  # fmt: skip
 
 
@@ -177,6 +178,16 @@ def _wrong_value(name: str, values: list[str]) -> str:
 
 
 # -- what stands in code
+
+
+def of_logger(name: str) -> Verdict | None:
+    """Return what a logger of Celery's is called here; None for another one."""
+    parts = name.split(".")
+    if parts[0] != "celery":
+        return None
+    known = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    here = next(imports.LOGGERS[each] for each in known if each in imports.LOGGERS)
+    return Verdict(LOGGER, name, RENAMED, here)
 
 
 def of_task_option(name: str, off: bool = False) -> Verdict:
