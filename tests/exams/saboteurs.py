@@ -783,3 +783,15 @@ class ThrowsAwayTheYoung(MemoryStore):
     def expire(self, limit: int) -> int:
         self.clear()
         return 0
+
+
+@caught_by("test_how_many_there_are")
+class CountsEachWriting(MemoryStore):
+    written = 0
+
+    def store(self, records: Sequence[Record]) -> None:
+        self.written += len(records)
+        super().store(records)
+
+    def count(self) -> int:
+        return self.written
