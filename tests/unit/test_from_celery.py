@@ -1,5 +1,6 @@
 """`celeriac migrate-from-celery`: what it finds in projects of every kind, hostile ones too."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -205,7 +206,13 @@ class TestHostile:
         (tmp_path / "my-env/pyvenv.cfg").touch()
         (tmp_path / "loop").symlink_to(tmp_path)
         (tmp_path / "broken.py").symlink_to(tmp_path / "nothing.py")
+        os.mkfifo(tmp_path / "pipe.py")
+        os.mkfifo(tmp_path / "requirements.txt")
         assert said(tmp_path) == {}
+
+    def test_a_name_that_is_no_text(self, tmp_path: Path) -> None:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.py")).write_text("import flower\n")
+        assert list(look(tmp_path).places.values()) == [[("\ufffd.py", 1)]]
 
     def test_star_imports_want_to_be_written_out(self, tmp_path: Path) -> None:
         write(tmp_path, a="from celery import *\nfrom celery.schedules import *\n")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from celeriac.cli import main
+from celeriac.cli.from_celery import changing
 from celeriac.cli.from_celery.looking import look
 from tests.unit.celery_project import PROJECT, TASKS, write
 
@@ -228,6 +229,13 @@ class TestCommand:
         assert (status, err) == (1, "Error: Nothing was written: there is nobody to ask. Say --yes.\n")
         assert Path("shop/tasks.py").read_bytes() == before
 
+    def test_somebody_else_was_faster(self, here: Path) -> None:
+        changes = look(here).changes
+        Path("proj/celery.py").write_text("# theirs\n")
+        assert [each.name for each in changing.write(changes)] == ["proj/celery.py"]
+        assert Path("proj/celery.py").read_text() == "# theirs\n"
+        assert Path("shop/tasks.py").read_text().startswith("from celeriac import")
+
     def test_what_is_not_committed_is_not_mixed_with(
         self, here: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -239,6 +247,10 @@ class TestCommand:
         git("commit", "-qm", "x")
         assert "3 files edited." in run(capsys, "--write", "--yes")[1]
         Path("more.py").write_text("from celery import shared_task\n")
+        assert "(more.py)" in run(capsys, "--write", "--yes", "more.py")[2]
+        Path("shop/one.py").write_text("from celery import shared_task\n")
+        assert "shop/one.py" in run(capsys, "--write", "--yes", "shop")[2]
+        Path("shop/one.py").unlink()
         assert (
             "(proj/celery.py, proj/settings.py, shop/tasks.py and 1 more)"
             in run(capsys, "--write", "--yes")[2]

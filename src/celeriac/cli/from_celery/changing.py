@@ -3,6 +3,7 @@
 Called by the command.
 """
 
+import contextlib
 import difflib
 import os
 import subprocess
@@ -36,6 +37,7 @@ def _lines(text: str) -> list[str]:
 
 def uncommitted(root: Path) -> list[str]:
     """Return the files below `root` that git knows as changed or does not know; none where there is no git."""
+    root = root.resolve()
     folder = root if root.is_dir() else root.parent
     try:
         done = subprocess.run(
@@ -66,9 +68,16 @@ def write(changes: list[Change]) -> list[Change]:
                 file.write(change.after)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(change.path.stat().st_mode & 0o7777)
+            _make_alike(name, change.path.stat())
             Path(name).replace(change.path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
     return left
+
+
+def _make_alike(name: str, kept: os.stat_result) -> None:
+    """Give a file the owner and the rights of the one in whose place it comes."""
+    with contextlib.suppress(PermissionError):
+        os.chown(name, kept.st_uid, kept.st_gid)
+    Path(name).chmod(kept.st_mode & 0o7777)

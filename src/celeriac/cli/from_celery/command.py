@@ -118,7 +118,8 @@ def _ask(report: Report) -> None:
         if missing
         else ""
     )
-    click.confirm(f"{still}Edit {_counted(len(report.changes), 'file')}?", default=not missing, abort=True)
+    if not click.confirm(f"{still}Edit {_counted(len(report.changes), 'file')}?", default=not missing):
+        raise Refused("Nothing was written.")
 
 
 def _next_steps(report: Report) -> list[str]:

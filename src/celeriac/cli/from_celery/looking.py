@@ -62,7 +62,7 @@ def look(root: Path) -> Report:
     reading = Reading(set(), set())
     silent: list[tuple[Path, str]] = []
     for path in tree.files(root):
-        name = path.name if path == root else path.relative_to(root).as_posix()
+        name = _shown(path, root)
         try:
             if path.suffix in _PYTHON:
                 report.files += 1
@@ -85,6 +85,12 @@ def look(root: Path) -> Report:
     if not report.places:
         report.changes.clear()  # a project that does not use Celery
     return report
+
+
+def _shown(path: Path, root: Path) -> str:
+    """Return a file's name from the root on, in characters that can be printed."""
+    name = path.name if path == root else path.relative_to(root).as_posix()
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _look_into(report: Report, source: Source, reading: Reading) -> None:

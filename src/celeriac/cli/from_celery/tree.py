@@ -7,6 +7,7 @@ import ast
 import io
 import os
 import re
+import stat
 import sys
 import tokenize
 import warnings
@@ -65,7 +66,15 @@ def files(root: Path) -> Iterator[Path]:
     for folder, folders, listed in os.walk(root):
         here = Path(folder)
         folders[:] = sorted(name for name in folders if not _passed_over(here / name))
-        yield from (here / name for name in sorted(listed) if not (here / name).is_symlink())
+        yield from (here / name for name in sorted(listed) if _is_plain(here / name))
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether it is no link, which leads to what is looked at anyway or is not ours, and no pipe to wait for."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:  # gone meanwhile
+        return False
 
 
 def _passed_over(folder: Path) -> bool:
