@@ -29,7 +29,7 @@ from celery.schedules import crontab
 app = Celery("proj", broker="redis://localhost", task_cls="x.Y")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-app.conf.beat_schedule = {"a": {"task": "x", "schedule": crontab()}}
+app.conf.beat_schedule = {"a": {"task": "x", "schedule": crontab(), "options": {"expires": 3, "reply_to": 1}}}
 app.conf.update(task_default_rate_limit="3/m", result_expires=60)
 app.conf["timezone"] = "UTC"
 app.control.revoke("x")

@@ -73,6 +73,8 @@ class TestLooking:
             "task option: colour": "missing",
             "task option: acks_late": "renamed",
             "call option: countdown": "same",
+            "call option: expires": "same",
+            "call option: reply_to": "missing",
             "call option: link": "renamed",
             "call option: chord": "missing",
             "call option: wrong": "missing",

@@ -159,7 +159,8 @@ def _checked(found: Any, session: Session) -> Celeriac:
     cls = type(found)
     if cls.__module__.partition(".")[0] == "celery":
         raise AppNotFound(
-            f"{session.app} is an app of Celery's. Change its import: from celeriac import Celeriac as Celery"
+            f"{session.app} is an app of Celery's. Change its import: from celeriac import Celeriac as Celery. "
+            "Or have all of them changed:  celeriac migrate-from-celery --write"
         )
     raise AppNotFound(f"{session.app} is not a Celeriac app but of type {cls.__name__}.")
 

@@ -51,6 +51,7 @@ def in_code(nodes: Nodes, bindings: Bindings) -> Iterator[Found]:
             yield from _of_loggers(node)
         elif isinstance(node, ast.Dict):
             yield from _of_loggers(node)
+            yield from _of_entry(node)
         elif isinstance(node, ast.Constant) and node.value == PYTEST_PLUGIN:
             yield verdicts.of_import(PYTEST_PLUGIN), node.lineno
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
@@ -104,6 +105,20 @@ def _of_call(node: ast.Call) -> Iterator[Found]:
     for keyword in given:
         if keyword.arg != "name":
             yield verdicts.of_call_option(str(keyword.arg)), keyword.value.lineno
+
+
+def _of_entry(node: ast.Dict) -> Iterator[Found]:
+    """Return what is said of the options of calls that an entry of a schedule has."""
+    parts = {
+        key.value: value
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant)
+    }
+    given = parts.get("options")
+    if {"task", "schedule"} <= parts.keys() and isinstance(given, ast.Dict):
+        for key in given.keys:
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                yield verdicts.of_call_option(key.value), key.lineno
 
 
 def _of_loggers(node: ast.Call | ast.Dict) -> Iterator[Found]:
