@@ -249,7 +249,7 @@ FLOORS = {
         "app registered connected configured sending routing annotations eager deferred discovery sources shared "
         "naming dead_letters execute next_try settling acks limits overtime callbacks run hints unpacking reporting "
         "publishing decorator task periodic canvas result result_set pydantic_models result_tree stored_result waiting "
-        "signals log control failure revocations queue_age pulse unread".split()
+        "signals log control failure revocations queue_age pulse unread overlap".split()
     ),
     "Keepers: one for each broker and store": ("brokers", "stores", "redis_client"),
     "Contracts: what a keeper promises, and what floors agree on": (

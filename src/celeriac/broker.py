@@ -60,7 +60,8 @@ class Action(IntEnum):
 class Settlement(Struct, gc=False):
     """How a delivery ends. `payload` replaces the message where it goes back (None: as it was).
 
-    `publish` (a retry, say) and `record` take effect only if the settlement is accepted.
+    `publish` (a retry, say) and `record` take effect only if the settlement is accepted; so does `frees`, an office and
+    who holds it, which is resigned then.
     """
 
     tag: int
@@ -70,6 +71,7 @@ class Settlement(Struct, gc=False):
     reason: str = ""
     publish: tuple[Publication, ...] = ()
     record: Record | None = None
+    frees: tuple[str, str] | None = None
 
 
 class DeadLetter(Struct):
@@ -94,12 +96,15 @@ class Firing(Struct, gc=False):
     """An entry of a schedule is due: what is to be published for its due time `slot`, a unix time.
 
     `expected` is the slot up to which the entry has fired so far, None if it is new; then mostly nothing is published.
+    With `hold` there is one publication at most, and it is published only if nobody holds the office `run_office` of
+    the entry, which its id then holds for so many seconds.
     """
 
     entry: str
     slot: float
     expected: float | None
     publications: tuple[Publication, ...] = ()
+    hold: float = 0.0
 
 
 class Fired(Struct, gc=False):
@@ -118,6 +123,11 @@ ONCE_SECONDS = 86400.0
 
 #: What the names of entries begin with that stand for such keys, where a keeper has no place of their own for them.
 _ONCE = "once:"
+
+
+def run_office(entry: str) -> str:
+    """Return the office that the run of an entry holds, where there is to be one at a time."""
+    return f"run:{entry}"
 
 
 class Broker(ABC):
@@ -265,7 +275,8 @@ class Broker(ABC):
         """Publish what entries are due for, and note their slots, in one step; return the entries that were accepted.
 
         One is accepted if it has fired up to `expected` and no further: so each slot of an entry fires once, however
-        many processes try. Of those that are not, nothing is published. An entry is named once at most.
+        many processes try. Of those that are not, nothing is published. An entry is named once at most. Where it asks
+        for its office and that is held, it is accepted, and its slot noted, but nothing is published or counted.
         """
 
     @abstractmethod

@@ -10,6 +10,7 @@ from celeriac import states
 from celeriac.broker import Action, Settlement
 from celeriac.config import Settings
 from celeriac.message.message import details_of
+from celeriac.overlap import ended
 from celeriac.run import Outcome, Run
 from celeriac.store import Record
 from celeriac.unpacking import Codec
@@ -43,17 +44,19 @@ class Settling:
         """Return how the delivery of a run ends, given its outcome."""
         state = outcome.state
         record = self.record(run, outcome) if self.stores(run, state) else None
+        frees = ended(run.message) if run.message.custom else None
         if state == states.SUCCESS:
-            return Settlement(run.tag, publish=outcome.publish, record=record)
+            return Settlement(run.tag, publish=outcome.publish, record=record, frees=frees)
         if outcome.dead is not None:
             return Settlement(
-                run.tag, Action.DEAD, reason=outcome.dead, publish=outcome.publish, record=record
+                run.tag, Action.DEAD, reason=outcome.dead, publish=outcome.publish, record=record, frees=frees
             )
         if outcome.requeue:
             payload = self._codec.encode(run.message, run.queue) if outcome.counted else None
             return Settlement(run.tag, Action.PUT_BACK, payload=payload)
-        publish = outcome.publish if outcome.retry is None else (outcome.retry,)
-        return Settlement(run.tag, publish=publish, record=record)
+        if outcome.retry is not None:
+            return Settlement(run.tag, publish=(outcome.retry,), record=record)
+        return Settlement(run.tag, publish=outcome.publish, record=record, frees=frees)
 
     def record(self, run: Run, outcome: Outcome) -> Record:
         """Return what is to be stored of a run."""

@@ -81,7 +81,7 @@ def send(client: Client, url: str, **fields: Any) -> str:
     """Fill in the form as a browser does that shows it, and return what comes next."""
     given = {
         "name": "tidy", "task": "shop.tasks.tidy_up", "enabled": "on", "kind": "interval", "every": "15",
-        "unit": "seconds", "missed": "run_once", "headers": "{}", "call-for": "", **fields,
+        "unit": "seconds", "missed": "run_once", "overlap": "allow", "headers": "{}", "call-for": "", **fields,
     }  # fmt: skip
     response = client.post(
         url, {name: value for name, value in given.items() if value is not None}, follow=True

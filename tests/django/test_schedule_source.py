@@ -74,7 +74,7 @@ def test_what_is_kept_and_what_has_changed(source: DatabaseSchedule) -> None:
 
 FORM = {
     "task": "t", "schedule": crontab(0, 4), "args": (), "kwargs": {}, "options": {}, "missed": "run_once",
-    "missed_limit": None, "one_off": False, "start_time": None, "end_time": None,
+    "missed_limit": None, "overlap": "allow", "one_off": False, "start_time": None, "end_time": None,
 }  # fmt: skip
 
 

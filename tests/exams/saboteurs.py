@@ -20,6 +20,7 @@ from celeriac.broker import (
     Publication,
     QueueDepth,
     Settlement,
+    run_office,
 )
 from celeriac.brokers.memory import MemoryBroker
 from celeriac.errors import LeaseLost
@@ -544,6 +545,59 @@ class ForgetsWhatItPublished(MemoryBroker):
 class RoundsSlots(MemoryBroker):
     def fire(self, firings: Sequence[Firing]) -> set[str]:
         return super().fire([changed(firing, slot=round(firing.slot, 3)) for firing in firings])
+
+
+@caught_by("test_one_run_of_an_entry_at_a_time")
+class HoldsNothing(MemoryBroker):
+    def fire(self, firings: Sequence[Firing]) -> set[str]:
+        return super().fire([changed(firing, hold=0.0) for firing in firings])
+
+
+@caught_by("test_a_run_that_was_lost_stands_in_the_way_for_a_time")
+class HoldsForEver(MemoryBroker):
+    def fire(self, firings: Sequence[Firing]) -> set[str]:
+        return super().fire([changed(firing, hold=firing.hold * 1e9) for firing in firings])
+
+
+@caught_by("test_what_is_refused_holds_and_frees_nothing")
+class HoldsForWhatWasRefused(MemoryBroker):
+    def fire(self, firings: Sequence[Firing]) -> set[str]:
+        accepted = super().fire(firings)
+        for firing in firings:
+            if firing.hold and firing.entry not in accepted:
+                self.elect(run_office(firing.entry), firing.publications[0].id, firing.hold)
+        return accepted
+
+
+@caught_by("test_one_run_of_an_entry_at_a_time")
+@caught_by("test_however_a_run_ends")
+class FreesNothing(MemoryBroker):
+    def settle(
+        self, consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None
+    ) -> set[int]:
+        return super().settle(consumer, [changed(each, frees=None) for each in settlements], store)
+
+
+@caught_by("test_what_is_refused_holds_and_frees_nothing")
+class FreesForWhomIsRefused(MemoryBroker):
+    def settle(
+        self, consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None
+    ) -> set[int]:
+        for settlement in settlements:
+            if settlement.frees is not None:
+                self.resign(*settlement.frees)
+        return super().settle(consumer, settlements, store)
+
+
+@caught_by("test_one_run_of_an_entry_at_a_time")
+class FreesWhoeverHolds(MemoryBroker):
+    def settle(
+        self, consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None
+    ) -> set[int]:
+        for settlement in settlements:
+            if settlement.frees is not None:
+                self._shelf.offices.pop(settlement.frees[0], None)
+        return super().settle(consumer, settlements, store)
 
 
 @caught_by("test_an_entry_that_was_taken_out_is_new_again")

@@ -2,12 +2,13 @@
 
 import os
 import signal
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.scenarios.conftest import MakeProject
-from tests.scenarios.harness import Project, account, until, wait
+from tests.scenarios.harness import Project, account, kill, until, wait, was_killed
 from tests.servers import RedisServer
 from tests.size import size
 
@@ -63,6 +64,58 @@ def test_beats_that_are_killed_send_each_due_time_once(project: Project) -> None
         for beat in beats:
             assert beat.stop() == 0, beat.log[-2000:]
         check(project, begun)
+
+
+ALONE = {
+    "slow": entry("slow", 0.1, args=["slow", 0.2]),
+    "flaky": entry("flaky", 0.1, task="jobs.tasks.flaky", args=["flaky", 2]),
+    "fails": entry("fails", 0.1, task="jobs.tasks.kept_if_failed", args=["fails"]),
+    "expires": entry("expires", 0.1, options={"expires": -1}),
+    "once": entry("once", 0.1, task="jobs.tasks.at_most_once", args=["once"]),
+}
+
+
+@pytest.mark.scenario("i")
+@pytest.mark.timeout(size(180, 600))
+@pytest.mark.parametrize("place", size(["redis"], ["sqlite", "redis", "postgres"]))
+def test_one_run_at_a_time_whoever_is_killed(make_project: MakeProject, place: str) -> None:
+    schedule = {name: {**given, "overlap": "skip"} for name, given in ALONE.items()}
+    project = make_project(place, beat_schedule=schedule, worker_lease=2.0)
+
+    def counts() -> dict[str, float]:
+        return {name: count for name, (_, count) in project.client.ask("fired", entries=list(ALONE)).items()}
+
+    def running() -> list[int]:
+        runs = project.journal.of("slow")
+        return [run.pid for run in runs if run.end is None and not was_killed(run.pid)]
+
+    def go_on(*names: str) -> None:
+        before = counts()
+        until(lambda: all(counts()[name] > before[name] + 3 for name in names), f"on from {before}")
+
+    beat = project.start_beat()
+    worker = project.start("-c", "3")
+    until(lambda: len(counts()) == len(ALONE), "all are known")
+    go_on(*ALONE)
+    others = [name for name in ALONE if name != "once"]  # what dies in that run is not run again
+    for _ in range(size(1, 10)):
+        kill(until(running, "it runs")[0])
+        beat.kill_tree()
+        beat = project.start_beat()
+        go_on(*others)
+        worker.kill_tree()
+        worker = project.start("-c", "3")
+        go_on(*others)
+    assert beat.stop() == 0, beat.log[-2000:]
+    project.client.wait_empty()
+    assert worker.stop() == 0, worker.log[-2000:]
+    runs = project.journal.by_key()
+    for before, after in pairwise(sorted(runs["slow"], key=lambda run: run.start)):
+        assert before.end is not None or after.losses or was_killed(before.pid), (before, after)
+        assert before.end is None or before.end <= after.start, (before, after)
+    retries = [run.retries for run in sorted(runs["flaky"], key=lambda run: run.start)]
+    for each, following in pairwise(retries):
+        assert following in (each, (each + 1) % 3), retries
 
 
 def test_a_worker_is_a_beat_too(project: Project) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from celeriac import overlap
 from celeriac.app import Celeriac
 from celeriac.beat.entries import Entry
 
@@ -20,6 +21,8 @@ Call = tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]
 def call_for(entry: Entry, slot: float, now: float) -> Call:
     """Return args, kwargs and options for a due time; the id is the same for the same entry and due time."""
     args, kwargs, options = _call(entry, now)
+    if entry.overlap == "skip":
+        options["headers"][overlap.HEADER] = entry.name
     return args, kwargs, {"task_id": task_id(entry.name, slot), **options}
 
 

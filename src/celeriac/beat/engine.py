@@ -21,6 +21,7 @@ from celeriac.beat.entries import Entry
 from celeriac.beat.timetable import Timetable
 from celeriac.broker import Fired, Firing, Publication
 from celeriac.errors import BrokerError, CeleriacError
+from celeriac.overlap import LONGEST
 from celeriac.publishing import published
 from celeriac.pulse import Pulse
 from celeriac.waker import Waker
@@ -223,7 +224,7 @@ class Beat:
             entry = self.entries[name]
             made = self._ahead.take(entry, slot, now)
             if made is not None:
-                firings.append(Firing(name, slot, self._fired[name].slot, (made,)))
+                firings.append(Firing(name, slot, self._fired[name].slot, (made,), _hold(entry)))
                 continue
             try:
                 found = due.due(entry, slot, now, self.zone)
@@ -239,8 +240,11 @@ class Beat:
             if task is not None and task.sends_itself:
                 alone.append((entry, found.slots))
             else:
-                publications = tuple(self._publications(entry, found.slots))
-            firings.append(Firing(name, found.upto, self._fired[name].slot, publications))
+                slots = (
+                    found.slots[-1:] if _hold(entry) else found.slots
+                )  # the others would be skipped for the first
+                publications = tuple(self._publications(entry, slots))
+            firings.append(Firing(name, found.upto, self._fired[name].slot, publications, _hold(entry)))
         accepted = self.broker.fire(firings)
         tried = self._accepted(firings, accepted)
         for entry, slots in alone:
@@ -253,12 +257,26 @@ class Beat:
         if refused:
             # Another was quicker, or the entry was taken out: ask how far it is.
             self._fired.update(self.broker.fired(refused))
+        self._skip(
+            [firing for firing in firings if firing.hold and firing.publications and firing.entry in accepted]
+        )
         for firing in firings:
             if firing.entry in accepted:
                 self._advance(firing)
             else:
                 firing.publications = ()
         return firings
+
+    def _skip(self, firings: list[Firing]) -> None:
+        """Find out which were not published as the run before has not ended."""
+        found = self.broker.fired([firing.entry for firing in firings]) if firings else {}
+        for firing in firings:
+            now = found.get(firing.entry)
+            if now is not None and now.count == self._fired[firing.entry].count:
+                firing.publications = ()
+                logger.info(
+                    "%r is due and is skipped: the run that was sent before has not ended.", firing.entry
+                )
 
     def _go_on_from(self, fired: list[Firing]) -> None:
         """Plan entries that were due anew, and tell what was sent."""
@@ -321,6 +339,10 @@ class Beat:
         if self._away:
             logger.info("The broker is back.")
             self._away = ""
+
+
+def _hold(entry: Entry) -> float:
+    return LONGEST if entry.overlap == "skip" else 0.0
 
 
 def _names(names: Collection[str]) -> str:

@@ -1,7 +1,7 @@
 """The entries of a schedule: what the settings, `add_periodic_task` and `@periodic` say, checked.
 
 An entry has Celery's form, a dict with task, schedule, args, kwargs and options, and words of its own: `missed`
-with `missed_limit`, `start_time`, `end_time` and `one_off`.
+with `missed_limit`, `overlap`, `start_time`, `end_time` and `one_off`.
 """
 
 import inspect
@@ -21,10 +21,12 @@ from celeriac.schedules import crontab, maybe_schedule
 
 #: What becomes of due times that nobody was there for: one run for all, none, or one for each.
 POLICIES = ("run_once", "skip", "run_all")
+#: What becomes of a due time while the run that was sent before has not ended.
+OVERLAPS = ("allow", "skip")
 #: Of very many that were missed, `run_all` runs so many, the last ones, where the entry does not say how many.
 MOST = 100
 _WORDS = frozenset(
-    "task schedule args kwargs options relative missed missed_limit start_time end_time one_off".split()
+    "task schedule args kwargs options relative missed missed_limit overlap start_time end_time one_off".split()
 )
 
 
@@ -55,6 +57,8 @@ class Entry(Struct):
     since: float = 0.0
     #: It is over when it has run once.
     one_off: bool = False
+    #: "skip": due times are over while a run has not ended.
+    overlap: str = "allow"
 
 
 def read(app: Celeriac) -> dict[str, Entry]:
@@ -95,7 +99,7 @@ def where(app: Celeriac, name: str) -> str:
 
 def _form(entry: Entry) -> dict[str, Any]:
     """Return the form that an entry has in settings."""
-    words = ("task", "schedule", "args", "kwargs", "options", "missed", "one_off")
+    words = ("task", "schedule", "args", "kwargs", "options", "missed", "one_off", "overlap")
     times = {"start_time": entry.start, "end_time": entry.end}
     return {
         **{word: getattr(entry, word) for word in words},
@@ -120,6 +124,9 @@ def entry_of(name: str, given: Any) -> Entry:
     missed = given.get("missed", "run_once")
     if missed not in POLICIES:
         raise ImproperlyConfigured(f"{where}: 'missed' is {missed!r}, not one of {', '.join(POLICIES)}.")
+    overlap = given.get("overlap", "allow")
+    if overlap not in OVERLAPS:
+        raise ImproperlyConfigured(f"{where}: 'overlap' is {overlap!r}, not one of {', '.join(OVERLAPS)}.")
     try:
         schedule: Any = maybe_schedule(given.get("schedule"), bool(given.get("relative", False)))
         schedule.next_after  # noqa: B018 - anything else would only be found out when it is due
@@ -139,6 +146,7 @@ def entry_of(name: str, given: Any) -> Entry:
         start=_moment(where, "start_time", given),
         end=_moment(where, "end_time", given),
         one_off=bool(given.get("one_off", False)),
+        overlap=overlap,
     )
 
 

@@ -38,7 +38,8 @@ class Seen(Struct):
         """When it is due, in plain words."""
         if self.entry is None:
             return f"cannot be read: {self.problem}"
-        return str(getattr(self.entry.schedule, "human_readable", self.entry.schedule))
+        words = str(getattr(self.entry.schedule, "human_readable", self.entry.schedule))
+        return words if self.entry.overlap == "allow" else f"{words}, one run at a time"
 
 
 class Overview:

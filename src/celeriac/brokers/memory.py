@@ -24,6 +24,7 @@ from celeriac.broker import (
     Publication,
     QueueDepth,
     Settlement,
+    run_office,
 )
 from celeriac.errors import LeaseLost
 from celeriac.store import ResultStore
@@ -175,6 +176,8 @@ class MemoryBroker(Broker):
                     self._put(publication)
                 if settlement.record is not None:
                     records.append(settlement.record)
+                if settlement.frees is not None:
+                    self._resign(*settlement.frees)
             if shelf.waiters:
                 self._poke()
         if store is not None and records:
@@ -295,11 +298,14 @@ class MemoryBroker(Broker):
                 if (None if known is None else known.slot) != firing.expected:
                     continue
                 count, at = (0, 0.0) if known is None else (known.count, known.at)
-                if firing.publications:
-                    count, at = count + len(firing.publications), self._clock()
+                publications = firing.publications
+                if firing.hold and publications and not self._hold(firing):
+                    publications = ()
+                if publications:
+                    count, at = count + len(publications), self._clock()
                 shelf.fired[firing.entry] = Fired(firing.slot, count, at)
                 accepted.add(firing.entry)
-                for publication in firing.publications:
+                for publication in publications:
                     self._put(publication)
             self._poke()
         return accepted
@@ -313,19 +319,28 @@ class MemoryBroker(Broker):
             for entry in entries:
                 self._shelf.fired.pop(entry, None)
 
+    def _hold(self, firing: Firing) -> bool:
+        candidate = firing.publications[0].id
+        return self._elect(run_office(firing.entry), candidate, firing.hold) == candidate
+
     def elect(self, office: str, candidate: str, seconds: float) -> str:
-        now = self._clock()
-        offices = self._shelf.offices
         with self._shelf.lock:
-            holder, until = offices.get(office, (candidate, now))
-            if holder == candidate or until < now:
-                offices[office] = candidate, now + seconds
-            return offices[office][0]
+            return self._elect(office, candidate, seconds)
+
+    def _elect(self, office: str, candidate: str, seconds: float) -> str:
+        now, offices = self._clock(), self._shelf.offices
+        holder, until = offices.get(office, (candidate, now))
+        if holder == candidate or until < now:
+            offices[office] = candidate, now + seconds
+        return offices[office][0]
 
     def resign(self, office: str, candidate: str) -> None:
         with self._shelf.lock:
-            if self._shelf.offices.get(office, ("", 0.0))[0] == candidate:
-                del self._shelf.offices[office]
+            self._resign(office, candidate)
+
+    def _resign(self, office: str, candidate: str) -> None:
+        if self._shelf.offices.get(office, ("", 0.0))[0] == candidate:
+            del self._shelf.offices[office]
 
     def depths(self) -> dict[str, QueueDepth]:
         shelf = self._shelf

@@ -174,7 +174,7 @@ class RedisBroker(Broker):
             return set()
         keeper = store if store is not None and isinstance(store, KeepsOnRedis) else None
         for settlement in settlements:
-            if settlement.action or settlement.publish:
+            if settlement.action or settlement.publish or settlement.frees:
                 return self._settle_all(consumer, settlements, keeper)
         return self._settle_done(consumer, settlements, keeper)
 

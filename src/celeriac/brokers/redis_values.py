@@ -3,11 +3,12 @@
 Called by `celeriac.brokers.redis`; talks to nobody.
 """
 
+import math
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from celeriac.broker import DeadLetter, Delivery, Fired, Firing, Publication, Settlement
+from celeriac.broker import DeadLetter, Delivery, Fired, Firing, Publication, Settlement, run_office
 from celeriac.brokers.redis_layout import Layout
 from celeriac.redis_client.scripts import Argument
 from celeriac.redis_client.store import KeepsOnRedis, record_arguments
@@ -107,6 +108,9 @@ def settlement_arguments(
             code += 16
             more.append(len(settlement.publish))
             more += publication_arguments(settlement.publish, layout)
+        if settlement.frees:
+            code += 32
+            more += map(bytes_of, settlement.frees)
         args += (settlement.tag, code, *more)
     return args
 
@@ -129,7 +133,11 @@ def firing_arguments(firings: Sequence[Firing], layout: Layout) -> list[Argument
     args: list[Argument] = []
     for firing in firings:
         expected = "" if firing.expected is None else repr(firing.expected)
-        args += [bytes_of(firing.entry), repr(firing.slot), expected, len(firing.publications)]
+        hold: tuple[Argument, ...] = ("",)
+        if firing.hold and firing.publications:
+            office = bytes_of(run_office(firing.entry))
+            hold = str(math.ceil(firing.hold * 1000)), office, bytes_of(firing.publications[0].id)
+        args += [bytes_of(firing.entry), repr(firing.slot), expected, *hold, len(firing.publications)]
         args += publication_arguments(firing.publications, layout)
     return args
 

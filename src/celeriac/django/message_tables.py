@@ -133,7 +133,7 @@ class MessageTables(ScheduleTables):
             else {s.tag: keeper.row(s.record) for s in settlements if s.record is not None}
         )
         tags = [settlement.tag for settlement in settlements]
-        only_done = all(s.action is Action.DONE and not s.publish for s in settlements)
+        only_done = all(s.action is Action.DONE and not s.publish and not s.frees for s in settlements)
         with self._writing() as raw:
             if only_done:
                 accepted = self._forget(raw, consumer, tags)
@@ -175,6 +175,8 @@ class MessageTables(ScheduleTables):
             else:
                 self._return(raw, settlement)
             publications += settlement.publish
+            if settlement.frees is not None:
+                self._resign(raw, *settlement.frees)
         if done:
             these = session.these(done)
             session.count(raw, "delete_messages", these)

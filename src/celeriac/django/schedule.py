@@ -72,6 +72,13 @@ class Missed(models.TextChoices):
     RUN_ALL = "run_all", _("run once for each")
 
 
+class Overlap(models.TextChoices):
+    """What becomes of a due time while the run that was sent before has not ended."""
+
+    ALLOW = "allow", _("run it beside that")
+    SKIP = "skip", _("skip it")
+
+
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
     """Changes that go past `save` are heard by beat as well."""
 
@@ -179,6 +186,10 @@ class Schedule(models.Model):
     missed_limit = models.PositiveIntegerField(
         _("at most so many"), null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(10_000)],
         help_text=_("Of many that were missed, so many are run, the last ones. Empty: 100."),
+    )  # fmt: skip
+    overlap = models.CharField(
+        _("if the last run has not ended"), max_length=16, choices=Overlap.choices, default=Overlap.ALLOW,
+        help_text=_("What becomes of a due time while the run before waits, runs or is to be retried."),
     )  # fmt: skip
 
     args = models.JSONField(

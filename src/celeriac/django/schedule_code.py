@@ -24,7 +24,7 @@ _UNITS = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
 #: Options that have a field of their own.
 _OPTIONS = ("queue", "exchange", "routing_key", "priority", "headers")
 #: Words of an entry that are fields under the same name.
-_SAME = ("missed", "missed_limit", "one_off", "start_time", "end_time")
+_SAME = ("missed", "missed_limit", "overlap", "one_off", "start_time", "end_time")
 #: What the fields hold that an entry says nothing of.
 _BLANK = {
     name: getattr(Schedule(), name)

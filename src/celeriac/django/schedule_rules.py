@@ -96,6 +96,7 @@ def entry_form(row: Row) -> dict[str, Any]:
         "options": options,
         "missed": row.missed,
         "missed_limit": row.missed_limit,
+        "overlap": row.overlap,
         "start_time": aware(row.start_time),
         "end_time": aware(row.end_time),
         "one_off": row.one_off,

@@ -6,7 +6,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from celeriac.broker import ONCE_SECONDS, Fired, Firing, Publication
+from msgspec.structs import replace
+
+from celeriac.broker import ONCE_SECONDS, Fired, Firing, Publication, run_office
 from celeriac.django.steering_tables import SteeringTables
 from celeriac.django.storable import name
 
@@ -44,15 +46,29 @@ class ScheduleTables(SteeringTables):
             return accepted
         with self._writing() as raw:
             for firing in firings:
-                if self._advance(raw, firing):
+                found = self._fire(raw, firing)
+                if found is not None:
                     accepted.add(firing.entry)
-                    publications += firing.publications
+                    publications += found
             if publications:
                 self._insert(raw, publications)
         return accepted
 
-    def _advance(self, raw: Any, firing: Firing) -> bool:
-        session, entry, count = self._session, name(firing.entry), len(firing.publications)
+    def _fire(self, raw: Any, firing: Firing) -> tuple[Publication, ...] | None:
+        """Note that an entry has fired; return what to publish, None where it was refused."""
+        publications = firing.publications
+        if not (firing.hold and publications):
+            return publications if self._advance(raw, firing, len(publications)) else None
+        # First whether it is accepted: one that is refused must not take the office.
+        if not self._advance(raw, firing, 0):
+            return None
+        if not self._elected(raw, run_office(firing.entry), publications[0].id, firing.hold):
+            return ()
+        self._advance(raw, replace(firing, expected=firing.slot), len(publications))
+        return publications
+
+    def _advance(self, raw: Any, firing: Firing, count: int) -> bool:
+        session, entry = self._session, name(firing.entry)
         if firing.expected is None:
             return session.count(raw, "first_firing", entry, firing.slot, count > 0, count) > 0
         return session.count(raw, "firing", firing.slot, count > 0, count, entry, firing.expected) > 0
@@ -72,13 +88,23 @@ class ScheduleTables(SteeringTables):
 
     def elect(self, office: str, candidate: str, seconds: float) -> str:
         with self._writing() as raw:
-            self._session.count(raw, "elect", name(office), name(candidate), seconds)
-            ((holder,),) = self._session.rows(raw, "holder", name(office))
-        return candidate if holder == name(candidate) else str(holder)
+            holder = self._elect(raw, office, candidate, seconds)
+        return candidate if holder == name(candidate) else holder
+
+    def _elect(self, raw: Any, office: str, candidate: str, seconds: float) -> str:
+        self._session.count(raw, "elect", name(office), name(candidate), seconds)
+        ((holder,),) = self._session.rows(raw, "holder", name(office))
+        return str(holder)
+
+    def _elected(self, raw: Any, office: str, candidate: str, seconds: float) -> bool:
+        return self._elect(raw, office, candidate, seconds) == name(candidate)
 
     def resign(self, office: str, candidate: str) -> None:
         with self._writing() as raw:
-            self._session.count(raw, "resign", name(office), name(candidate))
+            self._resign(raw, office, candidate)
+
+    def _resign(self, raw: Any, office: str, candidate: str) -> None:
+        self._session.count(raw, "resign", name(office), name(candidate))
 
 
 def _once(key: str) -> str:

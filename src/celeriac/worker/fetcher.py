@@ -290,6 +290,9 @@ class Fetcher:
         records = [settlement.record for settlement in settlements if settlement.record is not None]
         if records and self.store is not None:
             self.store.store(records)
+        for settlement in settlements:
+            if settlement.frees is not None:
+                self.broker.resign(*settlement.frees)
         publications = [publication for settlement in settlements for publication in settlement.publish]
         if publications:
             self.broker.publish(publications, self.publish_timeout)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from celeriac import states
+from celeriac import overlap, states
 from celeriac.acks import Acks, count_loss
 from celeriac.broker import Action, Delivery, Publication, Settlement
 from celeriac.errors import Retry, TaskError, TaskRevokedError, TimeLimitExceeded, WorkerLostError
@@ -108,7 +108,8 @@ class Losses:
             return self._dead(delivery, message, reason, TimeLimitExceeded(limit))
         error = TimeLimitExceeded(limit)
         if run is None or self.executor is None:
-            return Settlement(delivery.tag, record=self._record(delivery, message, error))
+            record = self._record(delivery, message, error)
+            return Settlement(delivery.tag, record=record, frees=overlap.ended(message))
         outcome = Outcome(states.FAILURE, failure_json(error), error=error, finished=time.time())
         outcome.publish = self._followers(Ended(run, error))
         logger.error("%s[%s] was ended at its hard time limit of %g s.", headers.task, headers.id, limit)
@@ -121,9 +122,8 @@ class Losses:
         logger.warning("%s[%s] was terminated.", headers.task, headers.id)
         run = self._run(delivery, message)
         if run is None or self.executor is None:
-            return Settlement(
-                delivery.tag, record=self._record(delivery, message, error, state=states.REVOKED)
-            )
+            record = self._record(delivery, message, error, state=states.REVOKED)
+            return Settlement(delivery.tag, record=record, frees=overlap.ended(message))
         self.ended.append(Ended(run, error, signum=cause.signum))
         outcome = Outcome(states.REVOKED, failure_json(error), error=error, finished=time.time())
         return self.executor.settling.settlement(run, outcome)
@@ -179,7 +179,10 @@ class Losses:
         logger.error("%s[%s] is a dead letter now: %s.", message.headers.task, message.headers.id, reason)
         record = self._record(delivery, message, error)
         record.traceback = trace
-        return Settlement(delivery.tag, Action.DEAD, reason=reason, publish=publish, record=record)
+        frees = overlap.ended(message)
+        return Settlement(
+            delivery.tag, Action.DEAD, reason=reason, publish=publish, record=record, frees=frees
+        )
 
     def _record(
         self, delivery: Delivery, message: Message, error: TaskError, state: str = states.FAILURE

@@ -171,7 +171,8 @@ class Pool:
                 position = self.recorder.finish(slot, settlement)
             except Exception as error:
                 logger.exception("The outcome of %s cannot be kept.", run.message.headers.id)
-                settlement = Settlement(run.tag, Action.DEAD, reason=f"its outcome cannot be kept: {error!r}")
+                reason = f"its outcome cannot be kept: {error!r}"
+                settlement = Settlement(run.tag, Action.DEAD, reason=reason, frees=settlement.frees)
                 position = self.recorder.finish(slot, settlement)
             accepted = None if position else make_event()
             self.outbox.append(Finished(settlement, position, accepted))

@@ -129,7 +129,9 @@ class Recorder:
         The slot is free afterwards only if it fitted; else `clear` it once the settlement is accepted.
         """
         tag = settlement.tag
-        plain = settlement.record is None and not (settlement.action or settlement.publish)
+        plain = settlement.record is None and not (
+            settlement.action or settlement.publish or settlement.frees
+        )
         data = _word.pack(tag) if plain else _encode(settlement)
         size = len(data) + 4
         head = self._head

@@ -1,8 +1,8 @@
 -- End deliveries.
 -- ARGV: consumer, seconds that records are kept ('' for ever), then for each delivery: its tag and a number that says how it
 -- ends and what follows: action (0 done, 1 put back, 2 schedule, 3 dead), + 4 a new payload, + 8 a record (its key, its JSON,
--- '1' if it is a success), + 16 publications (how many; of each: queue, step, due or '', payload). Actions 2 and 3
--- are followed by the due time and the reason.
+-- '1' if it is a success), + 16 publications (how many; of each: queue, step, due or '', payload), + 32 an office that is
+-- resigned (and who holds it). Actions 2 and 3 are followed by the due time and the reason.
 -- Returns the tags that were refused.
 
 local flight = INFLIGHT .. ARGV[1]
@@ -42,6 +42,10 @@ local function settle(tag, code)
       if accepted then send(at + 1) end
       at = at + 4
     end
+  end
+  if bit.band(code, 32) > 0 then
+    local office, holder = OFFICES .. arg(), arg()
+    if accepted and call('GET', office) == holder then call('DEL', office) end
   end
 end
 

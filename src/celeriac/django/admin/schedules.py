@@ -87,7 +87,7 @@ class ScheduleAdmin(admin.ModelAdmin):
         (
             gettext_lazy("Limits"),
             {
-                "fields": ("start_time", "end_time", "one_off", "missed", "missed_limit"),
+                "fields": ("start_time", "end_time", "one_off", "missed", "missed_limit", "overlap"),
                 "classes": ("collapse",),
             },
         ),

@@ -361,6 +361,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "overlap",
+                    models.CharField(
+                        choices=[("allow", "run it beside that"), ("skip", "skip it")],
+                        default="allow",
+                        help_text="What becomes of a due time while the run before waits, runs or is to be retried.",
+                        max_length=16,
+                        verbose_name="if the last run has not ended",
+                    ),
+                ),
+                (
                     "args",
                     models.JSONField(
                         blank=True,

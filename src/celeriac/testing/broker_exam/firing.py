@@ -1,8 +1,11 @@
 """Entries of schedules that fire, and who sees to it."""
 
 import time
+from collections.abc import Callable
 
-from celeriac.broker import Broker, Fired, Firing, QueueDepth
+from celeriac import states
+from celeriac.broker import Action, Broker, Fired, Firing, QueueDepth, Settlement, run_office
+from celeriac.store import Record, ResultStore
 from celeriac.testing.broker_exam.equipment import (
     LEASE,
     LONG,
@@ -14,9 +17,14 @@ from celeriac.testing.broker_exam.equipment import (
     elsewhere,
     eventually,
     message,
+    numbered,
     payloads,
     start,
 )
+
+
+def _fires(firing: Firing) -> Callable[[Broker], set[str]]:
+    return lambda other: other.fire([firing])
 
 
 class FiringChecks(Fixtures):
@@ -121,3 +129,77 @@ class FiringChecks(Fixtures):
         broker.resign("beat", "two")
         assert broker.elect("beat", "one", LEASE) == "one"
         assert broker.elect("other", "one", LEASE) == "two"
+
+    # -- one run at a time
+
+    def test_one_run_of_an_entry_at_a_time(self, broker: Broker, make_broker: MakeBroker) -> None:
+        for entry in NAMES:
+            office = run_office(entry)
+            first, second, third, again = numbered(4)
+            broker.fire([Firing(entry, 1.0, None)])
+            assert broker.fire([Firing(entry, 2.0, 1.0, (first,), hold=LEASE)]) == {entry}
+            assert elsewhere(make_broker, _fires(Firing(entry, 3.0, 2.0, (second,), hold=LEASE))) == {entry}
+            fired = broker.fired([entry])[entry]
+            assert (fired.slot, fired.count) == (3.0, 1), "it is over, and was not published"
+            consumer = Consumer(broker)
+            (mine,) = consumer.drain()
+            assert mine.payload == first.payload
+            consumer.settle(mine, action=Action.PUT_BACK)
+            (mine,) = consumer.drain()
+            consumer.settle(mine, publish=(again,))
+            broker.fire([Firing(entry, 4.0, 3.0, (second,), hold=LEASE)])
+            mine, *others = consumer.drain()
+            assert not others and mine.payload == again.payload, "a retry goes on to hold it"
+            consumer.settle(mine, frees=(office, second.id), publish=(again,))
+            broker.fire([Firing(entry, 5.0, 4.0, (second,), hold=LEASE)])
+            mine, *others = consumer.drain()
+            assert not others and mine.payload == again.payload, "another cannot resign for it"
+            assert consumer.settle(mine, frees=(office, first.id)) == set()
+            broker.fire([Firing(entry, 6.0, 5.0, (third,), hold=LEASE)])
+            assert payloads(consumer.drain()) == [third.payload]
+            assert broker.fired([entry])[entry].count == 2
+            broker.fire([Firing(entry, 7.0, 6.0, (second,))])
+            assert payloads(consumer.drain()) == [second.payload], "who does not ask does not care"
+
+    def test_however_a_run_ends(self, broker: Broker, store: ResultStore | None) -> None:
+        consumer, slot, expected = Consumer(broker), 0.0, None
+        record = Record("ended", states.SUCCESS, b"1", finished=time.time())
+        for ends in ({"action": Action.DEAD, "reason": "poison"}, {"record": record, "store": store}, {}):
+            publication, slot = message(b"run"), slot + 1
+            beside = message(b"beside")
+            broker.publish([beside], LONG)
+            broker.fire([Firing("a", slot, expected, (publication,), hold=LEASE)])
+            expected = slot
+            *_, mine = sorted(consumer.drain(), key=lambda each: each.payload)
+            assert mine.payload == b"run", ends
+            assert consumer.settle(mine, frees=(run_office("a"), publication.id), **ends) == set()
+        broker.fire([Firing("a", 9.0, expected, (message(b"last"),), hold=LEASE)])
+        assert broker.fired(["a"])["a"].count == 4
+
+    def test_what_is_refused_holds_and_frees_nothing(self, broker: Broker) -> None:
+        first, second = numbered(2)
+        broker.fire([Firing("a", 1.0, None)])
+        assert broker.fire([Firing("a", 2.0, 1.5, (second,), hold=LEASE)]) == set()
+        assert broker.fire([Firing("a", 2.0, 1.0, (first,), hold=LEASE)]) == {"a"}
+        assert broker.fired(["a"])["a"].count == 1, "the office was free"
+        consumer = Consumer(broker)
+        (mine,) = consumer.drain()
+        frees = run_office("a"), first.id
+        assert broker.settle("nobody", [Settlement(mine.tag, frees=frees)]) == {mine.tag}
+        assert broker.settle(consumer.name, [Settlement(mine.tag + 1, frees=frees)]) == {mine.tag + 1}
+        assert broker.fire([Firing("a", 3.0, 2.0, (second,), hold=LEASE)]) == {"a"}
+        assert broker.fired(["a"])["a"].count == 1, "the office is held"
+        assert consumer.settle(mine) == set()
+
+    def test_a_run_that_was_lost_stands_in_the_way_for_a_time(self, broker: Broker) -> None:
+        broker.fire([Firing("a", 0.0, None, (message(b"lost"),), hold=SHORT)])
+        assert broker.purge(["q"]) == 1
+        slots = iter(range(1, 1_000_000))
+
+        def fires() -> bool:
+            slot = float(next(slots))
+            broker.fire([Firing("a", slot, slot - 1, (message(b"next"),), hold=LEASE)])
+            return broker.fired(["a"])["a"].count == 2
+
+        eventually(fires)
+        assert payloads(Consumer(broker).drain()) == [b"next"]
