@@ -34,9 +34,13 @@ def plain_type(hint: Any) -> str:
         inside = [part for part in get_args(hint) if part is not Any]
         name = get_origin(hint).__name__
         return f"{name} of {plain_type(inside[0])}" if name == "list" and inside else str(name)
-    return {"str": "text", "float": "seconds", "int": "number", "bool": "true or false", "datetime": "time"}.get(
-        hint.__name__, hint.__name__
-    )
+    return {
+        "str": "text",
+        "float": "seconds",
+        "int": "number",
+        "bool": "true or false",
+        "datetime": "time",
+    }.get(hint.__name__, hint.__name__)
 
 
 def range_of(hint: Any) -> str:
