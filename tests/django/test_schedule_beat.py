@@ -80,6 +80,17 @@ class TestFiring:
         world.live(1, world.beat())
         assert names(world) == {"a": 1}
 
+    def test_not_while_the_run_before_has_not_ended(self, world: World) -> None:
+        made = row(world, overlap="skip")
+        beat = world.beat(b=every(10, overlap="skip"))
+        world.live(35, beat)
+        assert names(world) == {"a": 1, "b": 1}
+        assert (kept().total_run_count, kept("b").overlap) == (1, "skip")
+        made.overlap = "allow"
+        made.save()
+        world.live(20 + LOOK, beat)
+        assert names(world) == {"a": 2}
+
     @pytest.mark.parametrize("kind", ["interval", "clocked"])
     def test_what_runs_once_switches_itself_off(self, world: World, kind: str) -> None:
         when = {"kind": "clocked", "clocked_time": datetime.fromtimestamp(NOON + 10, UTC)}
