@@ -77,6 +77,10 @@ class TestEdits:
                 "from celeriac import current_app as app\napp().send_task('é', [app()])\n",
             ),
             (
+                "from celery import current_app\nf'é {current_app.main}'\n",
+                "from celeriac import current_app\nf'é {current_app().main}'\n",
+            ),
+            (
                 "import celery\ncelery.current_app.conf\n",
                 "import celeriac\nceleriac.current_app().conf\n",
             ),
@@ -101,6 +105,15 @@ class TestEdits:
     )  # fmt: skip
     def test_one(self, before: str, after: str, tmp_path: Path) -> None:
         assert rewritten(tmp_path, before) == after
+
+    @pytest.mark.parametrize("use", ["current_app", "celery.current_app"])
+    def test_long_f_strings_come_out_whole_or_not_at_all(self, use: str, tmp_path: Path) -> None:
+        head = "import celery\n" if "." in use else "from celery import current_app\n"
+        before = f'{head}x = f"""é\n  {{{use}.main}}\n{{\n  {use}.conf!r:>{{{use}.width}}}}\n"""\n'
+        (tmp_path / "a.py").write_text(before)
+        after = [change.after.decode() for change in look(tmp_path).changes]
+        ours = before.replace("celery", "celeriac").replace(f"{use.replace('celery', 'celeriac')}.", "{}().")
+        assert after in ([], [ours.replace("{}", use.replace("celery", "celeriac"))])
 
     def test_many_names_are_folded(self, tmp_path: Path) -> None:
         names = [f"task_{each}" for each in ("prerun", "postrun", "success", "failure", "retry", "revoked")]

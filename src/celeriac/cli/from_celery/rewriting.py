@@ -5,7 +5,7 @@ Called by `looking`. Each edit replaces a span of the text; all that lies betwee
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from msgspec import Struct
 
@@ -56,14 +56,16 @@ def _imports(source: Source, bindings: Bindings) -> Iterator[Edit]:
     for each in bindings.imported:
         statements.setdefault(id(each.statement), []).append(each)
     chains = _Chains(source, bindings)
+    current = _uses_of_current_app(source, bindings)
     for listed in statements.values():
         statement = listed[0].statement
         if isinstance(statement, ast.ImportFrom):
-            yield from _of_from(source, statement, listed, bindings)
+            yield from _of_from(source, statement, listed, current)
         else:
             yield from _of_import(source, statement, listed, bindings, chains)
     yield from chains.edits
-    yield from _calls_of_current_app(source, bindings)
+    # Celery's is an object, ours a function: each use of it becomes a call.
+    yield from (Edit(end, end, "()") for ends in current.values() for end in ends)
     for node in source.nodes:
         if isinstance(node, ast.Constant) and node.value == PYTEST_PLUGIN:
             start, end = source.span(node)
@@ -75,17 +77,13 @@ def _imports(source: Source, bindings: Bindings) -> Iterator[Edit]:
 
 
 def _of_from(
-    source: Source, statement: ast.ImportFrom, listed: list[Imported], bindings: Bindings
+    source: Source, statement: ast.ImportFrom, listed: list[Imported], current: Collection[str]
 ) -> Iterator[Edit]:
     groups: dict[str, list[str]] = {}
     alike = True
     for each in listed:
         told = None if each.star else verdicts.of_import(each.dotted)
-        if (
-            told is None
-            or told.state != RENAMED
-            or (each.dotted in CURRENT and each.bound in bindings.rebound)
-        ):
+        if told is None or told.state != RENAMED or (each.dotted in CURRENT and each.bound not in current):
             module, name = str(statement.module), each.alias.name
         else:
             module, _, name = told.here.rpartition(".")
@@ -216,19 +214,27 @@ def _of_import(
         )
 
 
-def _calls_of_current_app(source: Source, bindings: Bindings) -> Iterator[Edit]:
-    """Celery's `current_app` is an object, ours a function: each use of it becomes a call."""
-    names = {
-        each.bound
+def _uses_of_current_app(source: Source, bindings: Bindings) -> dict[str, list[int]]:
+    """Return where each use of Celery's `current_app` ends, by what it is called in the file.
+
+    Names are left out that mean something else as well, or stand where Python does not tell the place of: in a long
+    f-string, before 3.12.
+    """
+    found: dict[str, list[int]] = {
+        each.bound: []
         for each in bindings.imported
-        if isinstance(each.statement, ast.ImportFrom)
-        and each.dotted in CURRENT
-        and each.bound not in bindings.rebound
+        if isinstance(each.statement, ast.ImportFrom) and each.dotted in CURRENT
     }
+    for name in found.keys() & bindings.rebound:
+        del found[name]
     for node in source.nodes:
-        if isinstance(node, ast.Name) and node.id in names:
-            _, end = source.span(node)
-            yield Edit(end, end, "()")
+        if isinstance(node, ast.Name) and node.id in found:
+            start, end = source.span(node)
+            if source.utf8[start:end].decode(errors="replace") == node.id:
+                found[node.id].append(end)
+            else:
+                del found[node.id]
+    return found
 
 
 # -- INSTALLED_APPS
