@@ -233,6 +233,8 @@ class Beat:
                     "Since when %r is due cannot be told; it is left out until beat starts anew.", name
                 )
                 continue
+            if _hold(entry):
+                found.slots = found.slots[-1:]  # the others would be skipped for the first
             if now - slot > due.LATE:
                 logger.warning("%s", _missed(entry, slot, now, len(found.slots)))
             task = self.app.tasks.get(entry.task)
@@ -240,10 +242,7 @@ class Beat:
             if task is not None and task.sends_itself:
                 alone.append((entry, found.slots))
             else:
-                slots = (
-                    found.slots[-1:] if _hold(entry) else found.slots
-                )  # the others would be skipped for the first
-                publications = tuple(self._publications(entry, slots))
+                publications = tuple(self._publications(entry, found.slots))
             firings.append(Firing(name, found.upto, self._fired[name].slot, publications, _hold(entry)))
         accepted = self.broker.fire(firings)
         tried = self._accepted(firings, accepted)
