@@ -1,12 +1,15 @@
 """A project as it is after some days, to look at: tasks that ran, failed and wait, schedules, queues, dead letters.
 
-`fill` is called with Django set up and its tables made.
+Called with Django set up, by those who serve it or ask for its pages.
 """
 
 import random
 import time
 import uuid
 from datetime import UTC, datetime
+
+from django.contrib.auth.models import User
+from django.core.management import call_command
 
 from celeriac import registry, states
 from celeriac.broker import Action, Settlement
@@ -26,6 +29,14 @@ _TRACEBACK = """Traceback (most recent call last):
 ConnectionError: mail.example.com does not answer
 """
 _RUNS = 20
+
+
+def set_up(*, fill_it: bool) -> None:
+    """Make the tables and a superuser "boss", password "celeriac", and fill them if that is wanted."""
+    call_command("migrate", verbosity=0)
+    User.objects.create_superuser("boss", "boss@example.com", "celeriac")
+    if fill_it:
+        fill()
 
 
 def fill() -> None:

@@ -12,12 +12,11 @@ import django
 django.setup()
 
 from django.contrib.auth.models import User  # noqa: E402
-from django.core.management import call_command  # noqa: E402
 from django.test import Client  # noqa: E402
 
 from celeriac import registry  # noqa: E402
 from celeriac.django.models import Schedule, TaskResult  # noqa: E402
-from tests.browser.filled import fill  # noqa: E402
+from tests.browser import filled  # noqa: E402
 
 HERE = "/admin/celeriac/"
 
@@ -43,10 +42,9 @@ def pages() -> dict[str, str]:
 
 
 def main() -> None:
-    call_command("migrate", verbosity=0)
+    filled.set_up(fill_it=True)
     client = Client()
-    client.force_login(User.objects.create_superuser("boss"))
-    fill()
+    client.force_login(User.objects.get())
     for url, text in pages().items():
         response = client.get(HERE + url)
         html = response.content.decode()
