@@ -302,11 +302,12 @@ def test_ctrl_c_twice_stops_at_once(sessions: list[Session], project: Project) -
 def test_a_restart_lets_a_running_task_end(sessions: list[Session], project: Project) -> None:
     dev = start(sessions, project, "dev", "--no-web", "-c", "1")
     dev.sees("tasks +2 in shop")
-    send(project, "nap.delay(2); greet.delay('Ada')")
+    send(project, "nap.delay(4)")
     until((project.folder / "begun").exists, lambda: f"the task begins:\n{dev.text}")
     project.write("shop/tasks.py", TASKS.replace("{0}", "new"))
-    dev.sees(r"✓ nap\(2\)")
+    dev.sees(r"✓ nap\(4\)")
     dev.sees("restarted in")
+    send(project, "greet.delay('Ada')")
     dev.sees(r"✓ greet\('Ada'\)")
     assert said(project) == "new Ada"
 
