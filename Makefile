@@ -62,7 +62,7 @@ bench: .venv/.ready-bench servers ## measure, beside the peers; ARGS="--only red
 build: .venv/.ready-dev ## wheel and source archive, into dist/
 	@rm -rf dist
 	@$(PY) -m build --outdir dist .
-	@$(PY) -m zipfile -l dist/*.whl | grep -q 'celeriac/py.typed' || { echo "The wheel lacks py.typed." >&2; exit 1; }
+	@$(PY) -m zipfile -l dist/*.whl | grep 'celeriac/py.typed' >/dev/null || { echo "The wheel lacks py.typed." >&2; exit 1; }
 
 clean: ## what was built, caches, and the shop's data; .venv stays
 	@rm -rf build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
