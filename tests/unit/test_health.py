@@ -567,7 +567,7 @@ def test_the_names_of_the_metrics(tmp_path: Path) -> None:
     """They are promised: dashboards and alerts are written for them."""
     pytest.importorskip("prometheus_client")
     clock = Time()
-    app = Celeriac("shop", broker="memory://", backend="memory://")
+    app = Celeriac("shop", broker="memory://metrics", backend="memory://metrics")
     app.broker.register("mails@web/0-1", 60.0, ["celery"])
     app.broker.register("mails@web/1-2", 60.0, ["celery"])
     app.broker.register("shop@web/0-3", 60.0, ["celery", "slow"])
