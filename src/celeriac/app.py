@@ -235,8 +235,10 @@ class Celeriac(Registered):
 
     def _not_sent(self, publications: Sequence[Publication]) -> None:
         """Tell who counts it that the broker did not take something."""
-        for tell in self.hooks.not_sent:
-            tell(publications)
+        # A soft limit that struck meanwhile might leave the worker's lock held.
+        with limits.held_off() if limits.running else nullcontext():
+            for tell in self.hooks.not_sent:
+                tell(publications)
 
     def awaited(self, task_id: str, queue: str | None) -> None:
         """Have it told if no worker reads the queue of a task that somebody waits for. Raises nothing."""

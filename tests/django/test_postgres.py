@@ -14,7 +14,6 @@ from celeriac.django import wakeup
 from celeriac.django.admin import paging
 from celeriac.django.broker import DatabaseBroker
 from celeriac.django.models import TaskResult
-from celeriac.django.session import PATIENCE
 from celeriac.django.store import DatabaseStore
 from celeriac.errors import BrokerDown, StoreError
 from celeriac.message.message import new_id
@@ -136,13 +135,13 @@ def test_frozen(server: PostgresServer, fragile: DatabaseBroker) -> None:
             BrokerDown, match=r"no answer within 1\.0 s\. The task shop\.tasks\.add may"
         ) as caught:
             fragile.publish([message()], 1)
-        assert 0.8 < time.monotonic() - began < PATIENCE - 1
+        assert 0.8 < time.monotonic() - began < 1.5
         assert caught.value.maybe_queued
         began = time.monotonic()
         # Two seconds are the least that libpq gives a connect.
         with pytest.raises(BrokerDown, match="was NOT queued"):
             fragile.publish([message()], 1)
-        assert time.monotonic() - began < PATIENCE - 1
+        assert time.monotonic() - began < 2.5
         for call in (
             lambda: fragile.claim("me", ["celery"], 1, 1),
             lambda: fragile.renew(["me"], 1),
