@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -23,6 +24,7 @@ from celeriac.schemes import mask
 from celeriac.unread import IN_DEV
 from store.demo import account, ground
 from store.demo.crowd import Crowd
+from store.demo.interrupts import Interrupts
 from store.demo.screen import Bar, Screen, near
 from store.demo.worker import REPORT_EVERY, Worker
 from store.models import DayReport
@@ -72,12 +74,18 @@ class Command(BaseCommand):
         """Do it all; returns when every task has ended and the worker with them."""
         ground.prepare()
         crowd, watch = Crowd(orders), account.Watch()
-        with worker:
+        with Interrupts() as interrupts, worker:
+
+            def see_to() -> None:
+                interrupts.check()
+                if worker.exit_status is not None:
+                    raise Stuck(f"The worker ended with status {worker.exit_status}.")
+
             screen.heading(f"The Celeriac Shop: {orders:,} orders", self._setting(worker))
             with screen.bar(crowd.steps) as bar:
-                _place(crowd, watch, bar, worker)
-                _wait(crowd, watch, bar, worker, patience)
-            _wait_for_schedule(self._began, worker, patience)
+                _place(crowd, watch, bar, see_to)
+                _wait(crowd, watch, bar, see_to, patience)
+            _wait_for_schedule(self._began, see_to, patience)
         return crowd
 
     def _setting(self, worker: Worker) -> dict[str, str]:
@@ -122,19 +130,19 @@ class Command(BaseCommand):
         return all(check.ok for check in checks)
 
 
-def _place(crowd: Crowd, watch: account.Watch, bar: Bar, worker: Worker) -> None:
+def _place(crowd: Crowd, watch: account.Watch, bar: Bar, see_to: Callable[[], None]) -> None:
     """Everybody does what they came for, while the worker is at it already."""
     looked = 0.0
     for step, task_ids in enumerate(crowd.act(), start=1):
         watch.add(task_ids)
+        see_to()
         if time.monotonic() - looked > LOOK_EVERY or step == crowd.steps:
             watch.look()
             looked = time.monotonic()
             bar.show(step, watch.ended, watch.asked)
-            _see_to(worker)
 
 
-def _wait(crowd: Crowd, watch: account.Watch, bar: Bar, worker: Worker, patience: float) -> None:
+def _wait(crowd: Crowd, watch: account.Watch, bar: Bar, see_to: Callable[[], None], patience: float) -> None:
     """Until the last task has ended; raises Stuck when none does for too long."""
     best, since = -1, time.monotonic()
     while left := watch.look():
@@ -143,27 +151,22 @@ def _wait(crowd: Crowd, watch: account.Watch, bar: Bar, worker: Worker, patience
             best, since = watch.ended, time.monotonic()
         if time.monotonic() - since > patience:
             raise Stuck(f"No task has ended for {patience:.0f} s, and {left:,} are open.")
-        _see_to(worker)
+        see_to()
         time.sleep(LOOK_EVERY)
     bar.show(crowd.steps, watch.ended, watch.asked)
 
 
-def _wait_for_schedule(began: datetime, worker: Worker, patience: float) -> None:
+def _wait_for_schedule(began: datetime, see_to: Callable[[], None], patience: float) -> None:
     """Until the schedule has fired once more after the last order; its account says what became of it."""
     until = time.monotonic() + patience
     while not account.schedule(began).ok and time.monotonic() < until:
-        _see_to(worker)
+        see_to()
         time.sleep(LOOK_EVERY)
 
 
 def _report_in_words() -> str:
     report = DayReport.objects.first()
     return f"{report.day}: {report.orders:,} orders, {report.turnover:,.2f} EUR" if report else "none"
-
-
-def _see_to(worker: Worker) -> None:
-    if worker.exit_status is not None:
-        raise Stuck(f"The worker ended with status {worker.exit_status}.")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
