@@ -4,7 +4,9 @@ Each is a context manager that can also be killed, restarted on the same data, a
 process. The fixtures skip at home where a server's program is missing, and fail where CI is set.
 """
 
+import fcntl
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -28,11 +30,29 @@ class ServerMissing(Exception):
     """The program of a server is not installed."""
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+#: Where the kernel gives none to outgoing connections: its own begin at 32768 on Linux, at 49152 elsewhere.
+_PORTS = range(10_000, 30_000)
+
+
+def free_port(host: str = "127.0.0.1", family: int = socket.AF_INET) -> int:
+    """Return a port that nobody listens on, and that no other test process is given while this one lives.
+
+    An outgoing connection cannot take it either before the server starts, or between its end and its next start.
+    """
+    folder = Path(tempfile.gettempdir(), f"celeriac-ports-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
+    for port in random.SystemRandom().sample(_PORTS, 1_000):
+        claim = os.open(
+            folder / str(port), os.O_CREAT | os.O_RDWR
+        )  # left open: the lock ends with the process
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            socket.create_server((host, port), family=family).close()
+        except OSError:
+            os.close(claim)
+        else:
+            return port
+    raise AssertionError("No port is free.")
 
 
 def _program(name: str, *folders: str) -> str:
