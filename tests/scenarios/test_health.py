@@ -161,6 +161,9 @@ def test_beat_results_and_unknown_tasks_are_told(make_project: MakeProject) -> N
     begun = time.time()
     with project.working("-B", "--health-port", str(port)):
         project.client.ask("put", payloads=[unknown.hex()])
+        # Results are counted when the page is first asked for, and then once a minute.
+        done = project.client.send("work", [["once", 0.0]])
+        until(lambda: any(project.client.ask("records", ids=done)), "a result is stored")
 
         def told() -> dict[str, float]:
             page, name = get(port, "/metrics")[1], f"celery@{socket.gethostname()}"
