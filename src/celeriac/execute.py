@@ -32,7 +32,7 @@ from celeriac.errors import (
 )
 from celeriac.failure import failure_json, format_traceback, safe_text
 from celeriac.hooks import Hooks
-from celeriac.limits import Pair, Watchdog
+from celeriac.limits import Pair, Watchdog, of_tasks
 from celeriac.message import result_format
 from celeriac.message.message import Message
 from celeriac.message.moments import is_past
@@ -121,6 +121,7 @@ class Executor:
         task = self.app.find_task(name)
         if task is not None:
             self.tasks = {**self.tasks, name: task}
+            self.limits = {**self.limits, **of_tasks({name: task}, self.app.conf)}
         return task
 
     def execute(self, run: Run) -> Outcome:

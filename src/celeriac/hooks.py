@@ -69,6 +69,9 @@ class Framework(Protocol):
     def find_task(self, name: str) -> Any:
         """Return the task of this name among the framework's own, None if there is none. Raises nothing."""
 
+    def load_site(self) -> None:
+        """Import what the project's site does, whose modules may define tasks too. Raises nothing, and does it once."""
+
     def is_debugging(self) -> bool:
         """Return whether somebody is at work on the project who wants to be told more than its users do."""
 

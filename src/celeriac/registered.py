@@ -90,8 +90,13 @@ class Registered(Connected):
         task.on_bound(self)
 
     def find_task(self, name: str) -> BaseTask | None:
-        """Return the task of a name that none of `tasks` has, if the framework has one of its own of that name."""
-        found: BaseTask | None = None if self.framework is None else self.framework.find_task(name)
+        """Return the task of a name that none of `tasks` had: one of the framework's own, or of the project's site."""
+        if self.framework is None:
+            return None
+        found: BaseTask | None = self.framework.find_task(name)
+        if found is None:
+            self.framework.load_site()
+            found = self._tasks.get(name) or registry.shared_tasks.get(name)
         if found is not None:
             self._finish(found)
         return found

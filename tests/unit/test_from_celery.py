@@ -142,7 +142,7 @@ class TestLooking:
         ],
     )
     def test_values(self, line: str, state: str, tmp_path: Path) -> None:
-        write(tmp_path, tasks=line)
+        write(tmp_path, settings=line)
         assert list(said(tmp_path).values()) == [state]
 
     def test_beside_the_code(self, tmp_path: Path) -> None:
@@ -182,17 +182,6 @@ class TestLooking:
         same = [name for name in before if not name.startswith("import:")]
         assert {name: after.get(name) for name in same} == {name: before[name] for name in same}
         assert [name for name in after if name.startswith("import:") and after[name] == "renamed"] == []
-
-    def test_tasks_that_no_worker_looks_for(self, tmp_path: Path) -> None:
-        text = "from celeriac import shared_task\n\n\n@shared_task\ndef f(): ...\n"
-        names = ["a__tasks", "a__jobs", "a__mails", "a__late", "tests__x"]
-        write(tmp_path, **dict.fromkeys(names, text))
-        write(tmp_path, conf="CELERY_IMPORTS = ['a.mails']\napp.autodiscover_tasks(related_name='late')\n")
-        write(tmp_path, main="from celery import Celery\napp = Celery()\n@app.task\ndef f(): ...\n")
-        ((places,),) = [
-            [where for each, where in look(tmp_path).places.items() if each.kind == "task module"]
-        ]
-        assert places == [("a/jobs.py", 5)]
 
 
 class TestHostile:

@@ -25,6 +25,9 @@ def prepare(app: Celeriac, *, tasks_may_come: bool = False) -> list[str]:
     Router(app.conf)  # raises ImproperlyConfigured, UnknownOption
     result_format.writer(app.conf)  # raises ImproperlyConfigured
     names = task_names(app)
+    if not names and app.framework is not None:
+        app.framework.load_site()
+        names = task_names(app)
     found = names or (app.framework is not None and app.framework.finds_tasks())
     lacking = [] if found else [no_tasks.explain(modules)]
     if lacking and not tasks_may_come:

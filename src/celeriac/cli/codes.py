@@ -88,8 +88,8 @@ add.apply_async(args=[1, 2])      # a list, also for one argument: args=[1]
         "The module of the task was not imported here, or the name is misspelt. send_task() is for tasks of other "
         "projects as well, so it sends any name.",
         "A task's name is its module and function (shop.tasks.add) unless name= says otherwise. See that "
-        "its module is imported: tasks.py of an app in INSTALLED_APPS, or a module that CELERY_IMPORTS "
-        "names.",
+        "its module is imported: tasks.py of an app in INSTALLED_APPS, one that the URLs lead to, or one that "
+        "CELERY_IMPORTS names.",
         """
 CELERY_IMPORTS = ["shop.jobs"]
 
@@ -196,9 +196,9 @@ pip install 'celeriac[redis]'
     "E113": Chapter(
         "No tasks found",
         "A worker was started and has no task that it could run. It does not start; `celeriac dev` waits for one.",
-        "Tasks are found in tasks.py of each app in INSTALLED_APPS, and in the modules that "
-        "CELERY_IMPORTS names; without Django in the modules that the app's imports name. Other modules "
-        "are not imported.",
+        "Tasks are found in tasks.py of each app in INSTALLED_APPS, in the modules that CELERY_IMPORTS names, and "
+        "in those that the URLs lead to; without Django in the modules that the app's imports name. Other "
+        "modules are not imported.",
         "Write a task, move it to tasks.py, or name its module.",
         """
 # shop/tasks.py

@@ -45,6 +45,7 @@ class Reloading:
         self._process: Process | None = None
         self._pipe: int | None = None
         self._facts: Facts = {}
+        self._told = b""
         self._changed: list[str] = []
         self._since = 0.0
         self._leaving = False
@@ -58,7 +59,7 @@ class Reloading:
     def start(self) -> None:
         """Start the worker."""
         self._pipe, far = os.pipe()
-        self._facts, self._deadline, self._hurried = {}, None, False
+        self._facts, self._told, self._deadline, self._hurried = {}, b"", None, False
         try:
             extra = ["--ready-fd", str(far), *(["--restarted"] if self._ever_ready else [])]
             self._process = Process([*self._command, *extra], keep=[far])
@@ -128,10 +129,13 @@ class Reloading:
         if self._pipe is None or not select.select([self._pipe], [], [], 0)[0]:
             return
         data = os.read(self._pipe, 1 << 20)
-        self._close_pipe()
-        if not data:
+        if data:
+            self._told += data  # of thousands of tasks a pipe holds but a part
             return
-        self._facts = json.loads(data)
+        self._close_pipe()
+        if not self._told:
+            return
+        self._facts = json.loads(self._told)
         if "error" in self._facts:
             return
         if self._changed and self._deadline is None:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.cache import caches
 from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.urls import reverse
+from django.urls import get_resolver, reverse
 from django.utils.functional import Promise
 
 from celeriac import config, registry
@@ -31,6 +31,9 @@ logger = logging.getLogger("celeriac")
 
 class DjangoFramework:
     """Django, for `celeriac.app`."""
+
+    def __init__(self) -> None:
+        self._loaded_site = False
 
     def settings(self) -> dict[str, Any]:
         """Return our defaults for a Django project, with its CELERIAC dict over them."""
@@ -74,6 +77,17 @@ class DjangoFramework:
         except Exception:
             logger.exception("TASKS cannot be read, so that %s is not looked for among Django's tasks.", name)
             return None
+
+    def load_site(self) -> None:
+        """Import the URLs, with the views and what these import, as Celery's worker does with the system checks."""
+        if self._loaded_site or not getattr(settings, "ROOT_URLCONF", None):
+            return
+        self._loaded_site = True
+        try:
+            _ = get_resolver().url_patterns
+        except Exception:
+            text = "ROOT_URLCONF %s does not import: tasks of modules that only it leads to stay unknown."
+            logger.exception(text, settings.ROOT_URLCONF)
 
     def is_debugging(self) -> bool:
         return bool(settings.DEBUG)

@@ -172,6 +172,7 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
     ]
     for thread in (io_thread, *others):
         thread.start()
+    setup.recorder.turned(time.monotonic())  # it has not come to rest yet
     setup.recorder.set_ready()
     setup.parent_waker.poke()
     pool.work(0)

@@ -204,13 +204,14 @@ class Fetcher:
                 delivery, str(error) if isinstance(error, MessageError) else f"unreadable: {error!r}"
             )
             return
-        headers, limits = message.headers, self.executor.limits
+        headers = message.headers
         is_revoked = bool(revoked) and headers.id in revoked
         if headers.eta is not None and not is_revoked and self._schedule(delivery, message):
             return
         task = self.executor.tasks.get(headers.task) or self.executor.find(headers.task)
         run = Run(delivery.tag, delivery.queue, message, task)
         run.revoked = is_revoked
+        limits = self.executor.limits  # of a task found just now too
         if headers.timelimit != NO_LIMITS or headers.task in limits:
             run.hard, run.soft = of_call(headers.timelimit, limits.get(headers.task, NO_LIMITS))
         self.held[delivery.tag] = run

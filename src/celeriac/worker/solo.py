@@ -144,17 +144,17 @@ class SoloWorker:
     def stop_on_signals(self) -> None:
         """Stop on SIGTERM and SIGINT; the second one interrupts what runs."""
 
-        begun = 0.0
+        begun = float("inf")
 
         def handle(number: int, _frame: FrameType | None) -> None:
             nonlocal begun
-            begun = time.monotonic()
             for again in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(again, interrupt)
             logger.info("%s: finishing what runs. Once more to interrupt it.", signal.Signals(number).name)
             self.stop()
             name = signal.Signals(number).name
             tell(signals.worker_shutting_down, self.hostname, sig=name, how="Warm", exitcode=0)
+            begun = time.monotonic()  # what comes while all this is done is the same stop
 
         def interrupt(_number: int, _frame: FrameType | None) -> None:
             if time.monotonic() - begun < ONE_STOP:

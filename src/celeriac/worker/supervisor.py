@@ -107,7 +107,8 @@ class Supervisor:
         self.children: list[Child] = []
         self.dead: list[Dead] = []
         self.waker = Waker()
-        self.caught: list[int] = []
+        #: Signals, and when they came.
+        self.caught: list[tuple[int, float]] = []
         self.stopping = False
         self.stopping_since = 0.0
         self.forced = False
@@ -335,7 +336,7 @@ class Supervisor:
 
     def _catch_signals(self) -> None:
         def note(number: int, _frame: FrameType | None) -> None:
-            self.caught.append(number)
+            self.caught.append((number, time.monotonic()))
             self.waker.poke()
 
         for number in (*_STOP_SIGNALS, signal.SIGCHLD):
@@ -343,12 +344,12 @@ class Supervisor:
 
     def _handle_signals(self) -> None:
         while self.caught:
-            number = self.caught.pop(0)
+            number, moment = self.caught.pop(0)
             if number == signal.SIGCHLD:
                 continue
             if number != signal.SIGQUIT and not self.stopping:
                 self._stop(number)
-            elif number == signal.SIGQUIT or time.monotonic() - self.stopping_since > ONE_STOP:
+            elif number == signal.SIGQUIT or moment - self.stopping_since > ONE_STOP:
                 self.stopping, known = True, self.forced
                 self._kill()
                 if not known:
@@ -357,7 +358,6 @@ class Supervisor:
     def _stop(self, number: int) -> None:
         """Warm: what runs is finished, what has not started goes back."""
         self.stopping = True
-        self.stopping_since = time.monotonic()
         grace = self.app.conf.worker_soft_shutdown_timeout
         logger.info(
             "%s: finishing what runs%s. Once more to interrupt it.",
@@ -370,6 +370,7 @@ class Supervisor:
             child.waker.poke()
         self.companions.stop()
         self._tell_of_end(number, "Warm", 0)
+        self.stopping_since = time.monotonic()  # what came while all this was done is the same stop
 
     def _tell_of_end(self, number: int, how: str, status: int) -> None:
         tell(

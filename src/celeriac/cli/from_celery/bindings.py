@@ -37,8 +37,7 @@ class Bindings(Struct):
     """What a file's names stand for, as Celery calls it.
 
     `ours` are those that are imported from Celeriac already, `rebound` names that are given something else somewhere
-    as well, `loaded` names that are used at all, `bare` those that are used without a dot behind them. `apps` are
-    names of apps, and `apps_made` says whether one is made here.
+    as well, `loaded` names that are used at all, `bare` those that are used without a dot behind them.
     """
 
     imported: list[Imported]
@@ -48,7 +47,6 @@ class Bindings(Struct):
     loaded: set[str]
     bare: set[str]
     apps: set[str]
-    apps_made: bool = False
 
     def dotted(self, node: ast.expr) -> tuple[str, ast.Name] | None:
         """Return what an expression such as `celery.signals.task_prerun` leads to, and the name that it begins with."""
@@ -114,7 +112,6 @@ def find(nodes: Nodes) -> Bindings:
             made = found.dotted(node.value.func)
             if made is not None and made[0] in _APPS:
                 found.apps |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-                found.apps_made = True
         elif isinstance(node, ast.ImportFrom) and _is_module_of_app(node):
             found.apps |= {each.asname or each.name for each in node.names if "app" in each.name}
     return found

@@ -106,15 +106,8 @@ APPS_HERE = {
     "remove it afterwards",
 }
 APPS_ABSENT = {
-    "kombu.transport.django": "taken out of kombu long ago: messages are in the database without it",
     "djcelery": "taken out of Celery itself long ago; `celeriac.django` is there instead",
 }
-
-#: Of tasks that are defined in modules of other names.
-TASKS_ELSEWHERE = (
-    "a worker imports `tasks` of each app. Celery's also loads the URLs, with the views and what they import: name "
-    "such modules in CELERY_IMPORTS"
-)
 
 #: Packages by the names that pip knows.
 PACKAGES_HERE = {

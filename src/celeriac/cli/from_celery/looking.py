@@ -8,18 +8,8 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from celeriac.cli.from_celery import (
-    beside,
-    bindings,
-    rewriting,
-    settings_in_code,
-    task_modules,
-    tree,
-    uses,
-    verdicts,
-)
+from celeriac.cli.from_celery import beside, bindings, rewriting, settings_in_code, tree, uses, verdicts
 from celeriac.cli.from_celery.settings_in_code import Reading
-from celeriac.cli.from_celery.task_modules import Loading
 from celeriac.cli.from_celery.tree import CannotRead, Source
 from celeriac.cli.from_celery.uses import Found
 from celeriac.cli.from_celery.verdicts import FILE, KINDS, MISSING, SAME_HERE, Verdict
@@ -69,7 +59,7 @@ def look(root: Path) -> Report:
     """Return what stands in the project below `root`, a folder or one file."""
     report = Report()
     sources: list[Source] = []
-    reading, loading = Reading(set(), set()), Loading({"tasks"}, set())
+    reading = Reading(set(), set())
     silent: list[tuple[Path, str]] = []
     for path in tree.files(root):
         name = _shown(path, root)
@@ -82,7 +72,6 @@ def look(root: Path) -> Report:
                 else:
                     sources.append(source)
                     settings_in_code.how(source.nodes, reading)
-                    task_modules.how(source.nodes, loading)
             _look_beside(report, path, name)
         except (CannotRead, OSError) as error:
             report.note(name, [_unread(error)])
@@ -92,7 +81,7 @@ def look(root: Path) -> Report:
             source = tree.read(path, name, anyway=True)
             sources += [source] if source is not None else []
     for source in sources:
-        _look_into(report, source, reading, loading)
+        _look_into(report, source, reading)
     if not report.places:
         report.changes.clear()  # a project that does not use Celery
     return report
@@ -104,7 +93,7 @@ def _shown(path: Path, root: Path) -> str:
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
-def _look_into(report: Report, source: Source, reading: Reading, loading: Loading) -> None:
+def _look_into(report: Report, source: Source, reading: Reading) -> None:
     bound = bindings.find(source.nodes)
     report.note(
         source.name,
@@ -113,7 +102,6 @@ def _look_into(report: Report, source: Source, reading: Reading, loading: Loadin
             *uses.in_code(source.nodes, bound),
             *settings_in_code.settings(source.nodes, source.name, reading, bound),
             *settings_in_code.installed(source.nodes),
-            *task_modules.outside(source.nodes, source.name, bound, loading),
         ],
     )
     report.installed = report.installed or rewriting.installs(source)

@@ -39,7 +39,7 @@ def of_imports(bindings: Bindings) -> Iterator[Found]:
 
 def in_code(nodes: Nodes, bindings: Bindings) -> Iterator[Found]:
     """Return what is said of all other uses."""
-    tasks = {node.name for node in task_functions(nodes, bindings)}
+    tasks = {node.name for node in nodes if isinstance(node, _Function) and _maker(node, bindings)}
     # Parts of a longer expression, which has been told of.
     inner: set[int] = set()
     operands: set[int] = set()
@@ -65,11 +65,6 @@ def in_code(nodes: Nodes, bindings: Bindings) -> Iterator[Found]:
                 yield from _of_body(node, maker)
         elif isinstance(node, ast.ClassDef) and bindings.is_task_class(node):
             yield from _of_class(node)
-
-
-def task_functions(nodes: Nodes, bindings: Bindings) -> Iterator[_Function]:
-    """Return the functions that a decorator makes tasks."""
-    return (node for node in nodes if isinstance(node, _Function) and _maker(node, bindings) is not None)
 
 
 def _of_attribute(

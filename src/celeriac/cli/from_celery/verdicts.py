@@ -21,13 +21,12 @@ from celeriac.worker.options import POOLS
 SAME_HERE, RENAMED, MISSING = "same", "renamed", "missing"
 
 IMPORT, SETTING, APP_ENTRY = "import", "setting", "INSTALLED_APPS"
-LOGGER, TASK_MODULE = "logger", "task module"
+LOGGER = "logger"
 TASK_OPTION, CALL_OPTION, IN_TASK, APP = "task option", "call option", "in a task", "app"
 WORKFLOW, COMMAND, FLAG, PACKAGE, FILE = "workflow", "command", "flag", "package", "file"
 #: In the order in which they are shown.
 KINDS = (
-    FILE, IMPORT, SETTING, APP_ENTRY, LOGGER, TASK_MODULE, TASK_OPTION, CALL_OPTION, IN_TASK, APP, WORKFLOW, COMMAND,
-    FLAG, PACKAGE,
+    FILE, IMPORT, SETTING, APP_ENTRY, LOGGER, TASK_OPTION, CALL_OPTION, IN_TASK, APP, WORKFLOW, COMMAND, FLAG, PACKAGE
 )  # fmt: skip
 
 
@@ -228,11 +227,6 @@ def of_app(name: str) -> Verdict | None:
     if name in names.APP_PARAMETERS_ONLY:
         return Verdict(APP, f"app.{name}", MISSING, "", names.APP_PARAMETERS_ONLY[name])
     return _renamed(_of_row(APP, names.APP, name), f"app.{name}")
-
-
-def of_task_module() -> Verdict:
-    """Return what is said of tasks that stand in another module than `tasks`."""
-    return Verdict(TASK_MODULE, "tasks outside of tasks.py", RENAMED, "", imports.TASKS_ELSEWHERE)
 
 
 def of_parameter(name: str) -> Verdict:
