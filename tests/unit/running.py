@@ -10,6 +10,9 @@ from celeriac import Celeriac
 from celeriac.worker.options import WorkerOptions
 from celeriac.worker.solo import SoloWorker
 
+#: Seconds for what must come: a busy machine may take long, and who passes does not wait.
+PATIENCE = 60.0
+
 
 @contextmanager
 def working(app: Celeriac, *queues: str) -> Iterator[SoloWorker]:
@@ -18,15 +21,15 @@ def working(app: Celeriac, *queues: str) -> Iterator[SoloWorker]:
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
-        assert worker.ready.wait(10)
+        assert worker.ready.wait(PATIENCE)
         yield worker
     finally:
         worker.stop()
-        thread.join(20)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
     """Look until there is something true to see."""
     end = time.monotonic() + seconds
     while not condition():

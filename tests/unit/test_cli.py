@@ -120,7 +120,7 @@ class TestProgram:
             "print(sorted(slow & sys.modules.keys()), file=sys.stderr)"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100
         )
         assert done.stderr.strip() == "[]"
 

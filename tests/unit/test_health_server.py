@@ -1,6 +1,7 @@
 """The small HTTP server: what it answers, to whom it does not listen for ever, and that forks beside it are safe."""
 
 import contextlib
+import gc
 import os
 import resource
 import select
@@ -16,14 +17,9 @@ import pytest
 from celeriac.errors import ImproperlyConfigured
 from celeriac.worker import health_server
 from celeriac.worker.health_server import Answer, HealthServer
+from tests.servers import free_port
 
-DEADLINE = 10.0
-
-
-def free_port(host: str = "127.0.0.1", family: int = socket.AF_INET) -> int:
-    with socket.create_server((host, 0), family=family) as found:
-        port: int = found.getsockname()[1]
-        return port
+DEADLINE = 60.0
 
 
 def answer(path: str) -> Answer:
@@ -35,7 +31,9 @@ def answer(path: str) -> Answer:
 
 
 @pytest.fixture
-def server() -> Iterator[HealthServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HealthServer]:
+    # Who is slow, as a busy machine makes it, is not left; and who is waited for has not come by that.
+    monkeypatch.setattr(health_server, "_PATIENCE", 10 * DEADLINE)
     found = HealthServer("127.0.0.1", free_port(), answer)
     found.open()
     yield found
@@ -119,23 +117,20 @@ def test_who_says_nothing_is_left_after_a_while(
 ) -> None:
     monkeypatch.setattr(health_server, "_PATIENCE", 0.3)
     with connect(server) as silent, connect(server) as slow, connect(server) as deaf:
-        slow.sendall(b"GET /live")
-        deaf.sendall(b"GET /large HTTP/1.1\r\n\r\n")
-        begun = time.monotonic()
+        for connection, words in ((slow, b"GET /live"), (deaf, b"GET /large HTTP/1.1\r\n\r\n")):
+            with contextlib.suppress(ConnectionError):  # it may have been left by now
+                connection.sendall(words)
         assert silent.recv(10) == b""
-        assert slow.recv(10) == b""
-        assert time.monotonic() - begun < 5
+        with contextlib.suppress(ConnectionError):
+            assert slow.recv(10) == b""
+    monkeypatch.setattr(health_server, "_PATIENCE", 10 * DEADLINE)
     assert say(server, b"GET /live HTTP/1.1\r\n\r\n").endswith(b"/live\n")
 
 
 def test_many_who_hold_connections_do_not_keep_others_out(server: HealthServer) -> None:
     held = [connect(server) for _ in range(3 * health_server._MOST)]
     try:
-        begun = time.monotonic()
         assert say(server, b"GET /live HTTP/1.1\r\n\r\n").endswith(b"/live\n")
-        assert time.monotonic() - begun < health_server._PATIENCE, (
-            "it did not have to wait for them to be dropped"
-        )
         assert len(server._connections) <= health_server._MOST
         ready, _, _ = select.select(held[: health_server._MOST], [], [], DEADLINE)
         assert ready, "the oldest had to go"
@@ -155,6 +150,7 @@ def test_who_leaves_early_harms_nobody(server: HealthServer) -> None:
 def test_out_of_file_descriptors(server: HealthServer) -> None:
     """It answers when there are some again, and does not turn in circles until then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    gc.collect()  # what is closed meanwhile would be free for the server
     client, taken = socket.socket(), [os.dup(0)]
     client.settimeout(DEADLINE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 50, hard))
@@ -162,11 +158,13 @@ def test_out_of_file_descriptors(server: HealthServer) -> None:
         with contextlib.suppress(OSError):
             while True:
                 taken.append(os.dup(0))
-        before = time.process_time()
+        assert server._thread is not None and server._thread.ident is not None
+        busy = time.pthread_getcpuclockid(server._thread.ident)
+        before = time.clock_gettime(busy)
         client.connect((server.host, server.port))
         client.sendall(b"GET /live HTTP/1.1\r\n\r\n")
         assert not select.select([client], [], [], 1.0)[0]
-        assert time.process_time() - before < 0.2
+        assert time.clock_gettime(busy) - before < 0.2
     finally:
         for each in taken:
             os.close(each)
@@ -196,33 +194,36 @@ def test_an_address_that_is_not_ours(host: str) -> None:
 
 def test_ipv6() -> None:
     try:
-        port = free_port("::1", socket.AF_INET6)
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("there is no IPv6 here")
-    server = HealthServer("::1", port, answer)
+    server = HealthServer("::1", free_port("::1", socket.AF_INET6), answer)
     with closing(server):
         server.open()
-        assert server.url == f"http://[::1]:{port}"
+        assert server.url == f"http://[::1]:{server.port}"
         assert say(server, b"GET /live HTTP/1.1\r\n\r\n").endswith(b"/live\n")
 
 
-def in_child(work: Callable[[], None]) -> int:
-    """Fork, do `work` in the child, return its exit status."""
+def in_child(work: Callable[[], None]) -> bool:
+    """Fork, do `work` in the child, return whether it was done."""
+    receiver, sender = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             work()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        select.select([], [], [], 0.002)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return -1
+            os.write(sender, b"done")
+        finally:
+            os.kill(
+                os.getpid(), signal.SIGKILL
+            )  # at any other end, the coverage of the child would be written
+    os.close(sender)
+    try:
+        ready, _, _ = select.select([receiver], [], [], DEADLINE)
+        return bool(ready) and os.read(receiver, 4) == b"done"
+    finally:
+        os.close(receiver)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def test_no_fork_finds_a_lock_held() -> None:
@@ -252,17 +253,20 @@ def test_no_fork_finds_a_lock_held() -> None:
         assert server._listener.fileno() == -1
         assert not server._connections or all(each.fileno() == -1 for each in server._connections)
         # What a task may do: fork again, beside a server that is none of this process.
-        assert in_child(lambda: None) == 0
+        assert in_child(lambda: None)
 
     with closing(server):
         server.open()
         thread = threading.Thread(target=ask)
         thread.start()
         try:
-            statuses = [in_child(work) for _ in range(60)]
+            count = 0
+            while count < 60 or asked <= 10:
+                assert in_child(work)
+                assert thread.is_alive()
+                count += 1
         finally:
             over.set()
-            thread.join()
-    assert set(statuses) == {0}
-    assert asked > 10
-    assert in_child(lambda: None) == 0, "a closed server is in nobody's way"
+            thread.join(DEADLINE)
+    assert not thread.is_alive()
+    assert in_child(lambda: None), "a closed server is in nobody's way"

@@ -49,7 +49,7 @@ def run(modules: list[str], forbidden: tuple[str, ...] = FORBIDDEN) -> subproces
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("COV", "DJANGO"))
     }
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    return subprocess.run(words, capture_output=True, text=True, timeout=100, env=environment, check=False)
 
 
 def test_import_celeriac() -> None:

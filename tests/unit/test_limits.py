@@ -29,7 +29,7 @@ from celeriac.overtime import limited
 from celeriac.task import Task
 from celeriac.worker.overtime import GRACE, LOOK, HardLimits
 from celeriac.worker.recorder import FREEZING, FROZEN, THAWED, Recorder
-from tests.unit.running import working
+from tests.unit.running import PATIENCE, working
 
 
 @pytest.fixture
@@ -155,12 +155,12 @@ def test_settings_that_contradict_each_other_are_refused_when_a_task_is_sent(app
 # -- soft limits of functions
 
 
-@pytest.mark.parametrize("function", [spin, lambda: time.sleep(60)], ids=["spins", "sleeps"])
+@pytest.mark.parametrize("function", [spin, lambda: time.sleep(600)], ids=["spins", "sleeps"])
 def test_a_function_on_the_main_thread_is_interrupted_at_once(watchdog: Watchdog, function: Any) -> None:
     begun = time.monotonic()
     with pytest.raises(SoftTimeLimitExceeded, match=r"the soft time limit of 0\.1 s is over"):
         call(watchdog, 0.1, function)
-    assert 0.1 <= time.monotonic() - begun < 5
+    assert 0.1 <= time.monotonic() - begun < PATIENCE
 
 
 def test_waiting_for_a_socket_is_interrupted(watchdog: Watchdog) -> None:
@@ -176,7 +176,7 @@ def test_a_signal_handler_of_the_project_s_own_stays() -> None:
     try:
         own = signal.getsignal(signal.SIGURG)
         with pytest.raises(SoftTimeLimitExceeded):
-            call(Watchdog(), 0.1, lambda: [time.sleep(0.02) for _ in range(500)])
+            call(Watchdog(), 0.1, lambda: [time.sleep(0.02) for _ in range(5000)])
         assert signal.getsignal(signal.SIGURG) is own
     finally:
         signal.signal(signal.SIGURG, before)
@@ -185,7 +185,7 @@ def test_a_signal_handler_of_the_project_s_own_stays() -> None:
 def test_it_can_be_caught_and_comes_once(watchdog: Watchdog) -> None:
     def tidy() -> str:
         try:
-            time.sleep(60)
+            time.sleep(600)
         except SoftTimeLimitExceeded:
             time.sleep(0.2)
             return "tidied up"
@@ -220,12 +220,12 @@ def test_functions_on_other_threads_are_interrupted_between_two_steps(watchdog: 
         except SoftTimeLimitExceeded:
             came.append("over")
 
-    functions = [spin, lambda: [time.sleep(0.01) for _ in range(5000)], lambda: time.sleep(0.5) or spin()]
+    functions = [spin, lambda: [time.sleep(0.01) for _ in range(10_000)], lambda: time.sleep(0.5) or spin()]
     threads = [threading.Thread(target=on_thread, args=(function,)) for function in functions]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert came == ["over"] * 3
 
 
@@ -236,7 +236,7 @@ def test_what_is_held_off_strikes_when_the_block_is_over(watchdog: Watchdog) -> 
         with limits.held_off():
             time.sleep(0.3)
             came.append("whole")
-        came.append("not reached" if any(time.sleep(0.01) for _ in range(500)) else "in time")
+        came.append("not reached" if any(time.sleep(0.01) for _ in range(6000)) else "in time")
 
     with pytest.raises(SoftTimeLimitExceeded):
         call(watchdog, 0.05, work)
@@ -248,14 +248,13 @@ def test_what_is_held_off_strikes_when_the_block_is_over(watchdog: Watchdog) -> 
 
 def test_what_is_due_when_the_block_is_over_does_not_wait_for_the_watchdog(watchdog: Watchdog) -> None:
     """Which may get to run within such blocks alone."""
-    due = time.monotonic() + 0.1
 
     def sends() -> None:
-        while True:
-            with limits.held_off():
-                while time.monotonic() < due + 0.05:
-                    pass
-            pytest.fail("it went on")
+        due = time.monotonic() + 0.1  # at the latest: it has begun by now
+        with limits.held_off():
+            while time.monotonic() < due + 0.05:
+                pass
+        pytest.fail("it went on")
 
     with pytest.raises(SoftTimeLimitExceeded):
         watchdog.call(0.1, sends, (), {})
@@ -274,11 +273,14 @@ def test_blocks_that_are_held_off_are_never_torn_apart(watchdog: Watchdog) -> No
                     pass
                 ended += 1
 
-    for _ in range(1000):
+    number = 0
+    while number < 1000 or begun <= 1000:
+        number += 1
+        # Where that strikes before there is a block, as the machine is slow, it has to be longer.
+        limit = 0.0005 * max(1, number / 1000)
         with pytest.raises(SoftTimeLimitExceeded):
-            call(watchdog, 0.0005 * random.uniform(0.5, 1.5), work)
+            call(watchdog, limit * random.uniform(0.5, 1.5), work)
         assert begun == ended
-    assert begun > 1000
 
 
 def test_after_it_was_caught_blocks_go_on(watchdog: Watchdog) -> None:
@@ -336,7 +338,7 @@ class Races:
             self.wrong.append(f"{n}: struck outside of the function")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.slow
 def test_thousands_of_functions_that_end_right_at_their_limit(watchdog: Watchdog) -> None:
     """None is struck when it is over, nor is what runs then, and no value is lost."""
@@ -349,7 +351,7 @@ def test_thousands_of_functions_that_end_right_at_their_limit(watchdog: Watchdog
             thread.start()
         races[0].run(2000)
         for thread in threads:
-            thread.join(200)
+            thread.join(500)
             assert not thread.is_alive()
     finally:
         sys.setswitchinterval(interval)
@@ -401,31 +403,31 @@ class Coroutines:
         self.told: list[str] = []
 
     async def sleeps(self) -> None:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
     async def tidies_up(self) -> str:
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         except SoftTimeLimitExceeded:
-            async with asyncio.timeout(5):  # is not taken for cancelled
+            async with asyncio.timeout(PATIENCE):  # is not taken for cancelled
                 await asyncio.sleep(0.01)
         return "tidied up"
 
     async def goes_on(self) -> None:
         while True:
             with contextlib.suppress(Exception):
-                await asyncio.sleep(60)
+                await asyncio.sleep(600)
 
     async def goes_on_when_closed(self) -> None:
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         finally:
             self.told.append("finally")
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
 
     async def child(self) -> None:
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         except asyncio.CancelledError:
             self.told.append("child cancelled")
             raise
@@ -436,7 +438,7 @@ class Coroutines:
             group.create_task(self.child())
 
     async def waits_for(self) -> None:
-        await asyncio.wait_for(self.child(), 60)
+        await asyncio.wait_for(self.child(), 600)
 
     async def gathers(self) -> None:
         await asyncio.gather(self.child(), self.child())
@@ -466,7 +468,7 @@ def test_a_coroutine_gets_the_soft_limit_and_leaves_nothing_behind(name: str, to
 
 
 def test_a_coroutine_may_catch_it() -> None:
-    assert asyncio.run(outcome(Coroutines().tidies_up, 0.05, 30)) == "tidied up"
+    assert asyncio.run(outcome(Coroutines().tidies_up, 0.05, 600)) == "tidied up"
 
 
 @pytest.mark.parametrize("name", ["sleeps", "goes_on", "goes_on_when_closed", "tidies_up"])
@@ -587,14 +589,14 @@ def test_what_is_stored_and_shown_of_a_limit(app: Celeriac) -> None:
 
     @app.task(time_limit=0.1, autoretry_for=(Exception,))
     async def awaits() -> None:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
     with working(app):
         soft, hard = spins.delay(), awaits.delay()
         with pytest.raises(SoftTimeLimitExceeded):
-            soft.get(10)
+            soft.get(PATIENCE)
         with pytest.raises(TimeLimitExceeded, match=r"the hard time limit of 0\.1 s is over"):
-            hard.get(10)
+            hard.get(PATIENCE)
     text = soft.traceback or ""
     assert text.startswith("Traceback") and "in spins" in text
     assert 'limits.py", line' not in text.replace("test_limits.py", "")
@@ -622,7 +624,7 @@ def test_limits_of_a_retry_are_those_of_the_call(app: Celeriac) -> None:
             raise self.retry(countdown=0)
 
     with working(app):
-        again.apply_async(time_limit=40).get(10)
+        again.apply_async(time_limit=40).get(PATIENCE)
     assert seen == [((40, 30), 40, 30)] * 2
 
 
@@ -659,6 +661,6 @@ except SoftTimeLimitExceeded:
 def test_the_interpreter_is_left_as_it_was() -> None:
     """An exception that was taken back has CPython 3.11 look for it for ever; with a profiler on, it hangs."""
     done = subprocess.run(
-        [sys.executable, "-c", AFTER_A_STRIKE], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", AFTER_A_STRIKE], capture_output=True, text=True, timeout=100, check=True
     )
     assert done.stdout == "[0, 1, 2]\n"

@@ -247,7 +247,7 @@ class TestRedirected:
             print("begun", end="")
             thread = threading.Thread(target=print, args=("theirs",))
             thread.start()
-            thread.join(10)
+            thread.join(60)
             print(", ended")
         assert self.lines(capsys) == ["! theirs", "! begun, ended"]
 

@@ -7,8 +7,7 @@ import pytest
 
 from celeriac.waker import Waker
 from celeriac.worker.lookout import Lookout
-
-PATIENCE = 10.0
+from tests.unit.running import PATIENCE
 
 
 @pytest.fixture

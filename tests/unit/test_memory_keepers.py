@@ -11,6 +11,7 @@ from celeriac.brokers.memory import MemoryBroker
 from celeriac.config import Settings
 from celeriac.store import Record
 from celeriac.stores.memory import MemoryStore
+from tests.unit.running import PATIENCE
 
 _numbers = itertools.count()
 
@@ -120,12 +121,12 @@ class TestStore:
 
     def test_many_waiters_wake(self, url: str) -> None:
         store = MemoryStore(url)
-        ready = threading.Barrier(9, timeout=5)
+        ready = threading.Barrier(9, timeout=PATIENCE)
         seen: list[Record | None] = []
 
         def wait(number: int) -> None:
             ready.wait()
-            seen.append(store.wait(str(number % 2), 5.0))
+            seen.append(store.wait(str(number % 2), PATIENCE))
 
         threads = [threading.Thread(target=wait, args=(number,)) for number in range(8)]
         for thread in threads:
@@ -134,5 +135,5 @@ class TestStore:
         store.store([Record("0", states.SUCCESS)])
         store.store([Record("1", states.FAILURE)])
         for thread in threads:
-            thread.join(5)
+            thread.join(PATIENCE)
         assert sorted(record.id for record in seen if record is not None) == ["0"] * 4 + ["1"] * 4

@@ -17,6 +17,7 @@ import celeriac
 import celeriac.signals
 from celeriac.errors import CallError, EncodeError, NotInstalled, UnstorableResult
 from celeriac.testing import worker
+from tests.unit.running import PATIENCE
 
 pytestmark = [pytest.mark.filterwarnings("ignore:Results are not stored in backend")]
 
@@ -351,7 +352,7 @@ def test_coroutine_functions(ours: World) -> None:
 def test_through_a_worker(ours: World) -> None:
     good, bad = ours.task(one), ours.task(returns_another)
     model = ours.task(returns)
-    with worker(ours.app):
+    with worker(ours.app, timeout=PATIENCE):
         sent = [
             good.delay(Item(name="pen")),
             good.delay(RAW),
@@ -359,15 +360,15 @@ def test_through_a_worker(ours: World) -> None:
             bad.delay("n"),
             model.delay("n"),
         ]
-        assert sent[0].get(timeout=10)[:2] == ["Item", "pen"]
-        assert sent[1].get(timeout=10)[2] == 2.5
-        error = sent[2].get(timeout=10, propagate=False)
+        assert sent[0].get(timeout=PATIENCE)[:2] == ["Item", "pen"]
+        assert sent[1].get(timeout=PATIENCE)[2] == 2.5
+        error = sent[2].get(timeout=PATIENCE, propagate=False)
         assert type(error).__name__ == "ValidationError" and sent[2].state == "FAILURE"
         assert "name\n  Field required" in str(error)
         assert "ValidationError" in sent[2].traceback
         with pytest.raises(UnstorableResult):
-            sent[3].get(timeout=10)
-        assert sent[4].get(timeout=10) == {"name": "n", "price": 1.0, "day": "2026-11-21"}
+            sent[3].get(timeout=PATIENCE)
+        assert sent[4].get(timeout=PATIENCE) == {"name": "n", "price": 1.0, "day": "2026-11-21"}
 
 
 def test_without_the_package(ours: World, monkeypatch: pytest.MonkeyPatch) -> None:

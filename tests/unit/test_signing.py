@@ -29,7 +29,7 @@ from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery
 from celeriac.worker.revival import Revival
 
-from .running import until, working
+from .running import PATIENCE, until, working
 
 SECRET = "of the project"
 SIGNER = Signer([SECRET])
@@ -322,13 +322,13 @@ def test_all_that_we_send_is_signed(app: Celeriac) -> None:
         note.delay("from", "a", "task")
 
     with working(app):
-        assert note.delay().get(30) == "noted"
-        assert [each.get(30) for each in app.send_many(note.s(n, n) for n in range(3))] == ["noted"] * 3
+        assert note.delay().get(PATIENCE) == "noted"
+        assert [each.get(PATIENCE) for each in app.send_many(note.s(n, n) for n in range(3))] == ["noted"] * 3
         note.apply_async((1,), countdown=0.01, headers={"x": 1}, priority=3, link=note.si(1, 2, 3, 4))
         fails.apply_async(("word",), link_error=note.si(1, 2, 3, 4, 5))
         sends.apply_async(compression="gzip")
         expected = ["fails 0", "fails 1", "note 0", "note 1", *["note 2"] * 3, "note 3", "note 4", "note 5"]
-        until(lambda: len(ran) >= len(expected), 30)
+        until(lambda: len(ran) >= len(expected))
     assert sorted(ran) == expected
     assert app.broker.dead_letters() == []
 
@@ -339,7 +339,7 @@ def test_what_is_due_is_signed(app: Celeriac) -> None:
     app.conf.update(beat_schedule={"often": {"task": "note", "schedule": schedules.schedule(0.01)}})
     beat = Beat(app, "beat@here")
     with working(app):
-        until(lambda: beat.turn() and ran, 30)
+        until(lambda: (beat.turn(), ran)[1])
     assert app.broker.dead_letters() == []
 
 
@@ -354,7 +354,7 @@ def test_what_is_not_signed_is_set_aside_and_the_worker_goes_on(app: Celeriac) -
     app.broker.publish([Publication(moved.id, "note", "celery", delivery.payload)], 1)
     app.broker.settle("thief", [Settlement(delivery.tag)])
     with working(app):
-        assert note.delay().get(30) == "noted"
+        assert note.delay().get(PATIENCE) == "noted"
     assert ran == ["note 0"]
     letters = {letter.reason for letter in app.broker.dead_letters()}
     assert letters == {UNSIGNED, WRONG}

@@ -20,7 +20,7 @@ from celeriac.worker.options import WorkerOptions
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import Recovery
 from celeriac.worker.solo import SoloWorker
-from tests.unit.running import until, working
+from tests.unit.running import PATIENCE, until, working
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_every_mixture_runs_retries_and_gives_its_result(
     with working(app):
         first = echo.apply_async([b"\xff"], headers={"x": 1})
         second = echo.apply_async(["ä" * 100], {"again": True}, headers={"x": 1})
-        assert first.get(10) == [b"\xff", 0, {"x": 1}]
-        assert second.get(10) == ["ä" * 100, 2, {"x": 1}]
+        assert first.get(PATIENCE) == [b"\xff", 0, {"x": 1}]
+        assert second.get(PATIENCE) == ["ä" * 100, 2, {"x": 1}]
     assert not app.broker.dead_letters()
 
 
@@ -165,7 +165,7 @@ def test_an_own_serializer_found_by_its_name_in_the_settings(app: Celeriac, echo
     try:
         app.conf.update(accept_content=["own"], task_serializer="own")
         with working(app):
-            assert echo.delay(dt.date(2026, 1, 2)).get(10) == ["2026-01-02", 0, None]
+            assert echo.delay(dt.date(2026, 1, 2)).get(PATIENCE) == ["2026-01-02", 0, None]
             with pytest.raises(
                 EncodeError, match=r'Argument "value" of wire\.echo is an object, which OWN cannot hold'
             ):

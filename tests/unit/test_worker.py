@@ -28,7 +28,7 @@ from celeriac.store import Record, ResultStore
 from celeriac.stores.memory import MemoryStore
 from celeriac.worker.options import WorkerOptions
 from celeriac.worker.solo import SoloWorker
-from tests.unit.running import until, working
+from tests.unit.running import PATIENCE, until, working
 
 
 @pytest.fixture
@@ -75,18 +75,18 @@ def test_results_of_every_kind_of_end(app: Celeriac) -> None:
         return object()
 
     with working(app):
-        assert fine.delay(1).get(5) == {"x": 1}
+        assert fine.delay(1).get(PATIENCE) == {"x": 1}
         with pytest.raises(ZeroDivisionError, match="by zero"):
-            fails.delay().get(5)
+            fails.delay().get(PATIENCE)
         with pytest.raises(TaskError):
-            leaves.delay().get(5)
+            leaves.delay().get(PATIENCE)
         with pytest.raises(MemoryError):
-            memory.delay().get(5)
+            memory.delay().get(PATIENCE)
         result = unstorable.delay()
         with pytest.raises(EncodeError, match="cannot be stored"):
-            result.get(5)
+            result.get(PATIENCE)
         quiet = ignored.delay()
-        assert fine.delay(2).get(5) == {"x": 2}
+        assert fine.delay(2).get(PATIENCE) == {"x": 2}
         until(lambda: not app.broker.depths())
         assert quiet.state == "PENDING"
     failed = fails.AsyncResult(result.id).record
@@ -100,7 +100,7 @@ def test_a_record_tells_what_people_ask(app: Celeriac) -> None:
 
     with working(app):
         result = pay.apply_async((7,), {"currency": "CHF"}, queue="celery")
-        result.get(5)
+        result.get(PATIENCE)
     record = result.record
     assert record is not None
     assert (record.name, record.args, record.kwargs) == ("shop.pay", "(7,)", "{'currency': 'CHF'}")
@@ -122,7 +122,7 @@ def test_retry_keeps_the_id_and_counts(app: Celeriac) -> None:
 
     with working(app):
         result = flaky.delay()
-        assert result.get(10) == 2
+        assert result.get(PATIENCE) == 2
     assert seen == [(result.id, 0), (result.id, 1), (result.id, 2)]
     assert result.record is not None and result.record.retries == 2
 
@@ -136,7 +136,7 @@ def test_expired_tasks_are_revoked_not_run(app: Celeriac) -> None:
 
     result = late.apply_async(expires=-1)
     with working(app), pytest.raises(TaskRevokedError):
-        result.get(5)
+        result.get(PATIENCE)
     assert result.state == "REVOKED" and not ran
 
 
@@ -154,7 +154,7 @@ def test_reject_goes_to_the_dead_letters_or_back(app: Celeriac) -> None:
             raise Reject("later", requeue=True)
 
     with working(app):
-        again.delay().get(5)
+        again.delay().get(PATIENCE)
         refused = refuses.delay()
         until(lambda: app.broker.count_dead_letters())
     assert len(runs) == 3
@@ -215,7 +215,7 @@ def test_garbage_becomes_dead_letters_and_the_worker_goes_on(tmp_path: Path) -> 
         for payload in GARBAGE.values():
             put(app, payload)
         put(app, b"y" * 800_000)
-        assert job.delay().get(10) == "done"
+        assert job.delay().get(PATIENCE) == "done"
         until(lambda: not app.broker.depths())
         letters = app.broker.dead_letters()
     # Only the message with a senseless eta is a task that can run; and the last one, which was sent properly.
@@ -236,7 +236,9 @@ def test_garbage_becomes_dead_letters_and_the_worker_goes_on(tmp_path: Path) -> 
     by_payload = {letter.payload for letter in letters}
     assert GARBAGE["random"] in by_payload and b"y" * 800_000 in by_payload  # kept whole
     with pytest.raises(NotRegistered):
-        app.AsyncResult("foreign-1").get(1) if app.AsyncResult("foreign-1").state != "SUCCESS" else _raise()
+        app.AsyncResult("foreign-1").get(PATIENCE) if app.AsyncResult(
+            "foreign-1"
+        ).state != "SUCCESS" else _raise()
     app.close()
 
 
@@ -245,32 +247,38 @@ def _raise() -> None:
 
 
 def test_a_celery_message_with_a_future_eta_waits_in_the_broker(app: Celeriac) -> None:
-    ran = threading.Event()
+    ran: list[tuple[str, datetime]] = []
 
-    @app.task(name="eta.job")
-    def job() -> None:
-        ran.set()
+    @app.task(name="eta.job", bind=True)
+    def job(self: Task) -> None:
+        ran.append((self.request.id, datetime.now(UTC)))
 
-    eta = (datetime.now(UTC) + timedelta(seconds=0.6)).isoformat()
+    soon, late = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (0.3, 3600))
     with working(app):
-        put(app, protocol.encode(message("eta.job", eta=eta), "celery"))
-        until(lambda: app.broker.depths().get("celery") and app.broker.depths()["celery"].scheduled == 1)
-        assert not ran.is_set()
-        assert ran.wait(5)
-        assert datetime.now(UTC) >= datetime.fromisoformat(eta)
+        for name, eta in (("late", late), ("soon", soon)):
+            put(app, protocol.encode(message("eta.job", id=name, eta=eta.isoformat()), "celery"))
+        until(lambda: ran)
+        until(
+            lambda: (
+                (app.broker.depths()["celery"].scheduled, app.broker.depths()["celery"].in_flight) == (1, 0)
+            )
+        )
+    ((name, moment),) = ran
+    assert name == "soon" and moment >= soon
 
 
 def test_coroutines_run_side_by_side(app: Celeriac) -> None:
     together = 0
-    most = 0
+    many = asyncio.Event()
 
     @app.task
     async def sleeper(n: int) -> int:
-        nonlocal together, most
+        nonlocal together
         together += 1
-        most = max(most, together)
-        await asyncio.sleep(0.1)
-        together -= 1
+        if together > 10:
+            many.set()
+        async with asyncio.timeout(PATIENCE):
+            await many.wait()
         return n
 
     @app.task
@@ -280,10 +288,9 @@ def test_coroutines_run_side_by_side(app: Celeriac) -> None:
 
     with working(app):
         results = [sleeper.delay(n) for n in range(50)]
-        assert [result.get(10) for result in results] == list(range(50))
+        assert [result.get(PATIENCE) for result in results] == list(range(50))
         with pytest.raises(ValueError, match="in a coroutine"):
-            broken.delay().get(5)
-    assert most > 10
+            broken.delay().get(PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -312,18 +319,18 @@ def test_stopping_finishes_what_runs_and_gives_back_the_rest(app: Celeriac) -> N
     @app.task
     def slow(n: int) -> None:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(2 * PATIENCE)
         ran.append(n)
 
     app.send_many(slow.s(n) for n in range(20))
     worker = SoloWorker(app, WorkerOptions().resolve(app.conf))
     thread = threading.Thread(target=worker.run)
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     worker.stop()
     worker.stop()
     go_on.set()
-    thread.join(10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     depth = app.broker.depths()["celery"]
     assert depth.in_flight == 0
@@ -341,13 +348,13 @@ def test_a_long_task_keeps_no_others_waiting(app: Celeriac) -> None:
     @app.task(ignore_result=True)
     def long() -> None:
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(2 * PATIENCE)
 
     with working(app):
         app.send_many(quick.s() for _ in range(300))  # teaches the fetcher that tasks are short
         until(lambda: not app.broker.depths())
         app.send_many([quick.s(), long.s(), *(quick.s() for _ in range(50))])
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE)
         until(
             lambda: app.broker.depths()["celery"].in_flight == 1 and app.broker.depths()["celery"].ready == 50
         )
@@ -364,7 +371,7 @@ def test_at_most_once_settles_before_the_run(app: Celeriac) -> None:
         return "ok"
 
     with working(app):
-        assert early.delay().get(5) == "ok"
+        assert early.delay().get(PATIENCE) == "ok"
     assert held == [0]
 
 
@@ -373,13 +380,13 @@ def test_started_is_stored_when_asked_for(app: Celeriac) -> None:
 
     @app.task(track_started=True)
     def tracked() -> None:
-        assert go_on.wait(10)
+        assert go_on.wait(2 * PATIENCE)
 
     with working(app):
         result = tracked.delay()
         until(lambda: result.state == "STARTED")
         go_on.set()
-        result.get(5)
+        result.get(PATIENCE)
     assert result.state == "SUCCESS"
 
 
@@ -389,8 +396,8 @@ def test_a_result_larger_than_the_flight_record_arrives(app: Celeriac) -> None:
         return "x" * 2_000_000
 
     with working(app):
-        assert len(large.delay().get(10)) == 2_000_000
-        assert len(large.delay().get(10)) == 2_000_000
+        assert len(large.delay().get(PATIENCE)) == 2_000_000
+        assert len(large.delay().get(PATIENCE)) == 2_000_000
 
 
 class Shaky(MemoryBroker):
@@ -430,10 +437,10 @@ def test_a_cut_at_any_step_loses_nothing_and_runs_nothing_twice(app: Celeriac, c
         return n
 
     with working(app):
-        once.delay(-1).get(5)
+        once.delay(-1).get(PATIENCE)
         Shaky.cut = cut
         results = app.send_many(once.s(n) for n in range(30))
-        assert [result.get(10) for result in results] == list(range(30))
+        assert [result.get(PATIENCE) for result in results] == list(range(30))
         until(lambda: not app.broker.depths())
     assert Shaky.cut == ""
     assert sorted(ran) == list(range(-1, 30))
@@ -467,9 +474,9 @@ def test_results_wait_for_a_store_that_is_away(app: Celeriac) -> None:
 
     with working(app):
         results = app.send_many(job.s(n) for n in range(50))
-        assert away.asked.wait(5)
+        assert away.asked.wait(PATIENCE)
         away.away = False
-        assert [result.get(10) for result in results] == list(range(50))
+        assert [result.get(PATIENCE) for result in results] == list(range(50))
 
 
 def test_a_consumer_that_lost_its_lease_ends_without_a_word_to_the_broker(app: Celeriac) -> None:
@@ -479,7 +486,7 @@ def test_a_consumer_that_lost_its_lease_ends_without_a_word_to_the_broker(app: C
     @app.task
     def slow(name: str) -> str:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(2 * PATIENCE)
         runs.append(name)
         return name
 
@@ -487,13 +494,13 @@ def test_a_consumer_that_lost_its_lease_ends_without_a_word_to_the_broker(app: C
     thread = threading.Thread(target=worker.run)
     thread.start()
     result = slow.delay("a")
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     broker: Broker = app.broker
     broker.register("thief", 60)
     stolen = broker.adopt(worker.recorder.consumer, "thief", expired_only=False)
     assert len(stolen) == 1
     go_on.set()
-    thread.join(10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert result.state == "PENDING"  # the stale holder's result was refused
     assert (
@@ -539,6 +546,6 @@ def test_the_envelope_survives_a_retry_with_custom_headers(app: Celeriac) -> Non
 
     with working(app):
         result = job.apply_async(headers={"tenant": {"id": 7}})
-        result.get(5)
+        result.get(PATIENCE)
     assert headers == [({"tenant": {"id": 7}}, None, "celery"), ({"tenant": {"id": 7}}, result.id, "celery")]
     assert msgspec.json.encode(headers)

@@ -1,6 +1,7 @@
 """What receivers of a worker's signals can do to it before it starts, and what they cannot."""
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,4 +106,4 @@ def test_slow_receivers_are_told(
         assert not caplog.records
         connect(signals.worker_ready, lambda **_more: None)
         tell(signals.worker_ready, None)
-    assert "The receivers of worker_ready took 0.0 s" in caplog.text
+    assert re.search(r"The receivers of worker_ready took \d+\.\d s", caplog.text)
