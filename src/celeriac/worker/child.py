@@ -170,9 +170,9 @@ def serve(app: Celeriac, setup: ChildSetup) -> None:
         )
         for number in range(1, setup.threads)
     ]
+    setup.recorder.turned(time.monotonic())  # until the fetcher says that it is, this child is not at rest
     for thread in (io_thread, *others):
         thread.start()
-    setup.recorder.turned(time.monotonic())  # it has not come to rest yet
     setup.recorder.set_ready()
     setup.parent_waker.poke()
     pool.work(0)

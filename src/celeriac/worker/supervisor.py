@@ -107,7 +107,7 @@ class Supervisor:
         self.children: list[Child] = []
         self.dead: list[Dead] = []
         self.waker = Waker()
-        #: Signals, and when they came.
+        #: Signals, and when each came: two may be seen to one long after the other.
         self.caught: list[tuple[int, float]] = []
         self.stopping = False
         self.stopping_since = 0.0
@@ -348,16 +348,17 @@ class Supervisor:
             if number == signal.SIGCHLD:
                 continue
             if number != signal.SIGQUIT and not self.stopping:
-                self._stop(number)
+                self._stop(number, moment)
             elif number == signal.SIGQUIT or moment - self.stopping_since > ONE_STOP:
                 self.stopping, known = True, self.forced
                 self._kill()
                 if not known:
                     self._tell_of_end(number, "Cold", 1)
 
-    def _stop(self, number: int) -> None:
-        """Warm: what runs is finished, what has not started goes back."""
+    def _stop(self, number: int, moment: float) -> None:
+        """Warm: what runs is finished, what has not started goes back. `moment` is when the signal came."""
         self.stopping = True
+        self.stopping_since = moment
         grace = self.app.conf.worker_soft_shutdown_timeout
         logger.info(
             "%s: finishing what runs%s. Once more to interrupt it.",
@@ -370,7 +371,6 @@ class Supervisor:
             child.waker.poke()
         self.companions.stop()
         self._tell_of_end(number, "Warm", 0)
-        self.stopping_since = time.monotonic()  # what came while all this was done is the same stop
 
     def _tell_of_end(self, number: int, how: str, status: int) -> None:
         tell(
