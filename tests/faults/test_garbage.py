@@ -1,7 +1,6 @@
 """Garbage on the queue, and tasks that end in odd ways: each leaves a record or a dead letter, no process dies."""
 
 import base64
-import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 
 from celeriac.message import protocol
 from celeriac.message.message import Headers, Message, Properties
+from tests.faults.load import PATIENT, run_soon
 from tests.scenarios.account import DEAD
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account
@@ -71,7 +71,7 @@ ODD: dict[str, bytes] = {
 @pytest.fixture(params=["sqlite", "redis", "postgres"])
 def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
     """A project on each broker."""
-    return make_project(request.param)
+    return make_project(request.param, **PATIENT)
 
 
 @pytest.mark.scenario("h")
@@ -87,12 +87,7 @@ def test_garbage_becomes_dead_letters_and_the_next_task_runs_at_once(project: Pr
             project.client.send("work", [[name.replace(" ", "-")]])
         project.journal.wait_done(name.replace(" ", "-") for name in UNREADABLE | ODD)
         project.client.wait_empty()
-        begun = time.monotonic()
-        project.client.send("work", [["next"]])
-        project.journal.wait_done(["next"])
-        seconds = time.monotonic() - begun
-        assert seconds < 2.5
-        project.journal.recoveries.append(seconds)
+        after = run_soon(project, "next")
         assert worker.children() == children, f"a process died of it:\n{worker.log[-3000:]}"
         assert not worker.said("Traceback (most"), worker.log
     letters = {
@@ -104,13 +99,13 @@ def test_garbage_becomes_dead_letters_and_the_next_task_runs_at_once(project: Pr
     assert [name for name, payload in ODD.items() if payload in letters] == []
     for name, word in {"too large": "too large: 9,437,184 bytes", "random": "not a task message"}.items():
         assert word in letters[UNREADABLE[name]]
-    names = ["next", *(name.replace(" ", "-") for name in UNREADABLE | ODD)]
+    names = [*after, *(name.replace(" ", "-") for name in UNREADABLE | ODD)]
     account(project.journal, names)
     project.journal.fates |= {f"garbage: {name}": DEAD for name in UNREADABLE}
     assert len(project.journal.of("odd")) == len(ODD)
     print(
         f"{len(UNREADABLE)} kinds of garbage, {len(letters)} dead letters; {len(ODD)} odd ones ran; "
-        f"{len(names)} good ones ran once, the next one within {seconds:.2f} s"
+        f"{len(names)} good ones ran once"
     )
 
 

@@ -92,7 +92,7 @@ def delay(task: str, args: list[Any]) -> dict[str, Any]:
 
 def put(payloads: list[str]) -> None:
     """Publish raw messages, given as hexadecimal digits."""
-    app.broker.publish([Publication("x", "t", "celery", bytes.fromhex(payload)) for payload in payloads], 10)
+    app.broker.publish([Publication("x", "t", "celery", bytes.fromhex(payload)) for payload in payloads], 60)
 
 
 def begin(task: str, keys: list[Any], args: list[Any], pause: float) -> None:
@@ -114,6 +114,12 @@ def finish(stop: bool) -> dict[str, Any]:
         "refused": stream.refused,
         "longest": stream.longest,
     }
+
+
+def so_far() -> dict[str, int]:
+    """Return how many calls of the background's have been accepted, refused and neither."""
+    assert stream is not None
+    return {name: len(getattr(stream, name)) for name in ("accepted", "maybe", "refused")}
 
 
 def depths() -> dict[str, int]:
@@ -214,6 +220,7 @@ OPERATIONS = {
         put,
         begin,
         finish,
+        so_far,
         depths,
         dead_letters,
         records,

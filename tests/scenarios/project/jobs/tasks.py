@@ -7,6 +7,7 @@ last one before a kill is there.
 
 import asyncio
 import ctypes
+import fcntl
 import hashlib
 import os
 import resource
@@ -60,6 +61,27 @@ async def sleep(self: Task, key: Any, seconds: float = 0.0) -> Any:
     return key
 
 
+def _pass(gate: str) -> None:
+    with Path(gate + os.environ.get("SCENARIO_SIDE", "")).open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+
+@shared_task(bind=True)
+def work_till(self: Task, key: Any, gate: str) -> Any:
+    """Take until the test opens a gate (`tests.faults.load.Gate`): no longer and no shorter."""
+    with noted(self, key):
+        _pass(gate)
+    return key
+
+
+@shared_task(bind=True)
+async def sleep_till(self: Task, key: Any, gate: str) -> Any:
+    """The same as a coroutine."""
+    with noted(self, key):
+        await asyncio.to_thread(_pass, gate)
+    return key
+
+
 @shared_task(bind=True)
 def follow(self: Task, key: Any, seconds: float = 0.0) -> None:
     """Follow a task that has returned `key`."""
@@ -73,6 +95,15 @@ def outlive(self: Task, key: Any, seconds: float) -> Any:
     ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # PR_SET_PDEATHSIG
     with noted(self, key):
         time.sleep(seconds)
+    return key
+
+
+@shared_task(bind=True)
+def outlive_till(self: Task, key: Any, gate: str) -> Any:
+    """The same until the test opens a gate."""
+    ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # PR_SET_PDEATHSIG
+    with noted(self, key):
+        _pass(gate)
     return key
 
 
@@ -116,6 +147,14 @@ def hold(self: Task, key: Any, seconds: float) -> Any:
     with noted(self, key):
         # PyDLL, unlike CDLL, keeps the lock.
         ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+    return key
+
+
+@shared_task(bind=True)
+def hold_till(self: Task, key: Any, gate: str) -> Any:
+    """The same until the test opens a gate."""
+    with noted(self, key), Path(gate).open() as file:
+        ctypes.PyDLL(None).flock(file.fileno(), fcntl.LOCK_SH)
     return key
 
 
