@@ -1,6 +1,7 @@
 """The end of an app of Celery 5.7's that a test has made."""
 
 from celery import Celery
+from kombu import pools
 
 
 def close_celery(app: Celery) -> None:
@@ -13,6 +14,5 @@ def close_celery(app: Celery) -> None:
     if hasattr(backend, "client"):
         backend.result_consumer.stop()
         backend.client.connection_pool.disconnect()
-    app.producer_pool.force_close_all()
-    app.pool.force_close_all()
+    pools.reset()  # and forget them: kombu would hand a closed pool to the next app with the same URL
     app.close()
