@@ -64,11 +64,11 @@ class Histories(RuleBasedStateMachine):
         ),
     )
     def publish(self, which: int, batch: list[tuple[str, float | None]]) -> None:
-        self.brokers[which].publish([self.make(queue, due) for queue, due in batch], 5.0)
+        self.brokers[which].publish([self.make(queue, due) for queue, due in batch], 60.0)
 
     @rule(consumer=st.sampled_from(CONSUMERS))
     def register(self, consumer: str) -> None:
-        self.brokers[0].register(consumer, 600)
+        self.brokers[0].register(consumer, 36_000)
         self.held.setdefault(consumer, {})
         self.seqs[consumer] = -1
 
