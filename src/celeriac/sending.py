@@ -291,25 +291,27 @@ class Sender:
         limits = options.get("time_limit"), options.get("soft_time_limit")
         if limits != _NO_LIMITS:
             headers.timelimit = _check_limits(task, *limits)
-        due = self._due(options.get("countdown"), options.get("eta"))
+        # All of it counts from one moment, however long the process is not scheduled meanwhile.
+        now = self._clock() if properties.timestamp is None else properties.timestamp
+        due = self._due(options.get("countdown"), options.get("eta"), now)
         if due is not None:
             headers.eta = _iso(due, "eta" if options.get("countdown") is None else "countdown")
         expires = options.get("expires")
         if expires is None:
             expires = task.expires
         if expires is not None:
-            until = self._moment(expires, "expires")
+            until = self._moment(expires, "expires", now)
             headers.expires = _iso(until, "expires")
-            properties.expiration = str(max(0, int((until - self._clock()) * 1000)))
+            properties.expiration = str(max(0, round((until - now) * 1000)))
         return due
 
-    def _due(self, countdown: Any, eta: Any) -> float | None:
+    def _due(self, countdown: Any, eta: Any, now: float) -> float | None:
         if countdown is not None:
-            return self._clock() + _number(countdown, "countdown")
-        return None if eta is None else self._moment(eta, "eta")
+            return now + _number(countdown, "countdown")
+        return None if eta is None else self._moment(eta, "eta", now)
 
-    def _moment(self, value: Any, option: str) -> float:
-        """Unix time of a datetime, an ISO text or a number of seconds from now."""
+    def _moment(self, value: Any, option: str, now: float) -> float:
+        """Unix time of a datetime, an ISO text or a number of seconds from `now`."""
         if isinstance(value, str):
             try:
                 value = datetime.fromisoformat(value)
@@ -323,7 +325,7 @@ class Sender:
                 _tell_naive(option, value)
             stamp: float = value.timestamp()
             return stamp
-        return self._clock() + _number(value, option)
+        return now + _number(value, option)
 
 
 def _follow_ups(options: Mapping[str, Any]) -> Mapping[str, Any]:

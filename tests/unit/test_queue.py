@@ -91,9 +91,9 @@ def test_a_call_is_there_with_all_that_it_says(shop: Shop, kept: Queue) -> None:
     assert (call.id, call.task, call.args, call.kwargs) == (sent.id, "shop.note", ([1, 2],), {"mark": "x"})
     assert (call.queue, call.priority, call.headers) == ("mail", 3, {"who": "me"})
     assert before <= call.sent <= datetime.now(UTC)
-    assert call.countdown == pytest.approx(60, abs=1)
+    assert call.countdown == pytest.approx(60, abs=1e-4)
     assert call.expires is not None and call.expires - call.sent == pytest.approx(
-        timedelta(seconds=600), abs=timedelta(seconds=1)
+        timedelta(seconds=600), abs=timedelta(milliseconds=1)
     )
     assert kept.assert_enqueued(shop.note) == [call]
     assert kept.assert_enqueued("shop.note", args=[(1, 2)], kwargs={"mark": "x"}, queue="mail", times=1)
@@ -120,7 +120,7 @@ def test_times_to_come(shop: Shop, kept: Queue) -> None:
     shop.add.apply_async([3, 4])
     kept.assert_enqueued(shop.add, eta=tomorrow, times=1)
     kept.assert_enqueued(shop.add, eta=tomorrow.replace(tzinfo=None), times=1)  # the project's zone is UTC
-    kept.assert_enqueued(shop.add, countdown=timedelta(days=1), times=1)
+    kept.assert_enqueued(shop.add, countdown=timedelta(days=1), within=60, times=1)
     kept.assert_enqueued(shop.add, countdown=0, args=[3, 4], times=1)
     kept.assert_enqueued(shop.add, countdown=86000, within=timedelta(hours=1), times=1)
     with pytest.raises(AssertionError, match="countdown=86000"):
@@ -249,14 +249,15 @@ def test_a_loop_without_end_is_told(shop: Shop, kept: Queue) -> None:
 
 
 def test_retries_wait_until_they_are_due(shop: Shop, kept: Queue) -> None:
+    start = kept.now
     result = shop.twice.delay()
     assert [run.state for run in kept.drain()] == ["RETRY"]
     assert result.state == "RETRY"
     kept.assert_enqueued(shop.twice, times=1)  # a retry is no new call
-    assert kept.run_due(59) == []
+    assert kept.run_due(start + timedelta(seconds=59.9)) == []
     with pytest.raises(TaskTimeout):
         result.get(timeout=0)
-    assert [run.get() for run in kept.run_due(2)] == ["done"]
+    assert [run.get() for run in kept.run_due(60)] == ["done"]
     assert result.get(timeout=0) == "done"
     assert shop.done == [(0, False), (1, False)]
 
@@ -275,10 +276,10 @@ def test_time_goes_ahead_without_sleeping(shop: Shop, kept: Queue) -> None:
     runs = kept.run_due(timedelta(seconds=260))
     assert shop.done == ["first", "second"]
     assert [run.state for run in runs] == ["SUCCESS", "SUCCESS", "REVOKED"]
-    assert timedelta(seconds=260) <= kept.now - start < timedelta(seconds=320)
+    assert timedelta(seconds=260) <= kept.now - start < timedelta(seconds=290)
     kept.run_due(start + timedelta(hours=1))
     assert shop.done[-1] == "third"
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 240
     with pytest.raises(ValueError, match="only goes ahead"):
         kept.run_due(start)
 
@@ -299,7 +300,7 @@ def test_the_clock_goes_on_after_an_error(shop: Shop, kept: Queue) -> None:
     with pytest.raises(LookupError):
         kept.run_due(2000)
     assert timedelta(seconds=1000) <= kept.now - start < timedelta(seconds=1060)
-    kept.run_due(501)
+    kept.run_due(600)
     assert shop.done == [1]
 
 

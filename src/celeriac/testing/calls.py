@@ -27,7 +27,7 @@ class EnqueuedCall(Struct, frozen=True, kw_only=True):
     kwargs: dict[str, Any]
     queue: str
     priority: int
-    sent: datetime  #: by the clock of the test, in UTC as the others
+    sent: datetime  #: when the call was made, by the clock of the test, in UTC as the others
     eta: datetime | None  #: not before then; what `countdown` and `eta` came to
     expires: datetime | None
     headers: dict[str, Any]  #: the sender's own
@@ -55,7 +55,7 @@ def read_call(publication: Publication, sent: float, conf: Settings) -> Enqueued
         kwargs=dict(kwargs),
         queue=publication.queue,
         priority=publication.priority,
-        sent=datetime.fromtimestamp(sent, UTC),
+        sent=datetime.fromtimestamp(message.properties.timestamp or sent, UTC),
         eta=None if publication.due is None else datetime.fromtimestamp(publication.due, UTC),
         expires=_moment(headers.expires),
         headers=dict(protocol.custom_headers(message) or {}),
