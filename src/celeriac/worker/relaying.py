@@ -6,6 +6,7 @@ Called by the supervisor, or by the caretaker's thread of a worker without one. 
 import logging
 import math
 import time
+from collections.abc import Callable
 
 from celeriac.errors import CeleriacError, sentences
 from celeriac.hooks import Outbox
@@ -21,8 +22,9 @@ _SHARE = (
 class Relaying:
     """Sweeps the outbox when it is due."""
 
-    def __init__(self, outbox: Outbox | None) -> None:
+    def __init__(self, outbox: Outbox | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.outbox = outbox
+        self._clock = clock
         #: When it is to be called again, monotonic.
         self.next = math.inf if outbox is None else 0.0
         self._failing = False
@@ -31,7 +33,7 @@ class Relaying:
         """Sweep. Never raises."""
         if self.outbox is None:
             return
-        begun = time.monotonic()
+        begun = self._clock()
         try:
             all_of_it = self.outbox.sweep()
         except CeleriacError as error:
@@ -40,5 +42,5 @@ class Relaying:
             self._failing, all_of_it = True, True
         else:
             self._failing = False
-        over = time.monotonic()
+        over = self._clock()
         self.next = over + (max(_EVERY, (_SHARE - 1) * (over - begun)) if all_of_it else 0.0)
