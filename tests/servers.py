@@ -4,6 +4,7 @@ Each is a context manager that can also be killed, restarted on the same data, a
 process. The fixtures skip at home where a server's program is missing, and fail where CI is set.
 """
 
+import contextlib
 import fcntl
 import os
 import random
@@ -291,19 +292,24 @@ class PostgresServer(_Server):
         return subprocess.run(words, check=False, timeout=10).returncode == 0
 
     def freeze(self) -> None:
-        self._signal_all(signal.SIGSTOP)
+        # The postmaster first, and until it has stopped: it might just be about to start another.
+        self._signal(signal.SIGSTOP)
+        if self._process is not None:
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        self._signal_backends(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        self._signal_all(signal.SIGCONT)
+        self._signal_backends(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
-    def _signal_all(self, number: signal.Signals) -> None:
-        """Signal all processes: each of the server's backends has a process group of its own."""
+    def _signal_backends(self, number: signal.Signals) -> None:
+        """Signal the processes of the server beside its first: each has a process group of its own."""
         if self._process is None or self._process.poll() is not None:
             return
         postmaster = self._process.pid
-        backends = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        for pid in (postmaster, *map(int, backends)):
-            os.kill(pid, number)
+        for pid in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), number)
 
     def dsn(self, database: str = "postgres") -> str:
         """Return the words for psycopg or libpq."""
