@@ -113,6 +113,12 @@ class Proxy:
             self._links.append(link)
             link.start()
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that anything passes through."""
+        with self._lock:
+            return any(link.open for link in self._links)
+
     def fail(self, fault: Fault) -> int:
         """Begin `fault` for all connections, open and new ones; return how many were open."""
         with self._lock:

@@ -3,16 +3,19 @@
 On SQLite there is one clock for all.
 """
 
+import re
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.faults.load import PATIENT, Gate
 from tests.scenarios.conftest import MakeProject
-from tests.scenarios.harness import account
+from tests.scenarios.harness import account, wait
 from tests.size import size
 
-LEASE = 2.0
+#: Long enough not to run out while a process is held up.
+LEASE = 5.0
 LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 
 
@@ -26,9 +29,10 @@ LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"
 def test_a_worker_whose_clock_is_an_hour_off(
     make_project: MakeProject, place: str, off: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = make_project(place, worker_lease=LEASE)
+    project = make_project(place, worker_lease=LEASE, **PATIENT)
     keys = [f"short-{n}" for n in range(size(100, 2000))]
     later = [f"later-{n}" for n in range(20)]
+    long = [f"long-{n}" for n in range(4)]
     with project.working("-n", "right", "-c", "2") as right:
         with monkeypatch.context() as patch:
             patch.setenv("LD_PRELOAD", str(LIBRARY))
@@ -38,8 +42,12 @@ def test_a_worker_whose_clock_is_an_hour_off(
         processes = set(wrong.children())
         sent = time.monotonic()
         ids = project.client.send("work", [[key] for key in later], countdown=3.0)
-        ids += project.client.send("work", [[f"long-{n}", 2.5 * LEASE] for n in range(4)])
-        ids += project.client.send("work", [[key, 0.01] for key in keys])
+        with Gate(project) as gate:
+            ids += project.client.send("work_till", [[key, gate.path] for key in long])
+            for key in long:
+                project.journal.wait_started(key)
+            ids += project.client.send("work", [[key, 0.01] for key in keys])
+            wait(LEASE)  # at which all have looked more than once for leases that are over
         project.client.wait_empty()
         assert set(wrong.children()) == processes and wrong.stop() == 0, wrong.log[-3000:]
         for worker in (right, wrong):
@@ -49,14 +57,11 @@ def test_a_worker_whose_clock_is_an_hour_off(
     for run in project.journal.runs():
         if run.pid in processes:
             run.start, run.end = run.start - ahead, run.end and run.end - ahead
-    assert account(project.journal, [*keys, *later, *(f"long-{n}" for n in range(4))]) == []
+    assert account(project.journal, [*keys, *later, *long]) == []
     ran = {run.pid for run in project.journal.runs()}
     assert ran & processes, "the wrong one has run some"
     early = [key for key in later if project.journal.of(key)[0].start < sent + 2.99]
     assert not early
-    last = max(project.journal.of(key)[0].start for key in later) - sent
-    # Not before the long ones, which keep all that run.
-    assert last < 3.0 + 2.5 * LEASE + 10
     assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
 
 
@@ -68,7 +73,7 @@ def test_what_is_due_and_what_expires_is_reckoned_by_the_broker_s_clock(
     make_project: MakeProject, place: str, off: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A retry, what a task sends for later, a task that was to run soon or not at all, one that was lost."""
-    project = make_project(place)
+    project = make_project(place, **PATIENT)
     with monkeypatch.context() as patch:
         patch.setenv("LD_PRELOAD", str(LIBRARY))
         patch.setenv("FAKETIME", f"{off:+d}")
@@ -81,11 +86,13 @@ def test_what_is_due_and_what_expires_is_reckoned_by_the_broker_s_clock(
     project.client.wait_empty()
     project.journal.wait_done(["again-sent"])
     assert worker.stop() == 0, worker.log[-3000:]
-    assert worker.said("This machine's clock is 3600 s")
+    (told,) = re.findall(r"This machine's clock is (\d+) s", worker.log)
+    assert abs(int(told) - 3600) < 60
     first, second = project.journal.of("again")
     (sent,) = project.journal.of("again-sent")
     once, again = project.journal.of("lost")
     for earlier, later, seconds in ((first, second, 2.0), (second, sent, 2.0), (once, again, 0.3)):
-        assert seconds - 0.05 < later.start - earlier.start < seconds + 10
+        # Half of the time that an answer takes is the error by which the clock is known.
+        assert seconds - 0.3 < later.start - earlier.start < 600
     assert {record["state"] for record in project.client.records(ids)} == {"SUCCESS"}
     assert project.client.records(late)[0]["state"] == "REVOKED"

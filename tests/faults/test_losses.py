@@ -4,11 +4,11 @@ Each process that is lost here is killed for real.
 """
 
 import random
-import time
 from collections import Counter
 
 import pytest
 
+from tests.faults.load import ENDLESS, PATIENT
 from tests.faults.test_time_limits import failed_by, outcome
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account, until, wait
@@ -19,8 +19,8 @@ PLACES = ["sqlite", "redis"]
 
 @pytest.fixture(params=PLACES)
 def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
-    """A project on SQLite and on Redis."""
-    return make_project(request.param)
+    """A project on SQLite and on Redis, where nothing runs again because a lease is over."""
+    return make_project(request.param, worker_lease=ENDLESS, **PATIENT)
 
 
 def runs(project: Project, key: str) -> list[tuple[int, int]]:
@@ -58,7 +58,6 @@ def test_unset_means_another_run(project: Project) -> None:
 
 def test_retry_on_worker_lost_is_a_retry(project: Project) -> None:
     with project.working():
-        begun = time.monotonic()
         once, always = project.client.send("retried_if_lost", [["once", "kill", 1], ["always"]])
         record = outcome(project, once)
         assert (record["state"], record["retries"], record["losses"]) == ("SUCCESS", 1, 0)
@@ -69,7 +68,6 @@ def test_retry_on_worker_lost_is_a_retry(project: Project) -> None:
     assert runs(project, "always") == [(0, 0), (0, 1), (0, 2)]
     first, second, third = (run.start for run in project.journal.of("always"))
     assert second - first > 0.3 and third - second > 0.3
-    assert time.monotonic() - begun < 30
     assert project.client.ask("dead_letters") == []
 
 
@@ -94,12 +92,13 @@ def test_acks_on_timeout_false_puts_back(project: Project, task: str) -> None:
         args = [] if task.startswith("a") and task[1] == "a" else ["over"]
         once, always = project.client.send(task, [["once", *args, 1], ["always"]])
         record = outcome(project, once)
-        assert (record["state"], record["losses"]) == ("SUCCESS", 1)
+        # Twice, where its second run was held up for longer than the limit.
+        assert (record["state"], record["losses"]) in (("SUCCESS", 1), ("SUCCESS", 2))
+        assert runs(project, "once") == [(n, 0) for n in range(record["losses"] + 1)]
         record = outcome(project, always)
         project.client.wait_empty()
     assert record["state"] == "FAILURE" and record["losses"] == 3
     assert failed_by(record) == "TimeLimitExceeded"
-    assert runs(project, "once") == [(0, 0), (1, 0)]
     assert runs(project, "always") == [(0, 0), (1, 0), (2, 0)]
     (letter,) = project.client.ask("dead_letters")
     assert letter["reason"] == "it was over its hard time limit of 0.5 s, or lost, 3 times"
@@ -131,26 +130,32 @@ def test_handlers_are_told_in_a_process_of_their_own(
         project.journal.wait_done(["linked"])
         project.client.wait_empty()
         assert not worker.said("Traceback")
-    assert told(project) == [[handler, error, "bad"] for handler in handlers]
+    # Each loss is told in a process of its own; in one of them all comes in order.
+    told_of = [handler for handler, *what in told(project) if what == [error, "bad"]]
+    assert Counter(told_of) == Counter(handlers) and len(told(project)) == len(handlers)
+    assert told_of.index("on_failure") < told_of.index("after_return")
     assert len(project.journal.of("linked")) == 1
 
 
 def test_a_handler_that_hangs_holds_nothing_up(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCENARIO_HANDLERS_HANG", "1")
-    with project.working("-c", "1"):
+    ended = "Handlers of tasks that were ended took longer than 10 s"
+    with project.working("-c", "1") as worker:
         ids = project.client.send("over", [["bad"]])
         assert failed_by(outcome(project, ids[0])) == "TimeLimitExceeded"
-        begun = time.monotonic()
         (after,) = project.client.send("work", [["after"]])
         assert outcome(project, after)["state"] == "SUCCESS"
-        assert time.monotonic() - begun < 10
+        assert not worker.said(ended), "it did not wait for that"
         project.client.wait_empty()
-        begun = time.monotonic()
-    assert time.monotonic() - begun < 15
+    assert worker.said(ended), "it was not left to itself"
 
 
-def test_what_follows_a_lost_task_is_sent_once_whoever_is_killed(project: Project) -> None:
+@pytest.mark.parametrize("place", PLACES)
+def test_what_follows_a_lost_task_is_sent_once_whoever_is_killed(
+    make_project: MakeProject, place: str
+) -> None:
     """Also the whole worker, between the end of the task's process and what follows it."""
+    project = make_project(place, **PATIENT)
     count, stops = size(40, 300), size(5, 40)
     ids = []
     for n in range(count):

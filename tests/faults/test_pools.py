@@ -2,26 +2,27 @@
 
 import pytest
 
+from tests.faults.load import PATIENT, Gate, send_with_long
 from tests.scenarios.conftest import MakeProject
-from tests.scenarios.harness import Project, account, kill, until
+from tests.scenarios.harness import Project, account, kill
 
 
 @pytest.fixture(params=["sqlite", "redis"])
 def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
     """A project on each of two brokers."""
-    return make_project(request.param)
+    return make_project(request.param, **PATIENT)
 
 
 def test_all_that_ran_on_a_killed_process_s_threads_runs_again_and_nothing_else(project: Project) -> None:
-    with project.working("-P", "threads", "-c", "3") as worker:
-        running = [f"long-{n}" for n in range(3)]
-        rest = [f"short-{n}" for n in range(100)]
-        ids = project.client.send("work", [[key, 0.7] for key in running])
-        ids += project.client.send("work", [[key, 0.001] for key in rest])
+    running = [f"long-{n}" for n in range(3)]
+    rest = [f"short-{n}" for n in range(100)]
+    with project.working("-P", "threads", "-c", "3") as worker, Gate(project) as gate:
+        ids = send_with_long(project, gate, running, rest)
         for key in running:
             project.journal.wait_started(key)
         (child,) = worker.children()
         killed = kill(child)
+        gate.open()
         project.client.wait_empty()
     hit = account(project.journal, running + rest, [killed], 3)
     assert {run.key for run in hit} == set(running)
@@ -35,9 +36,12 @@ def test_what_runs_beside_poison_is_not_taken_for_poison(project: Project, kind:
     task = "work" if kind == "threads" else "sleep"
     innocent = [f"innocent-{n}" for n in range(6)]
     with project.working(*pool):
-        ids = project.client.send(task, [[key, 1.0] for key in innocent[:3]])
-        until(lambda: len(project.journal.running()) == 3, "three run")
-        (poison,) = project.client.send("die", [["poison", "segfault"]])
+        with Gate(project) as gate:
+            ids = project.client.send(f"{task}_till", [[key, gate.path] for key in innocent[:3]])
+            for key in innocent[:3]:
+                project.journal.wait_started(key)
+            (poison,) = project.client.send("die", [["poison", "segfault"]])
+            project.journal.wait_started("poison")
         ids += project.client.send(task, [[key, 1.0] for key in innocent[3:]])
         project.client.wait_empty()
     assert [run.losses for run in project.journal.of("poison")] == [0, 1, 2]

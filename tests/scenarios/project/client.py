@@ -95,6 +95,11 @@ def put(payloads: list[str]) -> None:
     app.broker.publish([Publication("x", "t", "celery", bytes.fromhex(payload)) for payload in payloads], 60)
 
 
+def put_large(size: int) -> None:
+    """Publish a raw message of so many bytes."""
+    app.broker.publish([Publication("x", "t", "celery", b"{" * size)], 60)
+
+
 def begin(task: str, keys: list[Any], args: list[Any], pause: float) -> None:
     """Begin to send in the background."""
     global stream
@@ -135,6 +140,13 @@ def dead_letters() -> list[dict[str, Any]]:
     """Return all dead letters."""
     return [
         {"reason": letter.reason, "payload": letter.payload.hex()} for letter in app.broker.dead_letters(1000)
+    ]
+
+
+def dead_letter_sizes() -> list[dict[str, Any]]:
+    """Return all dead letters, and of their messages the sizes."""
+    return [
+        {"reason": letter.reason, "size": len(letter.payload)} for letter in app.broker.dead_letters(1000)
     ]
 
 
@@ -218,11 +230,13 @@ OPERATIONS = {
         send_mixed,
         delay,
         put,
+        put_large,
         begin,
         finish,
         so_far,
         depths,
         dead_letters,
+        dead_letter_sizes,
         records,
         enqueue,
         task_result,
