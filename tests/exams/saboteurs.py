@@ -3,9 +3,10 @@
 They are honest in everything else, so that an exam which lets one pass has a hole exactly there.
 """
 
+import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -52,6 +53,16 @@ def caught_by(check: str, **parameters: Any) -> Any:
 
 
 changed = msgspec.structs.replace
+
+#: A saboteur that needs somebody else for its deed waits for them, up to this time.
+PATIENCE = 60.0
+
+
+def await_others(come: Callable[[], Any]) -> None:
+    """Wait until others have come to where the sabotage hits them."""
+    deadline = time.monotonic() + PATIENCE
+    while not come() and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 # -- publishing and claiming
@@ -114,10 +125,23 @@ class DropsTwins(MemoryBroker):
 
 @caught_by("test_a_batch_appears_whole")
 class PublishesBitByBit(MemoryBroker):
+    """And lets others look at the first half of the first batch."""
+
+    claims: ClassVar[list[str]] = []
+    first = True
+
     def publish(self, publications: Sequence[Publication], timeout: float) -> None:
-        for each in publications:
-            super().publish([each], timeout)
-            time.sleep(0.001)
+        half = len(publications) // 2
+        super().publish(publications[:half], timeout)
+        if self.first:
+            self.first = False
+            before = len(self.claims)
+            await_others(lambda: len(self.claims) > before + 2)
+        super().publish(publications[half:], timeout)
+
+    def claim(self, consumer: str, queues: Sequence[str], limit: int, seq: int) -> list[Delivery]:
+        self.claims.append(consumer)
+        return super().claim(consumer, queues, limit, seq)
 
 
 @caught_by("test_not_before_it_is_due")
@@ -523,12 +547,17 @@ class PublishesWhatWasRefused(MemoryBroker):
 
 @caught_by("test_each_slot_fires_once_whoever_tries")
 class LooksBeforeItFires(MemoryBroker):
-    """And lets others in between."""
+    """And lets the two others in between."""
+
+    all_look = threading.Barrier(3)
+    alone = True
 
     def fire(self, firings: Sequence[Firing]) -> set[str]:
         known = self.fired([firing.entry for firing in firings])
         fits = [f for f in firings if (known[f.entry].slot if f.entry in known else None) == f.expected]
-        time.sleep(0.001)
+        if self.alone and firings[0].expected is not None:
+            self.alone = False
+            self.all_look.wait(PATIENCE)
         for firing in fits:
             self._shelf.fired[firing.entry] = Fired(firing.slot, 1, self._clock())
         self.publish([p for firing in fits for p in firing.publications], 1.0)
@@ -635,9 +664,14 @@ class RevivesTheLiving(MemoryBroker):
 
 @caught_by("test_a_letter_is_revived_once")
 class RevivesForEverybody(MemoryBroker):
+    all_look = threading.Barrier(3)
+    alone = True
+
     def revive(self, publications: Mapping[str, Publication]) -> int:
         known = {letter.key for letter in self._shelf.dead}
-        time.sleep(0.01)  # in which others do the same
+        if self.alone:
+            self.alone = False
+            self.all_look.wait(PATIENCE)
         self.publish([each for key, each in publications.items() if key in known], 1.0)
         self._shelf.dead[:] = [letter for letter in self._shelf.dead if letter.key not in publications]
         return len(known & publications.keys())
@@ -675,6 +709,7 @@ class PutsBackTheCut(MemoryBroker):
 @caught_by("test_wakes_at_a_publish_from_elsewhere", queues=("q",))
 class SleepsThroughPublishes(MemoryBroker):
     def publish(self, publications: Sequence[Publication], timeout: float) -> None:
+        await_others(lambda: self._shelf.waiters)
         waiters, self._shelf.waiters = self._shelf.waiters, set()
         super().publish(publications, timeout)
         self._shelf.waiters = waiters
@@ -683,6 +718,7 @@ class SleepsThroughPublishes(MemoryBroker):
 @caught_by("test_wakes_when_a_dead_letter_is_revived")
 class SleepsThroughRevivals(MemoryBroker):
     def revive(self, publications: Mapping[str, Publication]) -> int:
+        await_others(lambda: self._shelf.waiters)
         waiters, self._shelf.waiters = self._shelf.waiters, set()
         count = super().revive(publications)
         self._shelf.waiters = waiters
@@ -724,6 +760,7 @@ class SleepsThroughDueTimes(MemoryBroker):
 @caught_by("test_wakes_when_a_consumer_gives_back")
 class GivesBackQuietly(MemoryBroker):
     def unregister(self, consumer: str) -> None:
+        await_others(lambda: self._shelf.waiters)
         waiters, self._shelf.waiters = self._shelf.waiters, set()
         super().unregister(consumer)
         self._shelf.waiters = waiters

@@ -16,10 +16,10 @@ class Closes(Protocol):
 K = TypeVar("K", bound=Closes)
 T = TypeVar("T")
 
-#: What has to happen at once, happens within this time on a busy machine too.
-SOON = 5.0
-#: Longer than any check takes.
-LONG = 15.0
+#: What has to happen at once, happens within this time also on a machine that stalls. It is waited for, not slept.
+SOON = 60.0
+#: Longer than any check takes, and what a wait takes that nobody ends.
+LONG = 100.0
 
 
 def start(make: Callable[..., K], work: Callable[[K], T]) -> "Future[T]":

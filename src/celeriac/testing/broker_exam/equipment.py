@@ -21,7 +21,7 @@ T = TypeVar("T")
 MakeBroker = Callable[..., Broker]
 
 #: A lease that no check outlives, and one that runs out.
-LEASE = 60.0
+LEASE = 3600.0
 SHORT = 0.4
 
 EXOTIC = (
@@ -121,6 +121,14 @@ def eventually(look: Callable[[], T]) -> T:
 def passed(moment: float) -> Callable[[], bool]:
     """Return a look at whether the unix time `moment` is over, a little longer for coarse clocks."""
     return lambda: time.time() > moment + 0.02
+
+
+def scheduled(broker: Broker, queue: str, count: int, due: float) -> bool:
+    """Return whether `count` messages of `queue` are for later; they may be ready instead once `due` has come."""
+    depth = broker.depths()[queue]
+    if time.time() < due:
+        return (depth.scheduled, depth.ready) == (count, 0)
+    return depth.scheduled + depth.ready == count
 
 
 class Fixtures:

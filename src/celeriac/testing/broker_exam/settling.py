@@ -23,6 +23,7 @@ from celeriac.testing.broker_exam.equipment import (
     numbered,
     passed,
     payloads,
+    scheduled,
     start,
 )
 
@@ -121,7 +122,7 @@ class SettleChecks(Fixtures):
         consumer = Consumer(broker)
         due = time.time() + 0.4
         assert consumer.settle(*consumer.claim(), action=Action.SCHEDULE, due=due) == set()
-        assert broker.depths() == {"q": QueueDepth(scheduled=1)}
+        assert scheduled(broker, "q", 1, due)
         broker.publish([message(b"low")], SOON)
         eventually(passed(due))
         assert payloads(consumer.drain(limit=1)) == [b"m", b"low"]

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from celeriac.broker import Action, Broker
 from celeriac.testing.broker_exam.equipment import (
     LEASE,
+    LONG,
     NAMES,
     SHORT,
     SOON,
@@ -45,16 +46,19 @@ class SteeringChecks(Fixtures):
         assert broker.revoked(ids[:12_000]) == set(ids[:12_000])
 
     def test_deliveries_are_sure_only_while_none_is_revoked(self, broker: Broker) -> None:
-        broker.publish(numbered(6), SOON)
+        broker.publish(numbered(8), SOON)
         first, second = Consumer(broker), Consumer(broker)
         assert [delivery.sure for delivery in first.claim(limit=2)] == [True, True]
-        broker.revoke(["any"], SHORT)
+        broker.revoke(["ends"], SHORT)
+        during = [delivery.sure for delivery in second.claim(limit=2)]
+        assert during == [False, False] or not broker.revoked(["ends"])
+        eventually(lambda: not broker.revoked(["ends"]))
+        broker.maintain()
+        assert [delivery.sure for delivery in second.claim(limit=2)] == [True, True]
+        broker.revoke(["stays"], LEASE)
         assert [delivery.sure for delivery in second.claim(limit=2)] == [False, False]
         assert not any(delivery.sure for delivery in broker.held(first.name, first.seq))
         assert not any(d.sure for d in broker.adopt(first.name, second.name, expired_only=False))
-        eventually(lambda: not broker.revoked(["any"]))
-        broker.maintain()
-        assert [delivery.sure for delivery in second.claim(limit=2)] == [True, True]
 
     def test_what_is_revoked_before_a_claim_is_never_sure(
         self, broker: Broker, make_broker: MakeBroker
@@ -74,7 +78,7 @@ class SteeringChecks(Fixtures):
         left, before = len(publications), set[str]()
         while left:
             if left == 5:
-                revoking.result()
+                revoking.result(LONG)
             before = broker.revoked(list(ids.values()))
             (delivery,) = consumer.claim(limit=1)
             left -= 1
