@@ -4,16 +4,19 @@ Whatever is neither is a fault: lost, repeated without a cause, or run twice at 
 scenario that injects faults; `tests.faults.report` adds up the fates that it notes there.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from msgspec import Struct
 
 from tests.scenarios.journal import Journal, Kill, Run
 
-#: From a task's last line in the journal to its outcome being on record, on a busy machine.
+#: From a task's last line in the journal to its outcome being on record, on a busy machine, ...
 SLACK = 0.05
+#: ... and for how long its process may be halted between the two.
+HALT = 10.0
 
 #: Fates of a task; any other is "repeated: " and a cause.
 ONCE, DEAD, LOST, NO_CAUSE, CONCURRENT = "once", "dead letter", "lost", "repeated: no cause", "concurrent"
@@ -50,9 +53,21 @@ def take_account(
 ) -> Account:
     """Find out what became of every task; `dead` are the keys of those that are dead letters now.
 
-    A run that ended up to `slack` seconds before a kill may have been hit by it. A cause is good for one more run.
+    A run that ended up to `slack` seconds before a kill may have been hit by it; so may the last one of a process,
+    for only its next task tells that what came of this one was on record. A cause is good for one more run.
     """
     by_key = journal.by_key()
+    starts: dict[int, list[float]] = defaultdict(list)
+    for run in journal.runs():
+        starts[run.pid].append(run.start)
+
+    def hit(run: Run, kill: Kill) -> bool:
+        if kill.hit(run, slack):
+            return True
+        started = sorted(starts[run.pid])
+        went_on = bisect_right(started, run.end or 0.0) < bisect_right(started, kill.before)
+        return not went_on and kill.hit(run, HALT)
+
     aside = {str(key) for key in dead}
     found = Account({}, [], [0] * len(kills), [])
     for key in {str(key) for key in keys}:
@@ -62,11 +77,11 @@ def take_account(
         elif not runs or runs[-1].end is None:
             found.fates[key] = LOST
         else:
-            found.fates[key] = _judge(runs, kills, slack, found)
+            found.fates[key] = _judge(runs, kills, hit, found)
     return found
 
 
-def _judge(runs: list[Run], kills: Sequence[Kill], slack: float, found: Account) -> str:
+def _judge(runs: list[Run], kills: Sequence[Kill], hit: Callable[[Run, Kill], bool], found: Account) -> str:
     """Return the fate of a task that came to its end after these runs."""
     fate = ONCE
     for run, again in pairwise(runs):
@@ -74,7 +89,7 @@ def _judge(runs: list[Run], kills: Sequence[Kill], slack: float, found: Account)
             continue  # it has asked for that
         if run.end is not None and again.start < run.end:
             return CONCURRENT
-        causes = [n for n, kill in enumerate(kills) if kill.hit(run, slack) and kill.before < again.start]
+        causes = [n for n, kill in enumerate(kills) if hit(run, kill) and kill.before < again.start]
         if not causes:
             return NO_CAUSE
         found.victims[causes[0]] += 1

@@ -19,13 +19,13 @@ MakeProject = Callable[..., Project]
 
 
 def sqlite(path: Path) -> dict[str, Any]:
-    """Return an entry for DATABASES as our system check asks for."""
+    """Return an entry for DATABASES as our system check asks for; who has the lock may be halted for some seconds."""
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path),
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
-            "timeout": 5,
+            "timeout": PATIENCE,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         },
     }

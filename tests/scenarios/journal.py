@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-PATIENCE = 60.0
+#: Seconds for what has to come. It costs nothing where it comes.
+PATIENCE = 200.0
 _Found = TypeVar("_Found")
 
 
@@ -21,10 +22,11 @@ def until(
     deadline = time.monotonic() + seconds
     pause = 0.002
     while True:
+        last = time.monotonic() > deadline  # before the look: this process may have been halted
         found = condition()
         if found:
             return found
-        if time.monotonic() > deadline:
+        if last:
             raise AssertionError(f"Within {seconds:g} s not: {what if isinstance(what, str) else what()}")
         time.sleep(pause)
         pause = min(pause * 1.3, 0.02)
@@ -76,7 +78,17 @@ def kill(pid: int, *, children_too: bool = False) -> Kill:
     _killed.add(pid)
     before = time.monotonic()
     os.kill(pid, signal.SIGKILL)
+    until(lambda: not is_running(pid), "a killed process ends")
     return Kill(before, time.monotonic(), pid=0 if children_too else pid)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs: a zombie does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def was_killed(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.faults.load import PATIENT, Gate
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import account, until
 
@@ -11,13 +12,15 @@ def test_processes_come_with_the_work_and_go_without(
     make_project: MakeProject, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTOSCALE_KEEPALIVE", "1")
-    project = make_project(place)
+    project = make_project(place, **PATIENT)
     keys = [f"first-{n}" for n in range(10)]
-    with project.working("--autoscale", "3,1") as worker:
+    with Gate(project) as gate, project.working("--autoscale", "3,1") as worker:
         assert "1 to 3 processes" in worker.log
         assert len(worker.children()) == 1
-        project.client.send("work", [[key, 0.8] for key in keys])
-        until(lambda: len(worker.children()) == 3, lambda: worker.log)
+        project.client.send("work_till", [[key, gate.path] for key in keys])
+        until(lambda: len(project.journal.running()) == 3, lambda: worker.log)
+        assert len(worker.children()) == 3
+        gate.open()
         project.journal.wait_done(keys)
         until(lambda: len(worker.children()) == 1, lambda: worker.log)
         assert len(worker.said("has had nothing to do, and ends")) == 2

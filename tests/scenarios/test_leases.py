@@ -5,16 +5,22 @@ import signal
 
 import pytest
 
+from tests.faults.load import PATIENT, Gate
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account, until
 
-LEASE = 1.5
+#: Of the workers beside each other: one that is halted for seconds renews in time all the same.
+LEASE = 5.0
+#: How long the long tasks are: until nobody can have missed that a lease was not renewed.
+LONG = LEASE * 1.4
+#: Of those of which one is frozen, to lose it soon.
+SHORT = 1.5
 
 
 @pytest.fixture(params=["sqlite", "redis", "postgres"])
 def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
-    """A project with a short lease, on each broker."""
-    return make_project(request.param, worker_lease=LEASE)
+    """A project on each broker."""
+    return make_project(request.param, **PATIENT)
 
 
 @pytest.mark.scenario("m")
@@ -23,12 +29,12 @@ def test_tasks_longer_than_the_lease_run_once_beside_another_worker(project: Pro
     keys = ["sleeps", "in-C", "awaits"]
     elsewhere = str(project.folder / "elsewhere")
     with (
-        project.working("-n", "one", "-c", "3") as one,
-        project.working("-n", "two", worker_state_dir=elsewhere) as two,
+        project.working("-n", "one", "-c", "3", worker_lease=LEASE) as one,
+        project.working("-n", "two", worker_lease=LEASE, worker_state_dir=elsewhere) as two,
     ):
-        ids = project.client.send("work", [["sleeps", LEASE * 3]])
-        ids += project.client.send("hold", [["in-C", LEASE * 3]])
-        ids += project.client.send("sleep", [["awaits", LEASE * 3]])
+        ids = project.client.send("work", [["sleeps", LONG]])
+        ids += project.client.send("hold", [["in-C", LONG]])
+        ids += project.client.send("sleep", [["awaits", LONG]])
         for key in keys:
             project.journal.wait_started(key)
         # Both have other things to do meanwhile, so nobody is idle when a lease would run out.
@@ -41,7 +47,7 @@ def test_tasks_longer_than_the_lease_run_once_beside_another_worker(project: Pro
     account(project.journal, [*keys, *sent.accepted])
     for key in keys:
         (run,) = project.journal.of(key)
-        assert run.end is not None and run.end - run.start > LEASE * 2.9, run
+        assert run.end is not None and run.end - run.start > LONG - 0.1, run
     assert [(record["state"], record["losses"]) for record in project.client.records(ids)] == [
         ("SUCCESS", 0)
     ] * 3
@@ -51,13 +57,14 @@ def test_a_worker_frozen_for_longer_than_its_lease_loses_what_it_held_and_starts
     project: Project,
 ) -> None:
     elsewhere = str(project.folder / "elsewhere")
-    with project.working("-n", "frozen", "-c", "1") as frozen:
-        (task_id,) = project.client.send("work", [["long", 0.5]])
+    with Gate(project) as gate, project.working("-n", "frozen", "-c", "1", worker_lease=SHORT) as frozen:
+        (task_id,) = project.client.send("work_till", [["long", gate.path]])
         first = project.journal.wait_started("long")
         frozen.signal_group(signal.SIGSTOP)
-        with project.working("-n", "heir", "-c", "1", worker_state_dir=elsewhere) as heir:
+        with project.working("-n", "heir", "-c", "1", worker_lease=SHORT, worker_state_dir=elsewhere) as heir:
             second = project.journal.wait_started("long", 2)
-            assert heir.said("has not been heard of for 1.5 s")
+            heir.wait_said("has not been heard of for 1.5 s")
+            gate.open()
             until(lambda: project.client.ask("records", ids=[task_id])[0], "the heir's result is there")
             frozen.signal_group(signal.SIGCONT)
             until(lambda: project.journal.of("long")[0].end, "the frozen one's run comes to its end too")

@@ -13,9 +13,11 @@ from celeriac import Celeriac, ResultSet
 from celeriac.testing import ThreadWorker
 from tests.servers import RedisServer
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(600)]
 
 MANY = 10_000
+#: Seconds.
+PATIENCE = 200.0
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ class Crowd:
         self.started[number] += 1
         if len(self.started) >= self.size:
             self.complete.set()
-        await asyncio.wait_for(self.complete.wait(), 120)
+        await asyncio.wait_for(self.complete.wait(), PATIENCE)
 
 
 def test_ten_thousand_wait_at_the_same_time(app: Celeriac) -> None:
@@ -58,9 +60,9 @@ def test_ten_thousand_wait_at_the_same_time(app: Celeriac) -> None:
         return number
 
     results = ResultSet(app.send_many(wait_for_all.s(number) for number in range(MANY)))
-    worker = ThreadWorker(app, timeout=60)
+    worker = ThreadWorker(app, timeout=PATIENCE)
     worker.start()
-    assert results.get(timeout=120) == list(range(MANY))
+    assert results.get(timeout=PATIENCE) == list(range(MANY))
     worker.stop()
     assert crowd.started == Counter(range(MANY))
     assert all(depth.ready == depth.in_flight == 0 for depth in app.broker.depths().values())
@@ -77,9 +79,9 @@ def test_outcomes_larger_than_the_flight_record(app: Celeriac, options: Any) -> 
         return f"{number:05}" * 1000
 
     results = ResultSet(app.send_many(write.s(number) for number in range(count)))
-    worker = ThreadWorker(app, timeout=60)
+    worker = ThreadWorker(app, timeout=PATIENCE)
     worker.start()
-    assert [text[:5] for text in results.get(timeout=60)] == [f"{number:05}" for number in range(count)]
+    assert [text[:5] for text in results.get(timeout=PATIENCE)] == [f"{number:05}" for number in range(count)]
     worker.stop()
     assert crowd.started == Counter(range(count))
 
@@ -102,9 +104,9 @@ def test_plain_tasks_between_them(app: Celeriac) -> None:
 
     calls = [task.s(number) for number in range(300) for task in (wait_for_all, plain)]
     results = ResultSet(app.send_many(calls))
-    worker = ThreadWorker(app, timeout=60)
+    worker = ThreadWorker(app, timeout=PATIENCE)
     worker.start()
-    assert all_plain.wait(60)
-    assert len(results.get(timeout=60)) == 600
+    assert all_plain.wait(PATIENCE)
+    assert len(results.get(timeout=PATIENCE)) == 600
     worker.stop()
     assert ran == crowd.started == Counter(range(300))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.faults.load import PATIENT
 from tests.scenarios.conftest import MakeProject
 
 
@@ -15,6 +16,7 @@ def test_a_worker_reads_the_declared_queues_but_those_that_it_is_to_leave(
         task_create_missing_queues=False,
         task_routes=[{"*.work": {"exchange": "work", "routing_key": "slow", "priority": 3}}],
         task_annotations={"jobs.tasks.sleep": {"ignore_result": True}},
+        **PATIENT,
     )
     (routed,) = project.client.send("work", [["routed", 0.0]])
     (annotated,) = project.client.send("sleep", [["default", 0.0]])

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from tests.faults.load import PATIENT
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account
 
@@ -13,7 +14,7 @@ PLACES = ["sqlite", "redis"]
 @pytest.fixture(params=PLACES)
 def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
     """A project on each broker."""
-    return make_project(request.param)
+    return make_project(request.param, **PATIENT)
 
 
 def test_no_process_runs_more_than_its_share(project: Project) -> None:
@@ -42,7 +43,7 @@ def test_coroutines_are_not_interrupted(project: Project) -> None:
 
 
 def test_a_process_that_holds_too_much_is_replaced_after_its_task(make_project: MakeProject) -> None:
-    project = make_project("sqlite")
+    project = make_project("sqlite", **PATIENT)
     keys = [f"hoard-{n}" for n in range(4)]
     limit = 300 * 1024
     with project.working("-c", "1", worker_max_memory_per_child=limit) as worker:

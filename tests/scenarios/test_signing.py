@@ -7,6 +7,7 @@ import pytest
 from celeriac.message import protocol
 from celeriac.message.message import Headers, Message, Properties
 from celeriac.message.signing import Signer
+from tests.faults.load import PATIENT
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Client, Project, account, until
 from tests.servers import RedisServer
@@ -20,7 +21,7 @@ UNSIGNED = protocol.encode(
 def test_the_key_is_changed_without_losing_a_task(
     make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project: Project = make_project("redis", task_signing=True)
+    project: Project = make_project("redis", task_signing=True, **PATIENT)
     monkeypatch.setenv("SCENARIO_SECRETS", "old")
     old = Client(project)
     monkeypatch.setenv("SCENARIO_SECRETS", "new old")
@@ -60,7 +61,7 @@ def test_it_is_turned_on_while_celery_still_sends(make_project: MakeProject, red
     celery = pytest.importorskip("celery")
     from tests.celery_close import close_celery
 
-    project: Project = make_project("redis", task_signing=True)
+    project: Project = make_project("redis", task_signing=True, **PATIENT)
     forged = protocol.encode(
         Message(Headers("jobs.tasks.work", "f"), Properties(), b'[["forged"],{},{}]'),
         "celery",

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.faults.load import PATIENT, Gate
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Kill, Project, Worker, account, until, wait
 from tests.size import size
@@ -22,7 +23,7 @@ def stop(worker: Worker, number: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.scenario("deploys")
-@pytest.mark.timeout(size(120, 900))
+@pytest.mark.timeout(size(600, 900))
 @pytest.mark.parametrize(
     ("pool", "place", "stops"),
     [
@@ -36,8 +37,9 @@ def stop(worker: Worker, number: int) -> None:
 def test_stopping_again_and_again_under_load(
     make_project: MakeProject, pool: str, place: str, stops: int
 ) -> None:
-    project = make_project(place)
+    project = make_project(place, **PATIENT)
     project.client.begin("work", range(1_000_000), 0.003, pause=0.003)
+    took: list[float] = []
     for number in range(stops):
         worker = project.start("-P", pool)
         project.journal.wait_count(len(project.journal.done()) + random.randrange(20, 150))
@@ -45,14 +47,14 @@ def test_stopping_again_and_again_under_load(
         begun = time.monotonic()
         stop(worker, number)
         assert worker.wait_end() == 0, worker.log[-3000:]
-        assert time.monotonic() - begun < 5
+        took.append(time.monotonic() - begun)
         assert worker.said("has stopped.") and not worker.said("Traceback") and not worker.said("lease")
         depths = project.client.ask("depths")
         assert depths["in_flight"] == 0, "what it held went back"
     sent = project.client.finish(stop=True)
     with project.working("-P", pool):
         project.client.wait_empty()
-    print(f"{len(sent.accepted)} tasks, {stops} stops")
+    print(f"{len(sent.accepted)} tasks, {stops} stops, which took {max(took):.2f} s at most")
     assert account(project.journal, sent.accepted) == []
 
 
@@ -63,21 +65,21 @@ def test_stopping_again_and_again_under_load(
 def test_a_second_signal_interrupts_and_puts_back_uncounted(
     make_project: MakeProject, pool: str, place: str
 ) -> None:
-    project = make_project(place)
-    (task_id,) = project.client.send("work", [["long", 3.0]])
+    project = make_project(place, **PATIENT)
+    gate = Gate(project)
+    (task_id,) = project.client.send("loop_till", [["long", gate.path]])
     worker = project.start("-P", pool)
     project.journal.wait_started("long")
-    worker.signal(signal.SIGTERM)
-    worker.wait_said("SIGTERM: finishing what runs")
-    said = time.monotonic()
-    worker.signal(signal.SIGTERM)  # as `timeout` does, to the process and to its group: that is one stop
-    until(lambda: time.monotonic() - said > 0.5, "half a second is over")
+    # Two in the same moment, as `timeout` sends one to the process and one to its group, are one stop.
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+        worker.signal(number)
+    worker.wait_said("finishing what runs")
+    wait(0.5)  # what comes later is a second one
     assert worker.process.poll() is None
     worker.signal(signal.SIGTERM)
-    begun = time.monotonic()
     assert worker.wait_end() == 1
-    assert time.monotonic() - begun < 2.5
     assert project.client.ask("depths") == {"ready": 1, "scheduled": 0, "in_flight": 0}
+    gate.open()
     with project.working("-P", pool):
         project.client.wait_empty()
     first, second = project.journal.of("long")
@@ -90,21 +92,26 @@ def test_a_second_signal_interrupts_and_puts_back_uncounted(
 @pytest.mark.parametrize("place", ["sqlite", "redis", "postgres"])
 def test_long_tasks_are_finished_unless_the_stop_is_cut_short(make_project: MakeProject, place: str) -> None:
     """SIGTERM to the supervisor and to the whole group; and SIGKILL while it waits, as after a grace period."""
-    project = make_project(place)
+    project = make_project(place, **PATIENT)
     kills: list[Kill] = []
     keys: list[str] = []
-    for number, grace in enumerate((None, None, size(0.5, 5.0))):
+    for number, cut_short in enumerate((False, False, True)):
+        gate = Gate(project, f"gate-{number}")
         keys += (now := [f"long-{number}-{n}" for n in range(4)])
-        ids = project.client.send("work", [[key, size(1.5, 8.0)] for key in now])
-        worker = project.start()
+        ids = project.client.send("work_till", [[key, gate.path] for key in now])
+        # A grace period that is over in ten minutes is not waited out.
+        worker = project.start(worker_soft_shutdown_timeout=600.0 if number else 0.0)
         until(lambda: len(project.journal.running()) == 2, "two run")
         stop(worker, number)
-        if grace is None:
+        worker.wait_said("finishing what runs")
+        wait(size(0.2, 5.0))
+        if cut_short:
+            kills.append(worker.kill_tree())
+            gate.open()
+        else:
+            gate.open()
             assert worker.wait_end() == 0
             assert project.client.ask("depths") == {"ready": 2, "scheduled": 0, "in_flight": 0}
-        else:
-            wait(grace)
-            kills.append(worker.kill_tree())
         with project.working():
             project.client.wait_empty()
     hit = account(project.journal, keys, kills)
@@ -114,27 +121,39 @@ def test_long_tasks_are_finished_unless_the_stop_is_cut_short(make_project: Make
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_the_grace_period_s_end_interrupts_what_runs(make_project: MakeProject, pool: str) -> None:
-    project = make_project("sqlite", worker_soft_shutdown_timeout=1.0)
-    project.client.send("work", [["long", 30.0], ["short", 0.7]])
+    project = make_project("sqlite", worker_soft_shutdown_timeout=1.0, **PATIENT)
+    gate = Gate(project)
+    project.client.send("work", [["long", 3600]])
+    project.client.send("work_till", [["short", gate.path]])
     worker = project.start("-P", pool)
     for key in ("long", "short"):
         project.journal.wait_started(key)
     begun = time.monotonic()
-    assert worker.stop() == 1
-    assert 0.9 < time.monotonic() - begun < 3.5
-    assert worker.said("SIGTERM: finishing what runs, 1 s at most")
-    assert project.journal.done() == {"short"}
-    assert project.client.ask("depths") == {"ready": 1, "scheduled": 0, "in_flight": 0}
+    worker.signal(signal.SIGTERM)
+    worker.wait_said("SIGTERM: finishing what runs, 1 s at most")
+    gate.open()
+    assert worker.wait_end() == 1
+    assert time.monotonic() - begun > 0.9
+    # On a machine that is slow enough the short one may be interrupted, too.
+    done = project.journal.done()
+    assert done <= {"short"}
+    depths = project.client.ask("depths")
+    assert depths["scheduled"] == depths["in_flight"] == 0
+    assert depths["ready"] in (2 - len(done), 2)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_coroutines_are_finished_too(make_project: MakeProject, pool: str) -> None:
-    project = make_project("redis")
+    project = make_project("redis", **PATIENT)
+    gate = Gate(project)
     keys = [f"c-{n}" for n in range(100)]
-    project.client.send("sleep", [[key, 1.5] for key in keys])
+    project.client.send("sleep_till", [[key, gate.path] for key in keys])
     worker = project.start("-P", pool)
     until(lambda: len(project.journal.running()) > 20, "coroutines run side by side")
-    assert worker.stop() == 0
+    worker.signal(signal.SIGTERM)
+    worker.wait_said("finishing what runs")
+    gate.open()
+    assert worker.wait_end() == 0
     assert not project.journal.running()
     with project.working("-P", pool):
         project.client.wait_empty()
@@ -146,7 +165,7 @@ def test_programs_started_by_tasks_can_be_ended_as_anywhere_else(
     make_project: MakeProject, pool: str
 ) -> None:
     """A child leaves the signals to its supervisor, but must not have them ignored by what it starts."""
-    project: Project = make_project("sqlite")
+    project: Project = make_project("sqlite", **PATIENT)
     (task_id,) = project.client.send("run_program", [["program"]])
     with project.working("-P", pool):
         project.client.wait_empty()

@@ -6,45 +6,50 @@ import time
 
 import pytest
 
+from tests.faults.load import PATIENT, Gate
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account, kill, until
 
-HOLD = 6.0
 MANY = 200
 
 
 @pytest.fixture(params=["sqlite", "redis", "postgres"])
 def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
     """A project whose children take all there is, on each broker."""
-    return make_project(request.param, worker_prefetch_multiplier=MANY * 2)
+    return make_project(request.param, worker_prefetch_multiplier=MANY * 2, **PATIENT)
 
 
-def send_all(project: Project, hold: float = HOLD) -> tuple[list[str], list[str]]:
-    """Send, in one transaction, a task that keeps the lock and many short ones; return all ids and the short keys."""
+def send_all(project: Project, gate: Gate) -> tuple[list[str], list[str]]:
+    """Send, in one transaction, a task that keeps the lock till the gate is open, and many short ones.
+
+    Return all ids and the short keys.
+    """
     keys = [f"short-{n}" for n in range(MANY)]
     ids = project.client.ask(
         "send_mixed",
-        calls=[["jobs.tasks.hold", ["held", hold]], *(["jobs.tasks.work", [key]] for key in keys)],
+        calls=[["jobs.tasks.hold_till", ["held", gate.path]], *(["jobs.tasks.work", [key]] for key in keys)],
     )
     return ids, keys
 
 
 def test_short_tasks_behind_one_that_keeps_the_lock_run_elsewhere(project: Project) -> None:
-    with project.working("-n", "one") as worker:
-        ids, keys = send_all(project)
+    with Gate(project) as gate, project.working("-n", "one") as worker:
+        ids, keys = send_all(project, gate)
         first = project.journal.wait_started("held")
-        project.journal.wait_done(keys)
+        project.journal.wait_done(keys)  # while the long one goes on
         last = max(run.end or 0.0 for run in project.journal.runs() if run.key in keys)
         print(f"the short ones were done {last - first.start:.2f} s after the long one's start")
-        assert last - first.start < HOLD / 2
+        gate.open()
         assert not [run for run in project.journal.runs() if run.key in keys and run.pid == first.pid]
-        assert worker.said("jobs.tasks.hold", "messages behind it go back")
+        assert worker.said("jobs.tasks.hold_till", "messages behind it go back")
         project.client.wait_empty()
-        # The child has come back to life and takes part again.
-        again = [f"again-{n}" for n in range(4)]
-        ids += project.client.send("work", [[key, 0.5] for key in again])
+        # The child has come back to life and takes part again: two that run side by side need both.
+        again = ["again-0", "again-1"]
+        with Gate(project, "again") as both:
+            ids += project.client.send("work_till", [[key, both.path] for key in again])
+            runs = [project.journal.wait_started(key) for key in again]
+        assert first.pid in {run.pid for run in runs}
         project.client.wait_empty()
-        assert first.pid in {run.pid for key in again for run in project.journal.of(key)}
     account(project.journal, ["held", *keys, *again])
     assert [(record["state"], record["losses"]) for record in project.client.records(ids)] == [
         ("SUCCESS", 0)
@@ -54,26 +59,35 @@ def test_short_tasks_behind_one_that_keeps_the_lock_run_elsewhere(project: Proje
 @pytest.mark.parametrize("place", ["sqlite", "redis"])
 def test_threads_beside_it_are_stuck_alike(make_project: MakeProject, place: str) -> None:
     """What they run stays theirs; what waits for them goes to another worker."""
-    project = make_project(place, worker_prefetch_multiplier=MANY * 2)
-    with project.working("-n", "one", "-P", "threads"), project.working("-n", "two", "-P", "threads"):
+    project = make_project(place, worker_prefetch_multiplier=MANY * 2, **PATIENT)
+    with (
+        Gate(project) as gate,
+        project.working("-n", "one", "-P", "threads"),
+        project.working("-n", "two", "-P", "threads"),
+    ):
         keys = [f"short-{n}" for n in range(MANY)]
-        calls = [["work", ["beside", 0.5]], ["hold", ["held", HOLD]], *(["work", [key]] for key in keys)]
+        calls = [
+            ["work", ["beside", 0.5]],
+            ["hold_till", ["held", gate.path]],
+            *(["work", [key]] for key in keys),
+        ]
         ids = project.client.ask("send_mixed", calls=[[f"jobs.tasks.{name}", args] for name, args in calls])
-        first = project.journal.wait_started("held")
-        project.journal.wait_done(keys)
-        last = max(run.end or 0.0 for run in project.journal.runs() if run.key in keys)
-        assert last - first.start < HOLD / 2
+        project.journal.wait_started("held")
+        project.journal.wait_done(keys)  # while the long one goes on
+        gate.open()
         project.client.wait_empty()
     account(project.journal, ["beside", "held", *keys])
     assert {(record["state"], record["losses"]) for record in project.client.records(ids)} == {("SUCCESS", 0)}
 
 
 def test_the_stuck_child_is_killed_in_the_midst(project: Project) -> None:
-    with project.working("-n", "one") as worker:
-        ids, keys = send_all(project, 4.0)  # it is killed after a second or two, and runs again
+    with Gate(project) as gate, project.working("-n", "one") as worker:
+        ids, keys = send_all(project, gate)  # it is killed, and runs again
         first = project.journal.wait_started("held")
         worker.wait_said("go back to their queues")
         killed = kill(first.pid)
+        project.journal.wait_started("held", 2)
+        gate.open()
         project.journal.wait_done([*keys, "held"])
         project.client.wait_empty()
     hit = account(project.journal, ["held", *keys], [killed], slots=1)

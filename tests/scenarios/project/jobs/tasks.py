@@ -61,9 +61,17 @@ async def sleep(self: Task, key: Any, seconds: float = 0.0) -> Any:
     return key
 
 
-def _pass(gate: str) -> None:
+def _pass(gate: str, how: int = fcntl.LOCK_SH) -> None:
     with Path(gate + os.environ.get("SCENARIO_SIDE", "")).open() as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
+        fcntl.flock(file, how)
+
+
+def _is_open(gate: str) -> bool:
+    try:
+        _pass(gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @shared_task(bind=True)
@@ -75,10 +83,21 @@ def work_till(self: Task, key: Any, gate: str) -> Any:
 
 
 @shared_task(bind=True)
+def loop_till(self: Task, key: Any, gate: str) -> Any:
+    """The same in Python: a signal that comes right before a call into the system is heard when that returns."""
+    with noted(self, key):
+        while not _is_open(gate):
+            time.sleep(0.01)
+    return key
+
+
+@shared_task(bind=True)
 async def sleep_till(self: Task, key: Any, gate: str) -> Any:
     """The same as a coroutine."""
     with noted(self, key):
-        await asyncio.to_thread(_pass, gate)
+        # Not on a thread: there are few for a loop, and others need them.
+        while not _is_open(gate):
+            await asyncio.sleep(0.02)
     return key
 
 
