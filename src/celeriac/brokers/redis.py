@@ -39,6 +39,8 @@ from celeriac.store import ResultStore
 
 #: How long the server may take for a consumer's or a supervisor's step.
 _PATIENCE = 5.0
+#: How long a sender tries again where the server refuses connections or loads its data: restarts are that quick.
+_RESTART = 1.0
 #: A claim hands out no more bytes than this, so that its reply comes in time; one message always.
 _CLAIM_BYTES = 4 * 1024 * 1024
 _ADVICE = (
@@ -82,7 +84,7 @@ class RedisBroker(Broker):
             raise self._publish_failure(failure, publications, begun) from None
 
     def _publish_portion(self, publications: Sequence[Publication], start: float, timeout: float) -> None:
-        patience = min(1.0, timeout / 2)
+        patience = min(_RESTART, timeout / 2)
         while True:
             try:
                 connection = self._client.connection(timeout, patience)
