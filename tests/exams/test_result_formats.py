@@ -121,10 +121,10 @@ def test_celery_reads_ours(make_store: Any, make_celery: Any, serializer: str, p
     going = Record(new_id(), "PROGRESS", b'{"when":{"__type__":"date","__value__":"2026-11-21"}}')
     store.store([good, bad, going])
     result = celery.AsyncResult(good.id)
-    assert result.get(timeout=5) == value
+    assert result.get(timeout=60) == value
     assert (result.name, result.args, result.worker) == ("shop.add", "(1, 2)", "w@h")
     with pytest.raises(ValueError, match="no"):
-        celery.AsyncResult(bad.id).get(timeout=5)
+        celery.AsyncResult(bad.id).get(timeout=60)
     assert celery.AsyncResult(bad.id).traceback == "Traceback ..."
     assert celery.AsyncResult(going.id).state == "PROGRESS"
     if serializer != "msgpack":  # which has no dates: those go with JSON's tags
@@ -165,9 +165,9 @@ def test_both_wait_for_each_other(
     result = celery.AsyncResult(ours.id)
     result.backend.result_consumer.consume_from(ours.id)
     store.store([ours])
-    assert result.get(timeout=5) == 5
+    assert result.get(timeout=60) == 5
     celery.backend.store_result(theirs, 6, "SUCCESS")
-    assert value_of(store.wait(theirs, 5)) == 6
+    assert value_of(store.wait(theirs, 60)) == 6
 
 
 @pytest.mark.parametrize(("serializer", "packing"), EVERY)
@@ -304,12 +304,12 @@ def test_objects_by_pickle(server: RedisServer, backend: str, packing: str | Non
 
     from celeriac.testing import worker
 
-    with worker(app):
+    with worker(app, timeout=60):
         sent = point.delay(7), fails.delay(), lambdas.delay()
-        assert sent[0].get(timeout=10).x == 7
+        assert sent[0].get(timeout=60).x == 7
         with pytest.raises(ValueError):
-            sent[1].get(timeout=10)
+            sent[1].get(timeout=60)
         with pytest.raises(UnstorableResult):
-            sent[2].get(timeout=10)
+            sent[2].get(timeout=60)
     assert point.apply((8,)).get().x == 8
     app.close()

@@ -16,7 +16,7 @@ def no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_redis_answers_on_port_and_socket(redis_server: RedisServer) -> None:
     assert redis_server.command("PING") == "+PONG"
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(60)
         client.connect(str(redis_server.folder / "socket"))
         client.sendall(b"PING\r\n")
         assert client.recv(10) == b"+PONG\r\n"
@@ -39,13 +39,13 @@ def test_redis_with_a_log_survives_a_kill(redis_server: RedisServer) -> None:
 def test_a_frozen_redis_is_silent(redis_server: RedisServer) -> None:
     with RedisServer() as server:
         server.freeze()
-        with socket.create_connection(("127.0.0.1", server.port), 5) as client:
+        with socket.create_connection(("127.0.0.1", server.port), 60) as client:
             client.settimeout(0.2)
             client.sendall(b"PING\r\n")
             with pytest.raises(TimeoutError):
                 client.recv(10)
             server.thaw()
-            client.settimeout(5)
+            client.settimeout(60)
             assert client.recv(10) == b"+PONG\r\n"
 
 
