@@ -46,6 +46,8 @@ def send_receipt(order): ...
 def add(x, y):
     return x + y
 """
+#: Seconds that a command or a worker's end may take on a busy machine.
+PATIENCE = 200.0
 #: What must not reach the processes from the outside.
 _STRANGE = ("DJANGO_SETTINGS_MODULE", "CELERY_", "CELERIAC_", "APP", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
 
@@ -67,7 +69,10 @@ class Project:
         """Write a file of the project."""
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        # Whole or not at all, as editors do: somebody may be watching.
+        hidden = file.with_name(f".{file.name}.new")
+        hidden.write_text(text)
+        hidden.replace(file)
         return file
 
     def set(self, line: str) -> None:
@@ -106,10 +111,10 @@ class Project:
             try:
                 yield
                 process.terminate()
-                assert process.wait(30) == 0, (self.folder / "worker.log").read_text()
+                assert process.wait(PATIENCE) == 0, (self.folder / "worker.log").read_text()
             finally:
                 process.kill()
-                process.wait(30)
+                process.wait(PATIENCE)
 
     def run(self, *command: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project's folder."""
@@ -120,7 +125,7 @@ class Project:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
 

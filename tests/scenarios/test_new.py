@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.scenarios.small_project import Project, clean_environment
+from tests.scenarios.small_project import PATIENCE, Project, clean_environment
 from tests.scenarios.test_dev import Session, all_gone
 from tests.servers import free_port
 
@@ -18,7 +18,7 @@ def celeriac(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
         env=clean_environment({}),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -126,17 +126,18 @@ class Reloading:
             self._ask()
 
     def _read_facts(self) -> None:
-        if self._pipe is None or not select.select([self._pipe], [], [], 0)[0]:
-            return
-        data = os.read(self._pipe, 1 << 20)
-        if data:
-            self._told += data  # of thousands of tasks a pipe holds but a part
-            return
-        self._close_pipe()
-        if not self._told:
-            return
-        self._facts = json.loads(self._told)
-        if "error" in self._facts:
+        # To its end: where there are thousands of tasks, a pipe holds only a part at a time.
+        while self._pipe is not None and select.select([self._pipe], [], [], 0)[0]:
+            data = os.read(self._pipe, 1 << 16)
+            self._told += data
+            if not data:
+                self._close_pipe()
+                if self._told:
+                    self._take(json.loads(self._told))
+
+    def _take(self, facts: Facts) -> None:
+        self._facts = facts
+        if "error" in facts:
             return
         if self._changed and self._deadline is None:
             self._say(
@@ -144,7 +145,7 @@ class Reloading:
             )
             self._changed = []
         self._ever_ready = True
-        self.on_ready(self._facts)
+        self.on_ready(facts)
 
     def _bury(self) -> None:
         status = None if self._process is None else self._process.status()
@@ -228,8 +229,9 @@ def run_reloading(session: Session, arguments: Arguments) -> int:
                 until = worker.turn(time.monotonic())
                 wait(interrupts, worker.descriptors(), until)
                 if interrupts.count > asked:
+                    # Several at once, as when a terminal is closed, are one.
+                    worker.hurry() if asked else worker.leave()
                     asked = interrupts.count
-                    worker.leave() if asked == 1 else worker.hurry()
         finally:
             worker.close()
     return worker.status
