@@ -44,7 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresS
     made = Project(tmp_path_factory.mktemp("pool"))
     psql(postgres_server, "DROP DATABASE IF EXISTS connections WITH (FORCE)")
     psql(postgres_server, "CREATE DATABASE connections")
-    pool = {"OPTIONS": {"pool": {"min_size": 2, "max_size": 4, "timeout": 30}}}
+    pool = {"OPTIONS": {"pool": {"min_size": 2, "max_size": 4, "timeout": 60}}}
     made.write(
         "proj/settings.py",
         SETTINGS.replace("DEBUG = True", "DEBUG = False")
@@ -70,4 +70,4 @@ def test_a_pool(project: Project, postgres_server: PostgresServer, words: list[s
     log = (project.folder / "worker.log").read_text()
     assert "Traceback" not in log, log
     remaining = "SELECT 1 FROM pg_stat_activity WHERE datname = 'connections'"
-    until(lambda: psql(postgres_server, remaining) == 0, "the worker has left", 30)
+    until(lambda: psql(postgres_server, remaining) == 0, "the worker has left")

@@ -6,7 +6,7 @@ import pytest
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import until
 
-LONG = 60.0
+LONG = 200.0
 
 
 @pytest.mark.parametrize("place", ["sqlite", pytest.param("redis", marks=pytest.mark.redis)])

@@ -12,7 +12,8 @@ def test_workers_share_the_work_and_one_is_killed(make_project: MakeProject) -> 
     keys = list(range(400))
     client = project.client
     with project.working("-n", "lives"):
-        neighbour = project.start("-n", "dies")
+        # It takes nobody for dead, however long that one is halted.
+        neighbour = project.start("-n", "dies", worker_lease=600)
         ids = client.send("work", [[key, 0.005] for key in keys[:-50]])
         ids += client.send("work", [[key] for key in keys[-50:]], countdown=1)
         project.journal.wait_count(150)

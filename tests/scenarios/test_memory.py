@@ -58,7 +58,7 @@ def test_what_a_worker_loads(make_project: MakeProject, place: str) -> None:
     environment = make_project(place).environment()
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60, check=True,
+        cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=100, check=True,
     )  # fmt: skip
     loaded = set(done.stdout.split())
     assert "celeriac.worker.supervisor" in loaded

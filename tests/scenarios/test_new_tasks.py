@@ -23,7 +23,8 @@ def test_what_the_old_worker_did_not_know_runs_when_the_new_one_starts(
     with project.working("-n", "new") as new:
         project.journal.wait_done(keys)
         client.wait_empty()
-        assert len(new.said("250 dead letters go back to their queues")) == 1
+        new.wait_said("250 dead letters go back to their queues")
+    assert len(new.said("dead letters go back to their queues")) == 1
     account(project.journal, keys)
     assert [(record["state"], record["losses"]) for record in client.records(ids)] == [("SUCCESS", 0)] * 250
     (letter,) = client.ask("dead_letters")

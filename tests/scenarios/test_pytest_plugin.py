@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ("pytester",)
-
 TASKS = """
     from celeriac import Celeriac, current_app, shared_task
 
@@ -31,7 +30,7 @@ def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 
 
 def run(inner: pytest.Pytester, *words: str) -> pytest.RunResult:
-    return inner.runpytest_subprocess(*words, timeout=100)
+    return inner.runpytest_subprocess(*words, timeout=300)
 
 
 def test_it_is_a_plugin_of_the_package() -> None:
@@ -85,10 +84,10 @@ def test_worker_and_another_app(inner: pytest.Pytester) -> None:
             return other
 
         def test_it(celeriac_worker):
-            assert where.delay().get(timeout=30) == "celeriac-testing-worker"
+            assert where.delay().get(timeout=100) == "celeriac-testing-worker"
 
         def test_with_queue(queue, celeriac_worker):
-            assert where.delay().get(timeout=30)
+            assert where.delay().get(timeout=100)
             queue.assert_enqueued(where)
     """)
     run(inner).assert_outcomes(passed=2)
@@ -125,8 +124,8 @@ CELERYS = """
             return x + y
 
         celery_worker.reload()
-        assert add.delay(4, 4).get(timeout=30) == 8
-        assert mul.delay(4, 4).get(timeout=30) == 16
+        assert add.delay(4, 4).get(timeout=100) == 8
+        assert mul.delay(4, 4).get(timeout=100) == 16
         assert current_app() is celery_app
         assert celery_app.conf.task_default_queue == "tests"
 
@@ -177,15 +176,15 @@ def test_celerys_fixtures_of_a_session(inner: pytest.Pytester) -> None:
 
         @pytest.fixture(scope="session")
         def celery_worker_parameters():
-            return {"queues": "celery,more", "perform_ping_check": False, "shutdown_timeout": 30}
+            return {"queues": "celery,more", "perform_ping_check": False, "shutdown_timeout": 100}
 
         seen = []
 
         def test_it(celery_session_app, celery_session_worker):
             assert celery_session_app.main == "mine"
             seen.append(celery_session_worker)
-            assert celery_session_app.send_task("extra.one").get(timeout=30) == 1
-            assert celery_session_app.send_task("two", queue="more").get(timeout=30) == 2
+            assert celery_session_app.send_task("extra.one").get(timeout=100) == 1
+            assert celery_session_app.send_task("two", queue="more").get(timeout=100) == 2
 
         def test_it_is_the_same(celery_session_worker, celery_enable_logging, celery_worker_pool):
             assert seen == [celery_session_worker]
@@ -299,8 +298,8 @@ def test_in_a_django_project(inner: pytest.Pytester) -> None:
         @pytest.mark.django_db(transaction=True)
         def test_a_worker(celeriac_worker):
             User.objects.create(username="ada")
-            assert count.delay().get(timeout=30) == 1
-            assert acount.delay().get(timeout=30) == 1
+            assert count.delay().get(timeout=100) == 1
+            assert acount.delay().get(timeout=100) == 1
 
         class InTestCase(TestCase):
             @pytest.fixture(autouse=True)
