@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from tests.servers import RedisServer
 CALLS = """
 import json
 import sys
-import time
 
 from celeriac.errors import CeleriacError
 from shop.models import Order
@@ -28,13 +28,12 @@ found = {}
 
 
 def met(name, call):
-    began = time.monotonic()
     try:
         call()
     except CeleriacError as error:
         bases = [cls.__name__ for cls in type(error).__mro__]
         found[name] = {
-            "code": error.code, "text": str(error), "bases": bases, "seconds": time.monotonic() - began,
+            "code": error.code, "text": str(error), "bases": bases,
             "maybe_queued": getattr(error, "maybe_queued", None),
         }
 
@@ -63,18 +62,22 @@ def project(tmp_path: Path, migrated: Path) -> Project:
 
 
 @pytest.fixture(scope="module")
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+def dead_port() -> Iterator[int]:
+    """A port that refuses connections: it is taken, and nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
-def met(tmp_path_factory: pytest.TempPathFactory, free_port: int) -> dict[str, Any]:
-    """What a script got to hear that calls tasks in every wrong way, while its Redis is down."""
+def met(tmp_path_factory: pytest.TempPathFactory, dead_port: int) -> dict[str, Any]:
+    """What a script got to hear that calls tasks in every wrong way, while its Redis is down.
+
+    At once: it has less patience with the script than the script might have with Redis.
+    """
     project = Project(tmp_path_factory.mktemp("calls"))
-    url = f"redis://:secret@127.0.0.1:{free_port}/0"
+    project.set("CELERY_TASK_PUBLISH_TIMEOUT = 600")
+    url = f"redis://:secret@127.0.0.1:{dead_port}/0"
     done = project.python(CALLS, CELERY_BROKER_URL=url)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -150,13 +153,12 @@ class TestCalls:
         )
         assert "does not support the option 'chain' in this release" in met["option to come"]["text"]
 
-    def test_e109_broker_down(self, met: dict[str, Any], free_port: int) -> None:
+    def test_e109_broker_down(self, met: dict[str, Any], dead_port: int) -> None:
         found = met["down"]
         assert found["code"] == "E109"
-        assert found["seconds"] < 2.0
         assert found["maybe_queued"] is False
         assert found["text"].startswith(
-            f"Cannot reach redis://:***@127.0.0.1:{free_port}/0 (connection refused"
+            f"Cannot reach redis://:***@127.0.0.1:{dead_port}/0 (connection refused"
         )
         assert "The task shop.tasks.add was NOT queued." in found["text"]
         assert "Is Redis running?" in found["text"]
@@ -172,7 +174,7 @@ print(current_app().send_task("shop.tasks.ad", [1, 2]).id, current_app().send_ta
 WAIT_FOR_ONE = """
 from shop.tasks import add
 
-print(add.delay(1, 2).get(timeout=30))
+print(add.delay(1, 2).get(timeout=100))
 """
 WAIT = """
 import sys
@@ -180,9 +182,9 @@ import sys
 from celeriac import current_app
 
 misspelt, right = map(current_app().AsyncResult, sys.stdin.read().split())
-assert right.get(timeout=30) == 3
+assert right.get(timeout=100) == 3
 try:
-    misspelt.get(timeout=30)
+    misspelt.get(timeout=100)
 except Exception as error:
     print(error.code, error)
 (kept,) = current_app().broker.dead_letters()
@@ -282,19 +284,29 @@ def find(pk):
     Order.objects.get(pk=pk)
 """
 FIND_TOO_EARLY = """
+import time
+
 from django.db import transaction
 from shop.models import Order
 from shop.tasks import find, ready
 
-ready.delay().get(timeout=30)
-with transaction.atomic():
-    result = find.delay(Order.objects.create().pk)
-    error = result.get(timeout=30, propagate=False)
+ready.delay().get(timeout=100)
+hints = 0
+for _ in range(20):
+    began = time.time()
+    with transaction.atomic():
+        order = Order.objects.create()
+        result = find.delay(order.pk)
+        error = result.get(timeout=100, propagate=False)
+    hints += "E115" in result.traceback
+    if time.time() - began < 5:
+        break  # else somebody was halted for so long that it may be too late for the hint
 print(type(error).__name__, result.traceback.splitlines()[-1])
-find.delay(result.id and Order.objects.get().pk).get(timeout=30)
+find.delay(order.pk).get(timeout=100)
 result = find.apply_async((4711,), countdown=5.1)
-result.get(timeout=30, propagate=False)
+result.get(timeout=100, propagate=False)
 print("E115" in result.traceback)
+print(hints)
 """
 
 
@@ -306,7 +318,7 @@ def test_e115_a_row_that_is_not_committed_yet(project: Project, redis: RedisServ
     with project.worker():
         done = project.python(FIND_TOO_EARLY)
     assert done.returncode == 0, done.stderr
-    early, late = done.stdout.splitlines()
+    early, late, hints = done.stdout.splitlines()
     assert re.fullmatch(
         r"DoesNotExist E115: Order\.DoesNotExist \d{1,4} ms after the task was sent: probably the transaction that it "
         r"was sent in was not committed yet\. task_publish_on_commit is off; turn it on, or send with "
@@ -314,7 +326,7 @@ def test_e115_a_row_that_is_not_committed_yet(project: Project, redis: RedisServ
         early,
     )
     assert late == "False"
-    assert (project.folder / "worker.log").read_text().count("E115: Order.DoesNotExist") == 1
+    assert (project.folder / "worker.log").read_text().count("E115: Order.DoesNotExist") == int(hints) > 0
 
 
 def test_e116_unknown_id(project: Project) -> None:
