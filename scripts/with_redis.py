@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-READY_WITHIN = 10.0
+READY_WITHIN = 60.0
 GRACE = 10.0
 
 
