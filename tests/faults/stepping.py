@@ -39,7 +39,7 @@ class Steps:
         self.count += 1
         if self.count == self.at:
             self.on = False
-            Path(self.note).write_text(f"{time.monotonic()} {what}")
+            Path(self.note).write_text(f"{time.monotonic()} {os.getpid()} {what}")
             if self.at % 2:
                 os._exit(DIED)
             os.kill(os.getpid(), signal.SIGKILL)

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.faults.load import PATIENT
 from tests.scenarios.conftest import MakeProject
-from tests.scenarios.harness import PROJECT, Kill, Project, account, until, wait
+from tests.scenarios.harness import PATIENCE, PROJECT, Kill, Project, account, until, wait
 from tests.servers import RedisServer
 from tests.size import STRESS, size
 
@@ -32,7 +33,7 @@ class Orders:
         name = project.database["NAME"]
         self.connection: Any
         if "sqlite" in project.database["ENGINE"]:
-            self.connection = sqlite3.connect(name, isolation_level=None, timeout=20)
+            self.connection = sqlite3.connect(name, isolation_level=None, timeout=PATIENCE)
         elif "mysql" in project.database["ENGINE"]:
             import pymysql
 
@@ -68,7 +69,7 @@ class Orders:
         until(lambda: len(self.keys()) >= before + ORDERS, "there are orders")
         wait(random.random() * 0.3)
         producer.kill()
-        producer.wait(20)
+        producer.wait(PATIENCE)
         return time.monotonic()
 
 
@@ -87,10 +88,10 @@ def settle(project: Project, orders: Orders, killed: float, kills: list[Kill]) -
 
 @pytest.mark.slow
 @pytest.mark.scenario("o")
-@pytest.mark.timeout(size(120, 600) * STRESS)
+@pytest.mark.timeout(600 * STRESS)
 @pytest.mark.parametrize("place", PLACES)
 def test_an_order_and_its_task_are_committed_together(make_project: MakeProject, place: str) -> None:
-    project = make_project(place)
+    project = make_project(place, **PATIENT)
     orders = Orders(project)
     killed = 0.0
     with project.working():
@@ -102,7 +103,7 @@ def test_an_order_and_its_task_are_committed_together(make_project: MakeProject,
 @pytest.mark.slow
 @pytest.mark.redis
 @pytest.mark.scenario("o")
-@pytest.mark.timeout(size(180, 900) * STRESS)
+@pytest.mark.timeout(size(600, 900) * STRESS)
 @pytest.mark.parametrize("place", size(PLACES[:1], PLACES))
 def test_they_are_with_an_outbox_too(make_project: MakeProject, redis: RedisServer, place: str) -> None:
     """Also when the worker is killed right after a sender, at work on what that has left; and when Redis is away."""

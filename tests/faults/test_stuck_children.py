@@ -19,12 +19,16 @@ from celeriac.errors import BrokerDown, BrokerError
 from celeriac.store import ResultStore
 from celeriac.stores.memory import MemoryStore
 from celeriac.waker import Waker
+from celeriac.worker import fetcher
 from celeriac.worker.options import WorkerOptions
 from celeriac.worker.outage import Notice
 from celeriac.worker.recorder import FREEZING, FROZEN, THAWED, Recorder
 from celeriac.worker.solo import SoloWorker
 from celeriac.worker.stuck import STUCK_AFTER, StuckChildren
-from tests.scenarios.harness import until
+from tests.scenarios.harness import PATIENCE, until
+
+#: So often the worker is frozen at least.
+ENOUGH = 20
 
 
 class LastingTags(MemoryBroker):
@@ -89,15 +93,15 @@ class Working:
 
     def __enter__(self) -> SoloWorker:
         self.thread.start()
-        assert self.worker.ready.wait(10)
-        until(lambda: self.worker.recorder.ready, "the worker has set an interval of its own", 10)
+        assert self.worker.ready.wait(PATIENCE)
+        until(lambda: self.worker.recorder.ready, "the worker has set an interval of its own")
         sys.setswitchinterval(1e-5)
         return self.worker
 
     def __exit__(self, *exc_info: object) -> None:
         sys.setswitchinterval(self.interval)
         self.worker.stop()
-        self.thread.join(20)
+        self.thread.join(PATIENCE)
         assert not self.thread.is_alive()
 
 
@@ -128,13 +132,17 @@ def test_every_message_runs_once_however_often_they_go_back(app: Celeriac) -> No
         ran[n] += 1
 
     kinds = [count] * 8 + [early, awaits]
-    with app.batch():
-        for n in range(total):
-            kinds[n % len(kinds)].apply_async((n,), task_id=f"number-{n}")
+
+    def send(first: int) -> None:
+        with app.batch():
+            for n in range(first, total):
+                kinds[n % len(kinds)].apply_async((n,), task_id=f"number-{n}")
+
+    send(0)
     stuck = hasty(app)
     frozen = cut = 0
     with Working(app) as worker:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while len(ran) < total:
             assert time.monotonic() < deadline, f"{total - len(ran)} do not run"
             if cuts and cut < 30 and not app.broker.cuts and chance.random() < 0.1:  # type: ignore[attr-defined]
@@ -147,34 +155,43 @@ def test_every_message_runs_once_however_often_they_go_back(app: Celeriac) -> No
                 assert worker.recorder.freeze in (FREEZING, FROZEN)
             frozen += before == THAWED != worker.recorder.freeze
             time.sleep(chance.random() * 0.004)
-        until(lambda: stuck.look([worker]) or worker.recorder.freeze == THAWED, "the last thaw", 10)
-        until(lambda: not app.broker.depths(), "all is settled", 20)
+            if len(ran) == total and frozen <= ENOUGH:  # this thread was not let run meanwhile
+                total += 500
+                send(total - 500)
+        if cuts:
+            with app.broker.mutex:  # type: ignore[attr-defined]
+                app.broker.cuts.clear()  # type: ignore[attr-defined]
+        until(lambda: stuck.look([worker]) or worker.recorder.freeze == THAWED, "the last thaw")
+        until(lambda: not app.broker.depths(), "all is settled")
     print(f"frozen {frozen} times, {getattr(app.broker, 'put_back', '?')} went back")
-    assert frozen > 20
+    assert frozen > ENOUGH
     assert set(ran) == set(range(total)) and set(ran.values()) == {1}
 
 
-def test_a_child_that_rests_or_starts_tasks_is_let_be(app: Celeriac) -> None:
+def test_a_child_that_rests_or_starts_tasks_is_let_be(app: Celeriac, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetcher, "_IDLE", 600.0)  # it does not look for itself just then
     go_on = threading.Event()
 
     @app.task(name="long")
     def long(n: int) -> None:
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
 
     now = time.monotonic()
     stuck = StuckChildren(app.broker, clock=lambda: now)
     with Working(app) as worker:
         recorder = worker.recorder
-        until(lambda: not recorder.last_turn, "it rests", 10)
+        until(lambda: not recorder.last_turn, "it rests")
         now = time.monotonic() + 100
         stuck.look([worker])
         assert recorder.freeze == THAWED
         assert stuck.next == now + STUCK_AFTER
         long.apply_async((1,), task_id="number-1")
-        until(recorder.running, "it runs", 10)
+        until(recorder.running, "it runs")
         # The fetcher moves all the time, though the task is long.
         long.apply_async((2,), task_id="number-2")
-        now = time.monotonic() + STUCK_AFTER / 2
+        turned = recorder.last_turn
+        until(lambda: recorder.last_turn > turned, "it moves")
+        now = recorder.last_turn + STUCK_AFTER / 2
         stuck.look([worker])
         assert recorder.freeze == THAWED
         go_on.set()
@@ -185,7 +202,7 @@ def test_while_it_says_that_the_broker_is_away_nothing_goes_back(app: Celeriac) 
 
     @app.task(name="long")
     def long(n: int) -> None:
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
 
     with Working(app) as worker:
         worker.recorder.turned(1.0)

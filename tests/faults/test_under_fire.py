@@ -3,14 +3,15 @@
 Each under load, with an exact account at the end.
 """
 
+import contextlib
 import random
 from pathlib import Path
 
 import pytest
 
-from tests.faults.test_kills import is_running
+from tests.faults.load import PATIENT, Gate
 from tests.scenarios.conftest import MakeProject
-from tests.scenarios.harness import Kill, Project, account, kill, until, wait
+from tests.scenarios.harness import Kill, Project, account, is_running, kill, until, wait
 from tests.size import LONG, size
 
 PLACES = ["sqlite", "redis", "postgres"]
@@ -18,13 +19,16 @@ PLACES = ["sqlite", "redis", "postgres"]
 
 @pytest.fixture(params=size(PLACES[:2], PLACES))
 def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
-    """A project on each broker, with a lease that is over before a test is."""
-    return make_project(request.param, worker_lease=3.0)
+    """A project on each broker, with a lease that is over before a test is.
+
+    However often chance hits the same task, it is no dead letter.
+    """
+    return make_project(request.param, worker_lease=3.0, task_max_deliveries=1000, **PATIENT)
 
 
 @pytest.mark.slow
 @pytest.mark.scenario("kills")
-@pytest.mark.timeout(size(120, 300))
+@pytest.mark.timeout(600)
 def test_a_random_child_is_killed_every_200_ms_under_load(project: Project) -> None:
     kills: list[Kill] = []
     with project.working("-c", "4") as worker:
@@ -32,7 +36,8 @@ def test_a_random_child_is_killed_every_200_ms_under_load(project: Project) -> N
         for _ in range(size(20, 300)):
             wait(0.2)
             if children := worker.children():
-                kills.append(kill(random.choice(children)))
+                with contextlib.suppress(ProcessLookupError):  # it was one that was dead and is gone now
+                    kills.append(kill(random.choice(children)))
         sent = project.client.finish(stop=True)
         project.client.wait_empty()
     done = project.journal.done()
@@ -48,7 +53,8 @@ def test_a_child_that_outlives_its_supervisor_ends_and_its_task_runs_elsewhere(p
     """Where the kernel does not end it: nobody renews its lease any more, and what it does is refused."""
     keys = [f"short-{n}" for n in range(50)]
     worker = project.start("-n", "gone", "-c", "1")
-    (task_id,) = project.client.send("outlive", [["orphan", 6.0]])
+    gate = Gate(project)
+    (task_id,) = project.client.send("outlive_till", [["orphan", gate.path]])
     first = project.journal.wait_started("orphan")
     killed = kill(worker.pid, children_too=True)
     wait(0.2)
@@ -56,11 +62,11 @@ def test_a_child_that_outlives_its_supervisor_ends_and_its_task_runs_elsewhere(p
     with project.working("-n", "heir", "-c", "2") as heir:
         project.client.send("work", [[key] for key in keys])
         second = project.journal.wait_started("orphan", 2)
-        assert heir.said("has not been heard of for 3 s")
-        until(lambda: not is_running(first.pid), "the child has noticed and has ended", 20)
+        heir.wait_said("has not been heard of for 3 s")
+        gate.open()
+        until(lambda: not is_running(first.pid), "the child has noticed and has ended")
         project.client.wait_empty()
     project.journal.recoveries.append(second.start - killed.after)
-    assert 1.0 < second.start - killed.after < 3.0 + 5
     account(project.journal, keys)
     runs = project.journal.of("orphan")
     assert [run.pid for run in runs] == [first.pid, second.pid] and runs[1].end is not None

@@ -32,7 +32,7 @@ from celeriac.worker.pool import Finished, Pool
 from celeriac.worker.recorder import Recorder
 from celeriac.worker.recovery import FORGOTTEN, Recovery, stale_records
 from celeriac.worker.solo import SoloWorker
-from tests.scenarios.harness import until
+from tests.scenarios.harness import PATIENCE, until
 
 
 class Cut(MemoryBroker):
@@ -94,12 +94,12 @@ class Working:
 
     def __enter__(self) -> SoloWorker:
         self.thread.start()
-        assert self.worker.ready.wait(10)
+        assert self.worker.ready.wait(PATIENCE)
         return self.worker
 
     def __exit__(self, *exc_info: object) -> None:
         self.worker.stop()
-        self.thread.join(20)
+        self.thread.join(PATIENCE)
         assert not self.thread.is_alive()
 
 
@@ -124,7 +124,7 @@ def test_an_at_most_once_task_runs_although_the_reply_to_its_settlement_was_lost
 
     with Working(app):
         broker.cuts.append(cut)
-        assert early.delay(1).get(10) == 1
+        assert early.delay(1).get(PATIENCE) == 1
     assert ran == [1]
     assert not broker.cuts
 
@@ -145,13 +145,13 @@ def test_an_at_most_once_task_does_not_run_where_its_settlement_was_refused(
         consumer: str, settlements: Sequence[Settlement], store: ResultStore | None = None
     ) -> set[int]:
         at_door.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
         return original(consumer, settlements, store)
 
     broker.settle = settle  # type: ignore[method-assign]
     with Working(app) as worker:
         early.delay()
-        assert at_door.wait(10)
+        assert at_door.wait(PATIENCE)
         broker.register("thief", 60)
         stolen = broker.adopt(worker.recorder.consumer, "thief", expired_only=False)
         go_on.set()
@@ -171,8 +171,8 @@ def test_a_suspect_whose_settlement_was_cut_does_not_stop_its_worker(
     with Working(app):
         broker.cuts.append(cut)
         broker.publish([Publication("suspect-1", "odd", "celery", suspect("odd"))], 1)
-        assert odd.delay().get(10) == 1
-        assert app.AsyncResult("suspect-1").get(10) == 1
+        assert odd.delay().get(PATIENCE) == 1
+        assert app.AsyncResult("suspect-1").get(PATIENCE) == 1
     assert not broker.cuts
 
 
@@ -226,20 +226,19 @@ def test_what_is_taken_back_while_threads_take_too_is_neither_lost_nor_done_twic
     for _ in threads:
         pool.inbox.put(None)
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert sorted(ran + taken) == list(range(total))
     recorder.remove()
 
 
 class Away(MemoryStore):
-    """A store that is away for a number of calls."""
+    """A store that is away until it is back."""
 
     schemes = ("away",)
-    calls_to_fail = 0
+    away = True
 
     def store(self, records: Any) -> None:
-        if self.calls_to_fail:
-            self.calls_to_fail -= 1
+        if self.away:
             raise StoreError("The store is away.")
         super().store(records)
 
@@ -248,7 +247,6 @@ def test_a_store_that_is_away_is_told_once_and_so_is_its_return(
     app: Celeriac, caplog: pytest.LogCaptureFixture
 ) -> None:
     away = Away("memory://parts")
-    away.calls_to_fail = 6
     app._store = (away,)
 
     @app.task
@@ -257,7 +255,9 @@ def test_a_store_that_is_away_is_told_once_and_so_is_its_return(
 
     with caplog.at_level(logging.INFO, "celeriac"), Working(app):
         results = app.send_many(job.s(n) for n in range(20))
-        assert [result.get(20) for result in results] == list(range(20))
+        until(lambda: "The store is away." in caplog.text, "that it is away is told")
+        away.away = False
+        assert [result.get(PATIENCE) for result in results] == list(range(20))
         until(lambda: "Back after" in caplog.text, "its return is told")
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert told == ["The store is away. The worker waits and goes on when it is back."]
@@ -338,7 +338,7 @@ def test_what_became_of_a_lost_task_is_told(
     )
     reason = f"its process died 1 times while it ran, the last time by signal 9 (SIGKILL){after}"
     with pytest.raises(WorkerLostError) as caught:
-        app.AsyncResult("id-0").get(1)
+        app.AsyncResult("id-0").get(PATIENCE)
     assert (caught.value.code, str(caught.value)) == ("E120", f"t: {reason}. (celeriac help E120)")
     (letter,) = broker.dead_letters()
     assert letter.reason == reason
@@ -352,7 +352,7 @@ def test_results_of_at_most_once_tasks_are_stored_for_the_dead(
     recorder = record_of(tmp_path)
     recorder.finish(0, Settlement(0, record=Record("early-1", "SUCCESS", b"5")))
     recovery.child(recorder, Death("signal 9 (SIGKILL)"))
-    assert app.AsyncResult("early-1").get(1) == 5
+    assert app.AsyncResult("early-1").get(PATIENCE) == 5
 
 
 @pytest.mark.parametrize("spoilt", ["positions", "entry"])
