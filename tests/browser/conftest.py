@@ -7,9 +7,21 @@ from collections.abc import Iterator
 import pytest
 from selenium import webdriver
 
+from tests.servers import free_port
+
+PATIENCE = 200
+
+
+@pytest.fixture
+def browser(_chromium: webdriver.Chrome) -> webdriver.Chrome:
+    """A Chromium on an empty page, without anything in its log."""
+    _chromium.get("about:blank")
+    _chromium.get_log("browser")
+    return _chromium
+
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[webdriver.Chrome]:
+def _chromium() -> Iterator[webdriver.Chrome]:
     """One Chromium for the session; skips at home where there is none, fails in CI."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
@@ -22,7 +34,9 @@ def browser() -> Iterator[webdriver.Chrome]:
     # Its sandbox wants another user than root, and /dev/shm is small in containers.
     for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(word)
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=driver))
-    started.set_page_load_timeout(60)
+    service = webdriver.ChromeService(executable_path=driver, port=free_port())
+    started = webdriver.Chrome(options=options, service=service)
+    started.set_page_load_timeout(PATIENCE)
+    started.set_script_timeout(PATIENCE)
     yield started
     started.quit()

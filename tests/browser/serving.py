@@ -12,7 +12,7 @@ from tests.scenarios.journal import until
 from tests.servers import free_port
 
 TOP = Path(__file__).resolve().parents[2]
-PATIENCE = 100.0
+PATIENCE = 200.0
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def served(folder: Path, skin: str = "", *, filled: bool = False) -> Iterator[st
 def answers(url: str) -> bool:
     """Return whether something is there."""
     try:
-        urllib.request.urlopen(url, timeout=10).close()
+        urllib.request.urlopen(url, timeout=60).close()
     except OSError:
         return False
     return True

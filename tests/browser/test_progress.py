@@ -17,6 +17,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.browser.serving import PATIENCE
 from tests.docs.pages import DOCS, blocks
 from tests.scenarios.journal import until
 from tests.servers import free_port
@@ -26,7 +27,6 @@ pytest.importorskip("reportlab")
 
 SHOP = Path(__file__).resolve().parents[2] / "examples" / "shop"
 MANAGE = str(SHOP / "manage.py")
-PATIENCE = 60.0
 #: Notes each value that the bar shows from now on.
 NOTE = """
 window.seen = [];
@@ -34,7 +34,7 @@ new MutationObserver(() => seen.push(document.querySelector("progress").value)).
     document.querySelector("progress"), {attributes: true});
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 class Shop:
@@ -56,18 +56,19 @@ class Shop:
             [sys.executable, *words], cwd=SHOP, env=self._environment, timeout=PATIENCE, check=True
         )
 
-    def start(self, *words: str) -> None:
-        """Start a process that goes on until the end."""
+    def start(self, *words: str) -> "subprocess.Popen[bytes]":
+        """Start a process that goes on until the end, or is ended before."""
         with (self._folder / f"log-{len(self._started)}").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, *words], cwd=SHOP, env=self._environment, stdout=log, stderr=log
             )
         self._started.append(process)
+        return process
 
     def answers(self) -> bool:
         """Whether the site is up."""
         try:
-            urllib.request.urlopen(self.site, timeout=10).close()
+            urllib.request.urlopen(self.site, timeout=60).close()
         except OSError:
             return False
         return True
@@ -83,10 +84,10 @@ class Shop:
             process.terminate()
         for process in self._started:
             try:
-                process.wait(20)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(20)
+                process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -108,22 +109,33 @@ def test_a_page_that_shows_how_far_a_task_is(browser: Chrome, shop: Shop, way: s
         shop.start("-m", "uvicorn", "--port", str(shop.port), "shop.asgi:application")
     until(shop.answers, lambda: f"the site answers: {shop.logs}", PATIENCE)
 
+    seen: list[int] = []
+    for _ in range(5):
+        seen = follow_an_export(browser, shop, way)
+        if len(set(seen)) > 3:
+            break  # else browser or server was halted for as long as the export takes
+    # Some of the 40 steps, one after the other, on a page that was not loaded again.
+    assert len(set(seen)) > 3 and seen == sorted(seen) and seen[-1] == 40, (seen, shop.logs)
+    link = browser.find_element(By.LINK_TEXT, "Download the file").get_attribute("href")
+    assert link is not None
+    with urllib.request.urlopen(link, timeout=PATIENCE) as file:
+        assert file.read().startswith(b"order,customer")
+
+
+def follow_an_export(browser: Chrome, shop: Shop, way: str) -> list[int]:
+    """Ask for an export, have a worker make it, and return what the bar on the page has shown."""
     browser.get(f"{shop.site}/orders/")
     browser.find_element(By.CSS_SELECTOR, "form button").click()
     wait: WebDriverWait[Any] = WebDriverWait(browser, PATIENCE)
     wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, "[data-state=PENDING]"))
     assert ("WebSocket" if way == "channels" else "server-sent events") in browser.page_source
     browser.execute_script(NOTE)  # type: ignore[no-untyped-call]
-
-    shop.start(MANAGE, "celeriac", "worker", "-c", "1")
+    worker = shop.start(MANAGE, "celeriac", "worker", "-c", "1")
     wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, "[data-state=SUCCESS]"))
-    seen = browser.execute_script("return seen")  # type: ignore[no-untyped-call]
-    # Some of the 40 steps, one after the other, on a page that was not loaded again.
-    assert len(set(seen)) > 3 and seen == sorted(seen) and seen[-1] == 40, (seen, shop.logs)
-    link = browser.find_element(By.LINK_TEXT, "Download the file").get_attribute("href")
-    assert link is not None
-    with urllib.request.urlopen(link, timeout=20) as file:
-        assert file.read().startswith(b"order,customer")
+    worker.terminate()
+    worker.wait(PATIENCE)
+    seen: list[int] = browser.execute_script("return seen")  # type: ignore[no-untyped-call]
+    return seen
 
 
 class Recipe(BaseHTTPRequestHandler):
@@ -164,4 +176,4 @@ def test_the_page_in_the_docs(browser: Chrome) -> None:
             browser.get("about:blank")
         finally:
             server.shutdown()
-            thread.join(20)
+            thread.join(PATIENCE)

@@ -88,6 +88,7 @@
         const found = await ask(box.dataset.url, query);
         if (number === asked) showPreview(box, found);
       } catch (error) {
+        if (number !== asked) return;
         showPreview(box, { words: "", problem: String(error), zone: "", runs: [], warnings: [] });
       }
     };
@@ -113,9 +114,12 @@
     note.setAttribute("aria-live", "polite");
     note.hidden = true;
     task.after(note);
+    let chosen = 0;
     task.addEventListener("change", async () => {
+      const number = ++chosen;
       try {
         const found = await ask(url, new URLSearchParams({ task: task.value }));
+        if (number !== chosen) return; // another was chosen meanwhile
         note.textContent = found.unknown;
         note.hidden = !found.unknown;
         const was = box.querySelector('[name="call-for"]');
@@ -123,6 +127,7 @@
         if (found.json && box.querySelector('[name="call-kwargs"]')) was.value = task.value;
         else box.innerHTML = found.html;
       } catch (error) {
+        if (number !== chosen) return;
         note.textContent = String(error);
         note.hidden = false;
       }
