@@ -21,7 +21,7 @@ import django
 import pytest
 
 MODULE = "shop.tasks"
-PATIENCE = 30.0
+PATIENCE = 200.0
 
 
 def main() -> None:

@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE = 120.0
-STOP_WITHIN = 20.0
+PATIENCE = 300.0
 
 _VARYING = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
@@ -208,20 +207,24 @@ class Running:
     ) -> None:
         """Return when `holds` is true of the output; fail when it ends before, or at `deadline`."""
         while True:
-            ended = self.process.poll() is not None
+            ended, last = self.process.poll() is not None, time.monotonic() > deadline
+            if ended:
+                self._reader.join(PATIENCE)
             output = self.output
             if holds(output):
                 return
             lacking = what if isinstance(what, str) else what(output)
-            left = deadline - time.monotonic()
-            assert left > 0 and not ended, f"$ {self.line}\n{output}\nlacks the line: {lacking}"
+            assert not (ended or last), f"$ {self.line}\n{output}\nlacks the line: {lacking}"
             with self._changed:
-                self._changed.wait(min(left, 0.2))
+                if self._text == output:
+                    self._changed.wait(0.2)
 
     def interrupt(self) -> int:
-        """Press Ctrl-C and return the exit status."""
+        """Press Ctrl-C and return the exit status, when its last words are there."""
         os.kill(self.process.pid, signal.SIGINT)
-        return self.process.wait(STOP_WITHIN)
+        status = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return status
 
     def end(self) -> None:
         """Stop it, whatever it takes."""
@@ -233,6 +236,6 @@ class Running:
                 os.killpg(self.process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-            self.process.wait(STOP_WITHIN)
-            self._reader.join(STOP_WITHIN)
+            self.process.wait(PATIENCE)
+            self._reader.join(PATIENCE)
             os.close(self._fd)
