@@ -19,7 +19,8 @@ import redis
 
 from tests.servers import RedisServer
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.redis
+PATIENCE = 200.0
 PROJECT = Path(__file__).with_name("project")
 SIDES = {"celery": "celery_side", "celeriac": "our_side"}
 
@@ -71,10 +72,10 @@ class Fleet:
                 assert process.poll() is None, log.read_text()
                 yield process
                 process.terminate()
-                assert process.wait(30) == status, log.read_text()
+                assert process.wait(PATIENCE) == status, log.read_text()
             finally:
                 process.kill()
-                process.wait()
+                process.wait(PATIENCE)
 
     def call(self, side: str, script: str) -> Any:
         """Run a script with one side's `app` and tasks in a process of its own; return what it assigns to `out`."""
@@ -84,7 +85,7 @@ class Fleet:
             env=self.environment,
             cwd=self.folder,
             capture_output=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
@@ -98,7 +99,7 @@ class Fleet:
         wait_for(lambda: sum(self.runs().values()) >= count, lambda: f"{count} wanted: {self.runs()}")
 
 
-def wait_for(condition: Any, told: Any, seconds: float = 40) -> None:
+def wait_for(condition: Any, told: Any, seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, told()
@@ -122,12 +123,12 @@ sum_, text, echoed, soon, rich = (
     add.delay(1, 2), fail.delay("boom"), echo.delay(value), add.apply_async((3, 4), countdown=0.7),
     headers.apply_async(headers={"x-tenant": 7}, task_id="my-own-id"))
 try:
-    text.get(timeout=30)
+    text.get(timeout=100)
     error = None
 except ValueError as caught:
     error = [type(caught).__name__, str(caught)]
-back = echoed.get(timeout=30)
-out = [sum_.get(timeout=30), error, text.state, back == value, soon.get(timeout=30), rich.get(timeout=30),
+back = echoed.get(timeout=100)
+out = [sum_.get(timeout=100), error, text.state, back == value, soon.get(timeout=100), rich.get(timeout=100),
        "ValueError: boom" in text.traceback]
 """
 
@@ -151,7 +152,7 @@ def test_retries_and_many_at_once(fleet: Fleet, producer: str, worker: str) -> N
     imports = "from celery import group\n" if producer == "celery" else ""
     script = (
         f"{imports}many = {many}\nresult = flaky.delay('a')\n"
-        "out = [result.get(timeout=30), sorted(r.get(timeout=30) for r in many)]"
+        "out = [result.get(timeout=100), sorted(r.get(timeout=100) for r in many)]"
     )
     with fleet.worker(worker):
         got = fleet.call(producer, script)
@@ -164,21 +165,34 @@ def test_retries_and_many_at_once(fleet: Fleet, producer: str, worker: str) -> N
 
 def test_both_workers_share_one_queue(fleet: Fleet) -> None:
     # In bursts: of each Celery's worker, whose call Redis holds, gets the first, and ours what Celery cannot take yet.
-    send = (
-        "import time\nresults = []\nfor n in range(150):\n"
-        "    results.append(add.delay(n, {tag}))\n    time.sleep(0 if n % 10 else 0.05)\n"
-    )
-    check = "out = [r.get(timeout=60) for r in results] + [flaky.delay('{tag}').get(timeout=30)]"
+    # More than 100 of them where one of the two is halted meanwhile.
+    send = """
+import os, time
+from collections import Counter
+from pathlib import Path
+
+def shares():
+    return Counter(line.partition(" ")[0] for line in Path(os.environ["JOURNAL"]).read_text().splitlines())
+
+results, begun, until = [], shares(), time.monotonic() + 100
+while len(results) < 150 or (min((shares() - begun)[side] for side in ("celery", "celeriac")) <= 5
+                             and time.monotonic() < until):
+    results += [add.delay(len(results) + n, {tag}) for n in range(10)]
+    time.sleep(0.05)
+"""
+    check = "out = [r.get(timeout=100) for r in results] + [flaky.delay('{tag}').get(timeout=100)]"
+    sent = 0
     with ExitStack() as stack:
         for side in SIDES:
             stack.enter_context(fleet.worker(side))
         for tag, side in enumerate(SIDES):
             got = fleet.call(side, (send + check).replace("{tag}", str(tag)))
-            assert got == [n + tag for n in range(150)] + [2]
+            assert got == [n + tag for n in range(len(got) - 1)] + [2]
+            sent += len(got) - 1
     runs = fleet.runs()
     tasks = Counter(line.partition(" ")[2] for line in runs.elements())
     assert set(tasks.values()) == {1}
-    assert len(tasks) == 306
+    assert len(tasks) == sent + 6
     shares = Counter(line.partition(" ")[0] for line in runs.elements())
     print(f"shares: {dict(shares)}")
     assert shares["celery"] > 10
@@ -191,8 +205,9 @@ def test_celerys_workers_cannot_be_counted_and_are_not_overlooked(fleet: Fleet) 
     with fleet.worker("celeriac"):
         assert set(map(tuple, fleet.call("celeriac", look).values())) == {("celery",)}
         with fleet.worker("celery", "--without-gossip", "--without-mingle"):
-            assert fleet.call("celeriac", look) is None
-    assert fleet.call("celeriac", look) == {}
+            # It blocks on a list or listens for remote control: a moment after it is ready.
+            wait_for(lambda: fleet.call("celeriac", look) is None, lambda: "it is overlooked")
+    wait_for(lambda: fleet.call("celeriac", look) == {}, lambda: "they are still there")
 
 
 def test_priorities_in_a_mixed_fleet_are_celerys(fleet: Fleet) -> None:

@@ -122,7 +122,7 @@ DIFFERENCES = {
 
 def ask(library: str, errors: str) -> dict[str, Any]:
     words = [sys.executable, "-c", PROGRAM, library, errors]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100, check=True)
     told: dict[str, Any] = json.loads(done.stdout)
     return told
 

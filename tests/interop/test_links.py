@@ -8,7 +8,7 @@ from tests.interop.test_celery import SIDES, Fleet, fleet
 
 __all__ = ["fleet"]
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.redis
 
 SCRIPT = """
 by_id, by_error, bound, parent, quiet = (
@@ -16,27 +16,27 @@ by_id, by_error, bound, parent, quiet = (
 
 def all_done(result):
     for child in result.children:
-        child.get(timeout=30)
+        child.get(timeout=100)
     return [child.get() for child in result.children]
 
 callback = add.s(10)
 callback.link(add.s(100))
 linked = add.apply_async((1, 2), link=callback)
-linked.get(timeout=30)
+linked.get(timeout=100)
 (child,) = linked.children
-child.get(timeout=30)
+child.get(timeout=100)
 out = [child.get(), all_done(child)]
 fixed = add.apply_async((5, 5), link=[add.si(7, 7)])
-fixed.get(timeout=30)
+fixed.get(timeout=100)
 out.append(all_done(fixed))
 
 failed = fail.apply_async(("boom",), task_id="failed", link=add.s(0), link_error=[
     by_id.s(), by_error.s("more"), bound.s(), app.signature("shop.by_id", immutable=True, args=("fixed",))])
-failed.get(timeout=30, propagate=False)
+failed.get(timeout=100, propagate=False)
 kept, quiet = parent.delay(), quiet.delay()
-sent = kept.get(timeout=30)
+sent = kept.get(timeout=100)
 out.append([child.id for child in kept.children] == sent)
-quiet.get(timeout=30)
+quiet.get(timeout=100)
 out.append(quiet.children)
 """
 

@@ -7,14 +7,14 @@ import pytest
 from tests.interop.test_celery import SIDES, Fleet, fleet
 
 __all__ = ["fleet"]
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.redis
 
 
 def log_of(fleet: Fleet, side: str, wanted: str) -> tuple[str, list[str]]:
     """Run the talking task in a worker that is set up as `wanted`; return its id and the lines of the log."""
     fleet.environment["TALKING"] = wanted
     with fleet.worker(side):
-        task_id = fleet.call(side, "r = talk.delay(); r.get(timeout=30); out = r.id")
+        task_id = fleet.call(side, "r = talk.delay(); r.get(timeout=100); out = r.id")
     return task_id, (fleet.folder / f"{side}.log").read_text().splitlines()
 
 

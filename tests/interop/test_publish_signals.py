@@ -7,7 +7,7 @@ import pytest
 from tests.interop.test_celery import ACROSS, SIDES, Fleet, fleet
 
 __all__ = ["fleet"]
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.redis
 
 LISTEN = """
 from {side} import signals
@@ -38,6 +38,6 @@ def test_what_is_told(fleet: Fleet, side: str) -> None:
 @pytest.mark.parametrize(("producer", "worker"), [*ACROSS, ("celeriac", "celeriac"), ("celery", "celery")])
 def test_a_header_for_tracing_arrives_and_stays_in_retries(fleet: Fleet, producer: str, worker: str) -> None:
     with fleet.worker(worker):
-        script = LISTEN.format(side=producer) + "out = [result.id, result.get(timeout=30)]"
+        script = LISTEN.format(side=producer) + "out = [result.id, result.get(timeout=100)]"
         task_id, got = fleet.call(producer, script)
     assert got == [f"00-{task_id}", f"00-{task_id}", None]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.interop.test_celery import SIDES, Fleet, fleet, wait_for
+from tests.interop.test_celery import PATIENCE, SIDES, Fleet, fleet, wait_for
 
 __all__ = ["fleet"]
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.redis
 
 
 def told_of(
@@ -21,12 +21,13 @@ def told_of(
     fleet.environment["TOLD"] = str(path)
 
     def lines() -> list[list[Any]]:
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        text = path.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     with fleet.worker(side, "-P", pool, "-c", "1", status=status) as process:
         wait_for(lambda: any(line[0] == "worker_ready" for line in lines()), path.read_text)
         process.send_signal(number)
-        process.wait(30)
+        process.wait(PATIENCE)
     return [[each.replace(f"{side}@here", "ME") if isinstance(each, str) else each for each in line[:3]]
             + [json.loads(json.dumps(line[3]).replace(f"{side}@here", "ME"))] for line in lines()]  # fmt: skip
 

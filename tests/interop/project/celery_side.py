@@ -14,6 +14,7 @@ from told import listen
 app = Celery("interop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
 app.conf.broker_connection_retry_on_startup = True
 app.conf.worker_prefetch_multiplier = 1
+app.conf.worker_proc_alive_timeout = 100  # on a busy machine its processes take long to start
 app.conf.accept_content = ["json", "msgpack", "yaml"]
 app.conf.task_protocol = int(os.environ.get("PROTOCOL", "2"))
 app.conf.result_serializer, _, packing = os.environ.get("RESULTS", "json").partition("+")

@@ -23,15 +23,15 @@ def define(app: Any, side: str, over: type[Exception]) -> None:
     @app.task(name="shop.linger", base=Telling, acks_late=True)  # type: ignore[untyped-decorator]
     def linger(key: str) -> None:
         note(side, f"{key} runs")
-        time.sleep(60)
+        time.sleep(600)
 
     @app.task(name="shop.tidy", bind=True)  # type: ignore[untyped-decorator]
     def tidy(self: Any, key: str) -> Any:
         try:
-            time.sleep(60)
+            time.sleep(600)
         except over as error:
             return [type(error).__name__, self.request.timelimit, self.request.soft_time_limit]
 
-    @app.task(name="shop.own", soft_time_limit=1, time_limit=30)  # type: ignore[untyped-decorator]
+    @app.task(name="shop.own", soft_time_limit=1, time_limit=300)  # type: ignore[untyped-decorator]
     def own() -> None:
-        time.sleep(60)
+        time.sleep(600)
