@@ -20,7 +20,7 @@ from celeriac.testing.keepers import memory_keepers
 class ThreadWorker:
     """A worker that runs in a thread. `timeout` bounds, in seconds, how long it may take to start and to stop."""
 
-    def __init__(self, app: Celeriac, queues: Sequence[str] = (), *, timeout: float = 10.0) -> None:
+    def __init__(self, app: Celeriac, queues: Sequence[str] = (), *, timeout: float = 60.0) -> None:
         self.app = app
         self.timeout = timeout
         self._queues = tuple(queues)
@@ -100,7 +100,7 @@ def _queues_of(app: Celeriac) -> tuple[str, ...]:
 
 @contextmanager
 def worker(
-    app: Celeriac | None = None, *, queues: Sequence[str] = (), timeout: float = 10.0
+    app: Celeriac | None = None, *, queues: Sequence[str] = (), timeout: float = 60.0
 ) -> Iterator[ThreadWorker]:
     """Run a worker for `app` (the current one without it) in a thread, on a memory broker, while the block runs.
 
