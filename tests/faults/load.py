@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tests.scenarios.harness import Project, Sent, account, until
+from tests.scenarios.harness import Project, Sent, Worker, account, until
 
 LONG = ["long-0", "long-1"]
+#: What the line of an outage ends with.
+AWAY = "The worker waits and goes on when it is back."
 #: Settings for tests in which a server is there, and slow at most: nobody takes that for an outage.
 PATIENT: dict[str, Any] = {"task_publish_timeout": 60.0, "broker_connection_timeout": 60.0}
 #: A lease that does not run out in a test: what happens in it happened in another way.
@@ -72,6 +74,19 @@ def wait_told(project: Project) -> None:
 def _failed(project: Project) -> tuple[int, int]:
     counts = project.client.ask("so_far")
     return counts["maybe"], counts["refused"]
+
+
+def told(worker: Worker, outages: int = 1) -> int:
+    """Return how often `worker` has said that the other side is away, once it has said as often that it is back.
+
+    That is once for each outage; and once more at most for each process that hears of it when the others were back
+    already: it was not scheduled, or its call was begun in the outage. Not at all where nobody asked
+    anything meanwhile.
+    """
+    until(lambda: len(worker.said(AWAY)) == len(worker.said("Back after")), lambda: worker.log[-2000:])
+    times = len(worker.said(AWAY))
+    assert times <= outages + 1 + len(worker.children()), worker.log
+    return times
 
 
 def resumed(project: Project, after: str) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from tests.faults.test_redis_outages import AWAY
+from tests.faults.load import PATIENT
 from tests.proxy import Fault, Proxy
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, Sent, Worker, account, until
@@ -49,8 +49,9 @@ def make_sides(
         made: list[Project] = []
 
         def make(**settings: Any) -> Sides:
-            near = make_project(request.param, **settings)
-            settings = near.settings | {"worker_state_dir": str(tmp_path / "far" / "state")}
+            near = make_project(request.param, **(PATIENT | settings))
+            of_far = dict.fromkeys(PATIENT, 2.0) | {"worker_state_dir": str(tmp_path / "far" / "state")}
+            settings = near.settings | of_far
             database = near.database
             if request.param == "redis":
                 url = f"redis://127.0.0.1:{proxy.port}/0"
@@ -91,18 +92,6 @@ def wait_back(sides: Sides, worker: Worker, since: float) -> float:
 
     begun = until(first, lambda: f"the worker is back:\n{worker.log[-2000:]}")
     return begun - since
-
-
-def told(worker: Worker) -> int:
-    """Return how often `worker` has said that the other side is away, once it has said as often that it is back.
-
-    That is once for each process at most: where its call began in the fault, it hears of it seconds after the others
-    were back. Not at all where nobody asked anything meanwhile.
-    """
-    until(lambda: len(worker.said(AWAY)) == len(worker.said("Back after")), lambda: worker.log[-2000:])
-    times = len(worker.said(AWAY))
-    assert times <= max(2, 1 + len(worker.children())), worker.log
-    return times
 
 
 def check(sides: Sides, sent: Sent, long: list[str]) -> None:

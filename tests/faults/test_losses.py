@@ -41,7 +41,7 @@ def test_reject_on_worker_lost_false_is_a_failure_at_the_first_loss(project: Pro
 
 
 def test_the_setting_holds_for_tasks_that_say_nothing(make_project: MakeProject) -> None:
-    project = make_project("sqlite", task_reject_on_worker_lost=False)
+    project = make_project("sqlite", task_reject_on_worker_lost=False, **PATIENT)
     with project.working():
         (silent,) = project.client.send("die", [["silent", "kill"]])
         assert failed_by(outcome(project, silent)) == "WorkerLostError"

@@ -7,15 +7,14 @@ import time
 
 import pytest
 
-from tests.faults.load import Gate, accepted, wait_told
-from tests.faults.network import FAULTS, MakeSides, check, failing, told, wait_back
+from tests.faults.load import Gate, accepted, told, wait_told
+from tests.faults.network import FAULTS, MakeSides, check, failing, wait_back
 from tests.proxy import Fault
 from tests.scenarios.harness import account, until
 
 
 @pytest.mark.slow
 @pytest.mark.scenario("e")
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_worker_and_sender_are_back_after_a_fault_of_the_network(make_sides: MakeSides, fault: Fault) -> None:
     """For three seconds, under load, while tasks run: shorter than the lease, so nothing runs twice."""
@@ -44,7 +43,6 @@ def test_worker_and_sender_are_back_after_a_fault_of_the_network(make_sides: Mak
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("fault", ["half-open", "silent"])
 def test_connections_that_die_without_a_word_are_replaced(make_sides: MakeSides, fault: Fault) -> None:
     """A firewall has dropped what was open; whoever connects anew gets through at once."""
@@ -68,7 +66,6 @@ def test_connections_that_die_without_a_word_are_replaced(make_sides: MakeSides,
     check(sides, sent, ["long"])
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_delay_says_while_it_lasts_what_became_of_the_task(make_sides: MakeSides, fault: Fault) -> None:
     sides = make_sides()

@@ -7,14 +7,12 @@ import time
 
 import pytest
 
-from tests.faults.load import PATIENT, Gate
-from tests.faults.network import AWAY, MakeSides, check, failing, told
+from tests.faults.load import AWAY, PATIENT, Gate, told
+from tests.faults.network import MakeSides, check, failing
 from tests.proxy import Fault, Proxy
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import account, until
 from tests.servers import RedisServer
-
-pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.mark.slow
