@@ -10,6 +10,8 @@ import struct
 import threading
 from typing import Literal
 
+from tests.servers import free_port
+
 #: refuse: connections are cut and new ones refused. blackhole: they are accepted, and nothing passes either way.
 #: half-open: the server has forgotten the connections, and the client is not told. silent: the server gets what it is
 #: sent, and its answers do not arrive.
@@ -62,7 +64,7 @@ class _Link:
 
     def wait_closed(self) -> None:
         """Wait until both ends have been told."""
-        assert self._closed.wait(5.0), "A connection does not end."
+        assert self._closed.wait(60.0), "A connection does not end."
 
     def fail(self, fault: Fault) -> None:
         """Suffer one of the faults that leave the client's end open."""
@@ -79,8 +81,8 @@ class Proxy:
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self._listener = self._listen(0)
-        self.port: int = self._listener.getsockname()[1]
+        self.port = free_port()  # one that stays free while connections are refused
+        self._listener = self._listen(self.port)
         self._links: list[_Link] = []
         self._lock = threading.Lock()
         self._fault: Fault | None = None
@@ -97,7 +99,7 @@ class Proxy:
 
     def _link(self, client: socket.socket) -> None:
         try:
-            server = socket.create_connection(("127.0.0.1", self._target), 5.0)
+            server = socket.create_connection(("127.0.0.1", self._target), 60.0)
         except OSError:
             client.close()
             return

@@ -24,7 +24,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-START_TIMEOUT = 20.0
+#: Seconds that a busy machine may take for a start, an end, or an answer.
+START_TIMEOUT = 110.0
 
 
 class ServerMissing(Exception):
@@ -217,7 +218,7 @@ class RedisServer(_Server):
 
     def command(self, *words: str) -> str:
         """Send one command; return the first line of the reply as it comes: `+OK`, `:3`, `-ERR ...`."""
-        with socket.create_connection(("127.0.0.1", self.port), 5.0) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), START_TIMEOUT) as connection:
             parts = [word.encode() for word in words]
             connection.sendall(
                 b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts)
@@ -258,7 +259,7 @@ class PostgresServer(_Server):
             [self._initdb, *words],
             cwd=self.folder,
             capture_output=True,
-            timeout=60,
+            timeout=START_TIMEOUT,
             check=False,
             **self.run_as_user(),
         )
@@ -289,7 +290,7 @@ class PostgresServer(_Server):
             "-U",
             "postgres",
         ]
-        return subprocess.run(words, check=False, timeout=10).returncode == 0
+        return subprocess.run(words, check=False, timeout=START_TIMEOUT).returncode == 0
 
     def freeze(self) -> None:
         # The postmaster first, and until it has stopped: it might just be about to start another.
@@ -364,7 +365,7 @@ class MariaDBServer(_Server):
             [self._install, *words, "--skip-test-db", "--innodb-log-file-size=32M"],
             cwd=self.folder,
             capture_output=True,
-            timeout=60,
+            timeout=START_TIMEOUT,
             check=False,
             **self.run_as_user(),
         )
@@ -398,7 +399,9 @@ class MariaDBServer(_Server):
         """Run one statement."""
         import pymysql
 
-        connection = pymysql.connect(unix_socket=self.socket, user="root", autocommit=True)
+        connection = pymysql.connect(
+            unix_socket=self.socket, user="root", autocommit=True, connect_timeout=60
+        )
         with connection, connection.cursor() as cursor:
             cursor.execute(statement)
 
@@ -411,7 +414,7 @@ class MariaDBServer(_Server):
             "NAME": database,
             "USER": "root",
             "HOST": self.socket,
-            "OPTIONS": {"connect_timeout": 5, "read_timeout": 10, "write_timeout": 10},
+            "OPTIONS": {"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60},
         }
 
 
