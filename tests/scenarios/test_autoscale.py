@@ -22,13 +22,20 @@ def test_processes_come_with_the_work_and_go_without(
         assert len(worker.children()) == 3
         gate.open()
         project.journal.wait_done(keys)
-        until(lambda: len(worker.children()) == 1, lambda: worker.log)
-        assert len(worker.said("has had nothing to do, and ends")) == 2
+
+        def all_have_gone() -> bool:
+            # Two, or more where one that was halted was once taken for all there are.
+            gone = len(worker.said("has had nothing to do, and ends"))
+            return (
+                2 <= gone == len(worker.said("processes are busy: one more")) and len(worker.children()) == 1
+            )
+
+        until(all_have_gone, lambda: worker.log)
         project.client.wait_empty()
         # One that was just told to end finishes what it has all the same.
         keys += [f"second-{n}" for n in range(40)]
         project.client.send("work", [[key, 0.1] for key in keys[10:]])
         project.client.wait_empty()
         assert not worker.said("died")
-    assert len({project.journal.of(key)[0].pid for key in keys[:10]}) == 3
+    assert len({project.journal.of(key)[0].pid for key in keys[:10]}) >= 3
     account(project.journal, keys)

@@ -52,7 +52,7 @@ def test_a_killed_neighbour_s_work_is_taken_over_by_its_records(
         killed = neighbour.kill_tree()
         project.client.wait_empty()
         took = time.monotonic() - killed.after
-        assert survivor.said("A worker that was killed on this host")
+        survivor.wait_said("A worker that was killed on this host")
         assert not survivor.said("has not been heard of")
     hit = account(project.journal, [*range(1000), *(f"long-{n}" for n in range(4))], [killed])
     assert all(run.pid in theirs for run in hit)
