@@ -1,5 +1,6 @@
 """Databases for tests, added to the running Django: each with our tables, empty for each test."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,10 @@ def set_up() -> None:
     """Start Django without making it this process's framework: other tests know of none."""
     if not django.apps.apps.ready:
         django.setup()
+        if "CELERIAC_TEST_SQLITE" not in os.environ:
+            default = Path(connections["default"].settings_dict["NAME"])
+            for left in default.parent.glob(f"{default.name}*"):
+                left.unlink()  # of a process that had the same number, and was killed
         registry._framework.clear()
         registry._default.clear()
 
@@ -71,7 +76,7 @@ def sqlite(path: Path, **options: Any) -> dict[str, Any]:
         "NAME": path,
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
-            "timeout": 5,
+            "timeout": 60,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
             **options,
         },

@@ -51,7 +51,7 @@ DATABASES = {
         "NAME": os.environ.get("CELERIAC_TEST_SQLITE") or _folder / f"{os.getpid()}.sqlite3",
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
-            "timeout": 5,
+            "timeout": 60,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         },
     },

@@ -412,9 +412,9 @@ class TestStrangersText:
         def evil_task(*args: Any, **kwargs: Any) -> None: ...
 
         evil_task.apply_async((evil,), {evil: evil}, queue=evil)
-        broker.publish([Publication(evil, evil, evil, evil.encode())], 2)
+        broker.publish([Publication(evil, evil, evil, evil.encode())], 60)
         self.clean(page(boss, WAITING), evil)
-        broker.register("me", 60)
+        broker.register("me", 3600)
         for delivery in broker.claim("me", [evil], 10, 1):
             self.clean(page(boss, f"{WAITING}{delivery.tag}/change/"), evil)
             broker.settle("me", [Settlement(delivery.tag, Action.DEAD, reason=evil)])
@@ -435,7 +435,7 @@ class TestWaiting:
         send.apply_async((1,), countdown=3600, queue="later")
         send.apply_async((2,), queue="now")
         send.apply_async((3,), queue="held")
-        broker.register("celery@web-1", 60)
+        broker.register("celery@web-1", 3600)
         broker.claim("celery@web-1", ["held"], 1, 1)
         rows = rows_of(page(boss, WAITING))
         assert [row.split(" shop")[0] for row in rows] == ["● In flight", "… Waiting", "◷ Scheduled"]
@@ -455,7 +455,7 @@ class TestWaiting:
         assert "No worker" not in page(boss, WAITING), "nothing waits"
         for queue in ("now", "later", "never"):
             send.apply_async((1,), queue=queue)
-        broker.register("celery@web-1/supervisor", 60)
+        broker.register("celery@web-1/supervisor", 3600)
         assert "No worker is running (E101)." in page(boss, WAITING)
         broker.register("celery@web-1/1", 60, ["now", "other"])
         assert "No worker reads later, never (E107)." in page(boss, WAITING)
@@ -488,8 +488,8 @@ def _only_tag() -> int:
 class TestDeadLetters:
     def fill(self, broker: Any, count: int = 3) -> None:
         payloads = [b"\x80\x04garbage \x00\xff", b'{"no": "task"}'][: count - 1]
-        broker.publish([Publication(new_id(), "t", "q", payload) for payload in payloads], 2)
-        broker.register("me", 60)
+        broker.publish([Publication(new_id(), "t", "q", payload) for payload in payloads], 60)
+        broker.register("me", 3600)
         for number, delivery in enumerate(broker.claim("me", ["q"], 10, 1)):
             broker.settle("me", [Settlement(delivery.tag, Action.DEAD, reason=f"reason {number}")])
 
@@ -508,7 +508,7 @@ class TestDeadLetters:
     def letters(self, broker: DatabaseBroker, app: Celeriac) -> list[Any]:
         """Three dead letters of a task, and one that cannot be read; the newest first."""
         app.send_many((app.signature("shop.pay", (number,), queue="q")) for number in range(3))
-        broker.register("me", 60)
+        broker.register("me", 3600)
         for delivery in broker.claim("me", ["q"], 10, 1):
             broker.settle("me", [Settlement(delivery.tag, Action.DEAD, reason="why")])
         self.fill(broker, 2)
@@ -594,7 +594,7 @@ class TestDeadLetters:
         self, boss: Client, broker: DatabaseBroker, app: Celeriac
     ) -> None:
         app.send_task("shop.log_in", [1], {"password": "hunter2"}, queue="q")
-        broker.register("me", 60)
+        broker.register("me", 3600)
         (delivery,) = broker.claim("me", ["q"], 10, 1)
         broker.settle("me", [Settlement(delivery.tag, Action.DEAD, reason="</script>")])
         (letter,) = broker.dead_letters()
@@ -655,8 +655,8 @@ class TestDeadLetters:
             app.close()
 
     def test_pages(self, boss: Client, broker: DatabaseBroker) -> None:
-        broker.publish([Publication(new_id(), "t", "q", b"x%d" % number) for number in range(60)], 2)
-        broker.register("me", 60)
+        broker.publish([Publication(new_id(), "t", "q", b"x%d" % number) for number in range(60)], 60)
+        broker.register("me", 3600)
         deliveries = broker.claim("me", ["q"], 100, 1)
         broker.settle("me", [Settlement(d.tag, Action.DEAD, reason="no") for d in deliveries])
         first, second = page(boss, LETTERS), page(boss, f"{LETTERS}?p=2")
@@ -664,8 +664,8 @@ class TestDeadLetters:
         page(boss, f"{LETTERS}?p=nonsense")
 
     def test_long_messages_are_cut(self, boss: Client, broker: DatabaseBroker) -> None:
-        broker.publish([Publication(new_id(), "t", "q", b"y" * 500_000)], 2)
-        broker.register("me", 60)
+        broker.publish([Publication(new_id(), "t", "q", b"y" * 500_000)], 60)
+        broker.register("me", 3600)
         (delivery,) = broker.claim("me", ["q"], 1, 1)
         broker.settle("me", [Settlement(delivery.tag, Action.DEAD, reason="long")])
         html = page(boss, LETTERS)

@@ -28,12 +28,12 @@ def test_what_a_task_activates_ends_with_it(tmp_path: Path) -> None:
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
-        before = speak.delay("fr", "Asia/Tokyo").get(timeout=20)
-        assert speak.delay(None, None).get(timeout=20) == before
+        before = speak.delay("fr", "Asia/Tokyo").get(timeout=60)
+        assert speak.delay(None, None).get(timeout=60) == before
         assert before[0] != "fr"
     finally:
         worker.stop()
-        thread.join(20)
+        thread.join(60)
     assert not thread.is_alive()
     assert len(app.hooks.before_task) == 1
     broker = app.broker

@@ -116,7 +116,7 @@ def test_a_server_that_restarts_between_two_tasks_is_not_noticed(
         for name, task in tasks.items():
             assert task.delay().get(timeout=PATIENCE) == 0, name
         # One for the thread that runs functions, one for the thread beside the loop.
-        assert clients(server) == 2
+        until(lambda: clients(server) == 2, "no other is open", PATIENCE)
     until(lambda: clients(server) == 0, "nothing is left open", PATIENCE)
 
 
@@ -187,7 +187,7 @@ class TestPools:
     @pytest.fixture
     def pooled(self, server: PostgresServer) -> Iterator[Any]:
         pytest.importorskip("psycopg_pool")
-        options = {"pool": {"min_size": 1, "max_size": 2, "timeout": 20}}
+        options = {"pool": {"min_size": 1, "max_size": 2, "timeout": PATIENCE}}
         connections.settings["pooled"] = connections.configure_settings(
             {"default": server.django() | {"OPTIONS": options}}
         )["default"]

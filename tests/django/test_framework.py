@@ -275,14 +275,14 @@ class TestFork:
         assert connection.connection is None
 
     def test_a_child_uses_none_of_its_parents_connections(self, broker: DatabaseBroker) -> None:
-        broker.publish([Publication(new_id(), "t", "celery", b"from the parent")], 2)
+        broker.publish([Publication(new_id(), "t", "celery", b"from the parent")], 60)
         store = DatabaseStore("django-db")
         parents = connection.connection
         pid = os.fork()
         if not pid:
             status = 1
             try:
-                broker.publish([Publication(new_id(), "t", "celery", b"from the child")], 2)
+                broker.publish([Publication(new_id(), "t", "celery", b"from the child")], 60)
                 store.store([Record("1", "SUCCESS")])
                 status = 2 if connection.connection is parents else 0
             finally:
@@ -320,5 +320,5 @@ def test_setting_up_opens_no_connection() -> None:
         [sys.executable, "-c", code],
         check=True,
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.django.settings"},
-        timeout=30,
+        timeout=300,
     )

@@ -79,29 +79,29 @@ def test_other_servers_are_refused(
     monkeypatch.setitem(connection.__dict__, "mysql_is_mariadb", maria)
     monkeypatch.setitem(connection.__dict__, "mysql_version", version)
     with pytest.raises(BrokerError, match=f"is {text}. Celeriac .* MariaDB 10.6 or later"):
-        there.publish([message()], 2)
+        there.publish([message()], 60)
     with pytest.raises(StoreError, match=text):
         DatabaseStore(f"django-db://{ALIAS}").fetch(["x"])
 
 
 def test_names_differ_by_case_and_by_spaces_at_their_end(there: DatabaseBroker) -> None:
-    there.publish([message(queue) for queue in ("a", "A", "a ", "ä")], 2)
+    there.publish([message(queue) for queue in ("a", "A", "a ", "ä")], 60)
     assert {queue: depth.ready for queue, depth in there.depths().items()} == {
         "a": 1,
         "A": 1,
         "a ": 1,
         "ä": 1,
     }
-    there.register("me", 60)
+    there.register("me", 3600)
     assert [delivery.queue for delivery in there.claim("me", ["a"], 10, 1)] == ["a"]
 
 
 def test_ids_keys_and_entries_differ_so_too(there: DatabaseBroker) -> None:
     """Whatever the database itself says of its texts: two names are one only where their bytes are."""
     names = ("a", "A", "a ", "ä", "Ä")
-    there.publish_once({name: message(payload=name.encode()) for name in names}, 2)
-    there.publish_once({name: message() for name in names}, 2)
-    there.register("me", 60)
+    there.publish_once({name: message(payload=name.encode()) for name in names}, 60)
+    there.publish_once({name: message() for name in names}, 60)
+    there.register("me", 3600)
     assert [delivery.payload.decode() for delivery in there.claim("me", ["celery"], 20, 1)] == list(names)
     assert there.fire([Firing(name, number, None) for number, name in enumerate(names)]) == set(names)
     assert {name: fired.slot for name, fired in there.fired(names).items()} == dict(
@@ -131,8 +131,8 @@ def test_what_the_project_says_of_isolation_does_not_matter(there: DatabaseBroke
     connection.close()
     connection.settings_dict["OPTIONS"] = before | {"isolation_level": level}
     try:
-        there.publish([message() for _ in range(3)], 2)
-        there.register("me", 60)
+        there.publish([message() for _ in range(3)], 60)
+        there.register("me", 3600)
         assert len(there.claim("me", ["celery"], 10, 1)) == 3
         ((seen,),) = execute("SELECT @@tx_isolation")
         assert seen == level.replace(" ", "-").upper()
@@ -143,12 +143,12 @@ def test_what_the_project_says_of_isolation_does_not_matter(there: DatabaseBroke
 
 def test_it_is_part_of_the_open_transaction(there: DatabaseBroker) -> None:
     with pytest.raises(LookupError), transaction.atomic(using=ALIAS):
-        there.publish([message()], 2)
-        there.publish([message(), message()], 2)
+        there.publish([message()], 60)
+        there.publish([message(), message()], 60)
         raise LookupError
     assert there.depths() == {}
     with transaction.atomic(using=ALIAS):
-        there.publish([message()], 2)
+        there.publish([message()], 60)
     assert there.depths()["celery"].ready == 1
 
 
@@ -160,18 +160,18 @@ def test_a_server_that_falls_silent_is_waited_for_in_vain(mariadb_server: MariaD
         began = time.monotonic()
         with pytest.raises(BrokerDown, match="NOT queued"):
             broker.publish([message()], 1)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
     finally:
         mariadb_server.thaw()
-    broker.publish([message()], 10)
+    broker.publish([message()], 60)
     broker.close()
 
 
 def test_a_connection_that_has_died_is_replaced(there: DatabaseBroker, mariadb_server: MariaDBServer) -> None:
-    there.publish([message()], 2)
+    there.publish([message()], 60)
     ((number,),) = execute("SELECT connection_id()")
     mariadb_server.execute(f"KILL {number}")
-    there.publish([message()], 2)
+    there.publish([message()], 60)
     assert there.depths()["celery"].ready == 2
 
 
@@ -179,8 +179,8 @@ def test_what_a_deadlock_has_undone_is_done_again(
     there: DatabaseBroker, mariadb_server: MariaDBServer
 ) -> None:
     """InnoDB undoes the transaction that has changed less: ours."""
-    there.register("me", 60)
-    there.publish([message()], 2)
+    there.register("me", 3600)
+    there.publish([message()], 60)
     (delivery,) = there.claim("me", ["celery"], 1, 1)
     refused: list[set[int]] = []
 
@@ -196,7 +196,7 @@ def test_what_a_deadlock_has_undone_is_done_again(
         waiting = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
         until(lambda: execute(waiting)[0][1] == "1", "it holds the lease, and waits for the message")
         execute("UPDATE celeriac_consumer SET seq = seq + 1 WHERE name = 'me'")
-    thread.join(30)
+    thread.join(60)
     assert refused == [set()]
     assert there.depths() == {}
 
@@ -207,7 +207,7 @@ def test_without_tables(mariadb_server: MariaDBServer) -> None:
     ]
     try:
         with pytest.raises(NotInstalled, match="migrate --database bare"):
-            DatabaseBroker("django://bare").publish([message()], 2)
+            DatabaseBroker("django://bare").publish([message()], 60)
     finally:
         databases.remove("bare")
 

@@ -73,7 +73,7 @@ class Shop:
 
     def arrived(self) -> list[int]:
         """Return what is at the broker, and take it."""
-        self.broker.register("looker", 60)
+        self.broker.register("looker", 3600)
         deliveries = self.broker.claim("looker", ["celery"], 1000, self.seq)
         self.seq += 1
         return [
@@ -82,7 +82,7 @@ class Shop:
 
     def another(self) -> Outbox:
         """The outbox as another process has it: a worker, or the next sender."""
-        return Outbox(self.broker, 2.0)
+        return Outbox(self.broker, 60.0)
 
     def sweep(self) -> None:
         """What a worker does within four seconds."""
@@ -224,6 +224,7 @@ class TestOutages:
         with caplog.at_level(logging.WARNING, "celeriac"), transaction.atomic():
             for n in range(3):
                 shop.note.delay(n)
+        shop.outbox._pause_until += 600  # however long the machine stalls
         shop.note.delay(3)
         assert shop.broker.tried == 1, "one attempt: nobody waits for a broker that has just been away"
         told = [each.getMessage() for each in caplog.records]
@@ -281,7 +282,7 @@ class TestOutages:
         start = threading.Barrier(3)
 
         def relay() -> None:
-            start.wait(30)
+            start.wait(60)
             shop.sweep()
             connections.close_all()
 
@@ -319,8 +320,8 @@ class TestOutages:
         result = shop.note.delay(7)
         shop.broker.down = False
         with working(shop.app):
-            assert result.get(timeout=30) == 7
-        until(lambda: shop.outbox.waiting() == 0, 30)
+            assert result.get(timeout=60) == 7
+        until(lambda: shop.outbox.waiting() == 0, 60)
 
 
 class TestPlaces:

@@ -13,7 +13,7 @@ from celeriac import current_app, registry, shared_task
 from celeriac.errors import WaitInTransaction
 from celeriac.testing import Queue, worker
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @shared_task(name="tests.django.test_queue.welcome")
@@ -158,7 +158,7 @@ class InTransactionTestCase(TransactionTestCase):
         assert current_app().broker.depths() == {}
 
     def test_a_worker_in_a_thread(self) -> None:
-        with worker():
+        with worker(timeout=PATIENCE):
             sign_up("ada")
             assert welcome.delay("ada").get(timeout=PATIENCE) == 1
 

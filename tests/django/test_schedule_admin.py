@@ -263,9 +263,10 @@ class TestPreview:
 
     def test_times_that_clocks_skip(self, boss: Client) -> None:
         found = self.ask(boss, kind="crontab", minute="30", hour="2", timezone="Europe/Paris")
-        (warning,) = found["warnings"]
-        assert warning.startswith("02:30 does not exist on ")
-        assert warning.endswith(" in Europe/Paris: the clocks go forward. It runs at 03:00.")
+        assert 1 <= len(found["warnings"]) <= 2  # in one year there may be two last Sundays of March, nearly
+        for warning in found["warnings"]:
+            assert warning.startswith("02:30 does not exist on ")
+            assert warning.endswith(" in Europe/Paris: the clocks go forward. It runs at 03:00.")
         for fields in ({"hour": "4"}, {"hour": "*"}, {"timezone": "Asia/Kolkata"}, {"month_of_year": "6"}):
             given = {"minute": "30", "hour": "2", "timezone": "Europe/Paris", **fields}
             assert self.ask(boss, kind="crontab", **given)["warnings"] == []
@@ -282,7 +283,7 @@ class TestList:
         store.store([Record(sent, states.FAILURE, started=5.0, finished=6.5)])
         text = text_of(page(boss))
         assert re.search(
-            r"tidy shop\.tasks\.tidy_up every 15 seconds in \d+ s ✕ Failed 1\.5 s \d+ d ago ✕ 7", text
+            r"tidy shop\.tasks\.tidy_up every 15 seconds (in \d+ s|now) ✕ Failed 1\.5 s \d+ d ago ✕ 7", text
         )
         key = TaskResult.objects.get().pk
         assert f"/admin/celeriac/taskresult/{key}/change/" in page(boss)
@@ -478,8 +479,8 @@ class TestEntriesInCode:
         assert len(queries) <= 8
         told = text[text.index("No beat has run yet.") :]
         assert re.search(
-            r"weekly shop\.tasks\.tidy_up from code: @periodic at 07:00 on Mondays in \d+ (d|h|min) "
-            r"&lt;new&gt; shop\.tasks\.tidy_up from code: beat_schedule every 90 seconds in \d+ (s|min)", told
+            r"weekly shop\.tasks\.tidy_up from code: @periodic at 07:00 on Mondays (in \d+ (d|h|min|s)|now) "
+            r"&lt;new&gt; shop\.tasks\.tidy_up from code: beat_schedule every 90 seconds (in \d+ (s|min)|now)", told
         )  # fmt: skip
         assert list(Schedule.objects.values_list("name", flat=True)) == ["mine"]
         assert "No beat has run yet" not in page(boss, f"{LIST}?q=mine")
@@ -503,7 +504,7 @@ class TestEntriesInCode:
     def test_one_that_fields_cannot_say_is_due_as_the_code_says(self, boss: Client, row: Schedule) -> None:
         row.kind, row.code_words = "code", "when the shop opens"
         row.save()
-        assert re.search(r"when the shop opens in \d+ (d|h|min)", text_of(page(boss)))
+        assert re.search(r"when the shop opens (in \d+ (d|h|min|s)|now)", text_of(page(boss)))
         html = page(boss, f"{LIST}{row.pk}/change/")
         assert len(re.findall(r"<time datetime", html)) == 5
         assert re.search(r"07:00:00 CES?T", html)

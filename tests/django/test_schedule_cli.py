@@ -106,7 +106,7 @@ class TestSeeing:
         assert [each["entry"] for each in coming] == ["poll"] * 5 or "menu" in {
             each["entry"] for each in coming
         }
-        assert coming == sorted(coming, key=lambda each: str(each["at"]))
+        assert coming == sorted(coming, key=lambda each: datetime.fromisoformat(each["at"]))
         (line,) = shell("schedule", "next", "menu", "-n", "1").splitlines()
         assert line.split()[-2:] == ["menu", "shop.poll"]
         assert len(shell("beat", "--next", "3").splitlines()) == 3

@@ -80,26 +80,26 @@ def without_pragmas(seen: list[str]) -> list[str]:
 class TestCounts:
     def test_publish(self, broker: DatabaseBroker) -> None:
         with statements() as seen:
-            broker.publish([Publication(new_id(), "t", "celery", b"")], 2)
+            broker.publish([Publication(new_id(), "t", "celery", b"")], 60)
         assert len(without_pragmas(seen)) == 4  # BEGIN, a message, its body, COMMIT
 
     def test_claim(self, broker: DatabaseBroker) -> None:
-        broker.register("me", 60)
-        broker.publish([Publication(new_id(), "t", "celery", b"") for _ in range(100)], 2)
+        broker.register("me", 3600)
+        broker.publish([Publication(new_id(), "t", "celery", b"") for _ in range(100)], 60)
         with statements() as seen:
             assert len(broker.claim("me", ["celery"], 100, 1)) == 100
         # A look, BEGIN, the claim's number, what is due, the messages, their new holder, COMMIT.
         assert len(without_pragmas(seen)) == 7
 
     def test_claim_nothing(self, broker: DatabaseBroker) -> None:
-        broker.register("me", 60)
+        broker.register("me", 3600)
         with statements() as seen:
             assert broker.claim("me", ["celery"], 100, 1) == []
         assert len(without_pragmas(seen)) == 1
 
     def test_settle(self, broker: DatabaseBroker, store: DatabaseStore) -> None:
-        broker.register("me", 60)
-        broker.publish([Publication(new_id(), "t", "celery", b"") for _ in range(100)], 2)
+        broker.register("me", 3600)
+        broker.publish([Publication(new_id(), "t", "celery", b"") for _ in range(100)], 60)
         deliveries = broker.claim("me", ["celery"], 100, 1)
         settlements = [
             Settlement(delivery.tag, Action.DONE, record=Record(new_id(), "SUCCESS"))

@@ -44,7 +44,7 @@ class TestAtomic:
     def test_commits_with_the_transaction(self, broker: DatabaseBroker) -> None:
         seen = []
         with transaction.atomic():
-            broker.publish([message()], 2)
+            broker.publish([message()], 60)
             look = threading.Thread(target=lambda: (seen.append(waiting(broker)), connections.close_all()))
             look.start()
             look.join()
@@ -52,22 +52,22 @@ class TestAtomic:
 
     def test_rolls_back_with_the_transaction(self, broker: DatabaseBroker) -> None:
         with pytest.raises(_Oops), transaction.atomic():
-            broker.publish([message(), message()], 2)
+            broker.publish([message(), message()], 60)
             raise _Oops
         assert waiting(broker) == 0
 
     def test_rolls_back_with_a_savepoint(self, broker: DatabaseBroker) -> None:
         with transaction.atomic():
-            broker.publish([message(b"kept")], 2)
+            broker.publish([message(b"kept")], 60)
             with pytest.raises(_Oops), transaction.atomic():
-                broker.publish([message(b"gone")], 2)
+                broker.publish([message(b"gone")], 60)
                 raise _Oops
         assert waiting(broker) == 1
 
     def test_without_autocommit(self, broker: DatabaseBroker) -> None:
         transaction.set_autocommit(False)
         try:
-            broker.publish([message()], 2)
+            broker.publish([message()], 60)
             transaction.rollback()
         finally:
             transaction.set_autocommit(True)
@@ -75,9 +75,9 @@ class TestAtomic:
 
     def test_what_was_rolled_back_leaves_no_body(self, broker: DatabaseBroker) -> None:
         with pytest.raises(_Oops), transaction.atomic():
-            broker.publish([message(), message()], 2)
+            broker.publish([message(), message()], 60)
             raise _Oops
-        broker.publish([message(), message()], 2)
+        broker.publish([message(), message()], 60)
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM celeriac_body")
             assert cursor.fetchone() == (2,)
@@ -85,8 +85,8 @@ class TestAtomic:
     def test_consuming_inside_a_transaction(self, broker: DatabaseBroker, store: DatabaseStore) -> None:
         # As in Django's TestCase, where each test is one transaction.
         with pytest.raises(_Oops), transaction.atomic():
-            broker.register("me", 10)
-            broker.publish([message()], 2)
+            broker.register("me", 3600)
+            broker.publish([message()], 60)
             (delivery,) = broker.claim("me", ["celery"], 10, 1)
             store.store([Record("1", "SUCCESS")])
             assert delivery.payload == b"payload"
@@ -153,7 +153,7 @@ class TestLocked:
     def test_is_waited_for(self, broker: DatabaseBroker, lock: sqlite3.Connection) -> None:
         timer = threading.Timer(0.3, lambda: lock.execute("COMMIT"))
         timer.start()
-        broker.publish([message()], 2)
+        broker.publish([message()], 60)
         timer.join()
         assert waiting(broker) == 1
 
@@ -161,7 +161,7 @@ class TestLocked:
         timer = threading.Timer(0.3, lambda: lock.execute("COMMIT"))
         timer.start()
         with transaction.atomic():
-            broker.publish([message()], 2)
+            broker.publish([message()], 60)
         timer.join()
         assert waiting(broker) == 1
 
@@ -169,7 +169,7 @@ class TestLocked:
         began = time.monotonic()
         with pytest.raises(BrokerDown) as caught:
             broker.publish([message()], 0.3)
-        assert 0.3 <= time.monotonic() - began < 1.0
+        assert 0.3 <= time.monotonic() - began < 30  # the project itself would wait for a minute
         text = str(caught.value)
         assert str(connection.settings_dict["NAME"]) in text
         assert "database is locked" in text
@@ -201,13 +201,13 @@ class TestLocked:
             broker.publish([message()], 0.02)
         lock.execute("ROLLBACK")
         broker.publish([message()], 0.02)
-        assert patience() == before == 5000
+        assert patience() == before == 60_000
 
 
 class TestErrors:
     def test_under_an_event_loop(self, broker: DatabaseBroker, store: DatabaseStore) -> None:
         async def publish() -> None:
-            broker.publish([message()], 2)
+            broker.publish([message()], 60)
 
         async def fetch() -> None:
             store.fetch(["1"])
@@ -220,7 +220,7 @@ class TestErrors:
 
     def test_in_a_thread_beside_an_event_loop(self, broker: DatabaseBroker) -> None:
         async def publish() -> None:
-            await asyncio.to_thread(lambda: (broker.publish([message()], 2), connections.close_all()))
+            await asyncio.to_thread(lambda: (broker.publish([message()], 60), connections.close_all()))
 
         asyncio.run(publish())
         assert waiting(broker) == 1
@@ -233,8 +233,8 @@ class TestErrors:
             broker, store = DatabaseBroker("django://bare"), DatabaseStore("django-db://bare")
             text = "The database lacks 1 celeriac migration. Run:  python manage.py migrate --database bare"
             for call in (
-                lambda: broker.publish([message()], 2),
-                lambda: broker.register("me", 10),
+                lambda: broker.publish([message()], 60),
+                lambda: broker.register("me", 3600),
                 lambda: broker.claim("me", ["celery"], 1, 1),
                 lambda: store.store([Record("1", "SUCCESS")]),
                 lambda: store.fetch(["1"]),
@@ -255,7 +255,7 @@ class TestErrors:
         )["default"]
         try:
             with pytest.raises(BrokerDown, match=r"unable to open database file.*NOT queued"):
-                DatabaseBroker("django://nowhere").publish([message()], 2)
+                DatabaseBroker("django://nowhere").publish([message()], 60)
         finally:
             databases.remove("nowhere")
 

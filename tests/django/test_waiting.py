@@ -1,7 +1,6 @@
 """How a consumer waits for messages: promptly, without a lost wake-up, and without keeping a processor busy."""
 
 import os
-import statistics
 import sys
 import threading
 import time
@@ -19,8 +18,8 @@ from tests.django import databases
 from tests.servers import MariaDBServer, PostgresServer
 
 #: Far longer than any machine stalls, so that what comes before it came because of what happened.
-LONG = 60.0
-SOON = 20.0
+LONG = 600.0
+SOON = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +85,7 @@ def later(alias: str, *publications: Publication, after: float = 0.1) -> threadi
 
     def publish() -> None:
         time.sleep(after)
-        DatabaseBroker(f"django://{alias}").publish(publications, 2)
+        DatabaseBroker(f"django://{alias}").publish(publications, 60)
         databases.close(alias)
 
     thread = threading.Thread(target=publish)
@@ -98,14 +97,15 @@ def test_ends_with_a_message(waiting: DatabaseBroker, alias: str, interrupt: tup
     thread = later(alias, message())
     began = time.monotonic()
     waiting.wait(["celery"], LONG, interrupt[0])
-    assert 0.05 < time.monotonic() - began < SOON
+    assert time.monotonic() - began < SOON
+    assert waiting.depths()["celery"].ready == 1, "not before there was one"
     thread.join()
 
 
 def test_returns_at_once_if_there_is_something(
     waiting: DatabaseBroker, alias: str, interrupt: tuple[int, int]
 ) -> None:
-    waiting.publish([message()], 2)
+    waiting.publish([message()], 60)
     began = time.monotonic()
     waiting.wait(["other", "celery"], LONG, interrupt[0])
     assert time.monotonic() - began < SOON
@@ -130,34 +130,44 @@ def test_the_interrupt_ends_it(waiting: DatabaseBroker, interrupt: tuple[int, in
 
 
 def test_ends_when_the_next_is_due(waiting: DatabaseBroker, interrupt: tuple[int, int]) -> None:
-    waiting.publish([message(due=time.time() + 0.3)], 2)
+    due = time.time() + 0.3
+    waiting.publish([message(due=due)], 60)
     began = time.monotonic()
     waiting.wait(["celery"], LONG, interrupt[0])
-    assert 0.2 < time.monotonic() - began < SOON
+    assert time.monotonic() - began < SOON
+    assert time.time() > due - 0.1
 
 
 def test_a_message_for_later_shortens_a_wait_that_goes_on(
     waiting: DatabaseBroker, alias: str, interrupt: tuple[int, int]
 ) -> None:
-    thread = later(alias, message(due=time.time() + 0.4))
+    due = time.time() + 0.4
+    thread = later(alias, message(due=due))
     began = time.monotonic()
     waiting.wait(["celery"], LONG, interrupt[0])
     assert time.monotonic() - began < SOON
+    assert time.time() > due - 0.1
     thread.join()
 
 
 def test_ends_with_the_commit(waiting: DatabaseBroker, alias: str, interrupt: tuple[int, int]) -> None:
+    written, committing = threading.Event(), threading.Event()
+
     def publish() -> None:
         with transaction.atomic(using=alias):
-            DatabaseBroker(f"django://{alias}").publish([message()], 2)
+            DatabaseBroker(f"django://{alias}").publish([message()], 60)
+            written.set()
             time.sleep(0.3)
+            committing.set()
         connections[alias].close()
 
     thread = threading.Thread(target=publish)
     thread.start()
+    assert written.wait(SOON)
     began = time.monotonic()
     waiting.wait(["celery"], LONG, interrupt[0])
-    assert 0.2 < time.monotonic() - began < SOON
+    assert committing.is_set()
+    assert time.monotonic() - began < SOON
     thread.join()
     assert waiting.depths()["celery"].ready == 1
 
@@ -170,11 +180,11 @@ def test_no_wake_up_is_lost(waiting: DatabaseBroker, alias: str, interrupt: tupl
     def publish() -> None:
         broker = DatabaseBroker(f"django://{alias}")
         for number in range(total):
-            broker.publish([Publication(new_id(), "t", "celery", str(time.time()).encode())], 2)
+            broker.publish([Publication(new_id(), "t", "celery", str(time.time()).encode())], 60)
             time.sleep((number % 7) * 0.0007)
         connections[alias].close()
 
-    waiting.register("me", 60)
+    waiting.register("me", 3600)
     thread = threading.Thread(target=publish)
     thread.start()
     number = 0
@@ -188,16 +198,25 @@ def test_no_wake_up_is_lost(waiting: DatabaseBroker, alias: str, interrupt: tupl
             waiting.wait(["celery"], LONG, interrupt[0])
     thread.join()
     assert seen == total
-    assert max(delays) < SOON
-    # 1 ms where events tell of a change, 8 where a counter is asked; far more on a busy machine.
-    assert statistics.median(delays) < 0.05
+    assert max(delays) < SOON, "bench/ measures how soon it is"
 
 
-def test_costs_next_to_nothing(waiting: DatabaseBroker, interrupt: tuple[int, int]) -> None:
+def test_costs_next_to_nothing(
+    waiting: DatabaseBroker, interrupt: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     waiting.wait(["celery"], 0.1, interrupt[0])
-    used = time.process_time()
+    rests, rest = [], wakeup.readable
+
+    def note(descriptors: list[int], seconds: float) -> list[int]:
+        rests.append(seconds)
+        return rest(descriptors, seconds)
+
+    monkeypatch.setattr(wakeup, "readable", note)
+    used = time.thread_time()
     waiting.wait(["celery"], 1.5, interrupt[0])
-    assert time.process_time() - used < 0.06
+    looks = [seconds for seconds in rests if seconds]
+    assert 1 <= len(looks) <= 1.5 / wakeup._POLL + 5
+    assert time.thread_time() - used < 0.75, "0.01 where nothing else disturbs; it keeps no processor busy"
 
 
 def test_goes_on_after_the_connection_was_closed(

@@ -20,8 +20,8 @@ from celeriac.schedules import crontab
 from celeriac.schedules.walltime import next_change, wall_time, zone_of
 
 COUNT = 5
-#: How far ahead times are looked for that clocks skip.
-_YEAR = timedelta(days=366)
+#: How far ahead times are looked for that clocks skip. From one last Sunday of March to the next it is up to 371 days.
+_YEAR = timedelta(days=372)
 _MINUTE = timedelta(minutes=1)
 
 
