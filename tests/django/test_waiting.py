@@ -239,26 +239,43 @@ def test_linux_tells_of_changes(broker: DatabaseBroker, interrupt: tuple[int, in
     assert isinstance(watch, wakeup.Files)
 
 
-def test_a_database_in_memory(interrupt: tuple[int, int]) -> None:
-    databases.add(
-        "memory",
-        {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": "file:celeriac_wait?mode=memory&cache=shared",
-            "OPTIONS": {"uri": True},
-        },
-    )
-    try:
-        broker = DatabaseBroker("django://memory")
-        assert broker.check() == []
-        thread = later("memory", message())
-        began = time.monotonic()
-        broker.wait(["celery"], LONG, interrupt[0])
-        assert time.monotonic() - began < SOON
-        thread.join()
-        broker.close()
-    finally:
-        databases.remove("memory")
+@pytest.fixture
+def in_memory() -> Iterator[DatabaseBroker]:
+    """A database whose connections share a cache, as Django's test runner makes it."""
+    name = "file:celeriac_wait?mode=memory&cache=shared"
+    databases.add("memory", {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": {"uri": True}})
+    broker = DatabaseBroker("django://memory")
+    yield broker
+    broker.close()
+    databases.remove("memory")
+
+
+def test_a_database_in_memory(in_memory: DatabaseBroker, interrupt: tuple[int, int]) -> None:
+    assert in_memory.check() == []
+    thread = later("memory", message())
+    began = time.monotonic()
+    in_memory.wait(["celery"], LONG, interrupt[0])
+    assert time.monotonic() - began < SOON
+    thread.join()
+
+
+def test_in_memory_who_looks_waits_for_who_writes(in_memory: DatabaseBroker) -> None:
+    """A look at a table that somebody is writing to is refused there, and not only told what was before."""
+    looking, seen = threading.Event(), []
+
+    def look() -> None:
+        looking.set()
+        seen.append(in_memory.depths()["celery"].ready)
+        databases.close("memory")
+
+    thread = threading.Thread(target=look)
+    with transaction.atomic(using="memory"):
+        in_memory.publish([message()], 60)
+        thread.start()
+        assert looking.wait(SOON)
+        time.sleep(0.1)  # it has looked by then; if it has not, the test is milder
+    thread.join(SOON)
+    assert seen == [1]
 
 
 def test_descriptors_are_given_back(broker: DatabaseBroker, interrupt: tuple[int, int]) -> None:

@@ -60,8 +60,7 @@ class SQLiteSession(Session):
                     raw.execute("BEGIN IMMEDIATE")
                     return
                 except sqlite3.OperationalError as error:
-                    # The low byte is the kind; the rest says why it is busy.
-                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    if not _is_taken(error):
                         raise
                     now = time.monotonic()
                     deadline = deadline or now + timeout
@@ -84,8 +83,18 @@ class SQLiteSession(Session):
         raw.execute("PRAGMA wal_autocheckpoint = 4000")
 
     def rows(self, raw: Any, name: str, *parameters: Any) -> Rows:
-        found: Rows = raw.execute(self.sql[name], parameters).fetchall()
-        return found
+        deadline = 0.0
+        while True:
+            try:
+                found: Rows = raw.execute(self.sql[name], parameters).fetchall()
+                return found
+            except sqlite3.OperationalError as error:
+                # Readers wait for nobody, but in memory, where connections share a cache, they do.
+                now = time.monotonic()
+                deadline = deadline or now + PATIENCE
+                if raw.in_transaction or now >= deadline or not _is_taken(error):
+                    raise
+            time.sleep(0.001)
 
     def count(self, raw: Any, name: str, *parameters: Any) -> int:
         changed: int = raw.execute(self.sql[name], parameters).rowcount
@@ -101,3 +110,9 @@ class SQLiteSession(Session):
     def _lacks_table(self, error: Exception) -> bool:
         text = str(error)
         return text.startswith(("no such table: celeriac_", "no such column", "table celeriac_"))
+
+
+def _is_taken(error: sqlite3.OperationalError) -> bool:
+    """Return whether another connection is in the way."""
+    # The low byte is the kind; the rest says why.
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
