@@ -227,7 +227,7 @@ def test_a_worker_dies_at_every_step(stage: Stage, part: str) -> None:
         at += EVERY
         deaths += 1
     print(f"{deaths} deaths, and it takes less than {at} steps")
-    assert deaths > 2
+    assert deaths > size(1, 20)  # the slower the machine, the more goes into one step
 
 
 @pytest.mark.scenario("steps")
