@@ -21,7 +21,7 @@ from celeriac.message.message import new_id
 from celeriac.store import Record
 from tests.django import databases
 from tests.proxy import Proxy
-from tests.scenarios.journal import until
+from tests.scenarios.journal import until, wait
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.postgres
@@ -228,6 +228,30 @@ def test_killed_while_somebody_waits(
     fragile.wait(["celery"], 600, read)
     assert time.monotonic() - began < 120, "it was not told"
     publishing.join()
+    os.close(read)
+    os.close(write)
+
+
+def test_a_late_look_of_one_who_waits_has_time_too(server: PostgresServer, fragile: DatabaseBroker) -> None:
+    """An idle consumer looks again and again. What the server has for an answer is not for all looks together."""
+    import psycopg
+
+    def lock() -> None:
+        await_listener(server)
+        wait(5.1)
+        with psycopg.connect(server.dsn()) as other, psycopg.connect(server.dsn(), autocommit=True) as watch:
+            other.execute("LOCK TABLE celeriac_message")
+            looking = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            until(lambda: watch.execute(looking).fetchall(), "it looks")
+            wait(0.5)
+        fragile.publish([message()], 60)
+        connections["fragile"].close()
+
+    locking = threading.Thread(target=lock)
+    locking.start()
+    read, write = os.pipe()
+    fragile.wait(["celery"], 600, read)
+    locking.join(60)
     os.close(read)
     os.close(write)
 

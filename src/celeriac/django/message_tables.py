@@ -215,20 +215,23 @@ class MessageTables(ScheduleTables):
         these = session.these(queues)
         changed = True
         try:
-            with self._reading() as raw:
-                watch = self._watches.mine(connections[self.alias].connection, self._open_watch)
-                while changed:
+            while changed:
+                with self._reading() as raw:  # for each look, as the server has some seconds for that
+                    watch = self._watches.mine(connections[self.alias].connection, self._open_watch)
                     watch.arm()
                     ((ready, due_in),) = session.rows(raw, "outlook", these)
-                    left = deadline - time.monotonic()
-                    if due_in is not None:
-                        left = min(left, due_in)
-                    if ready or left <= 0:
-                        return
-                    changed = watch.wait(left, interrupt)
+                left = deadline - time.monotonic()
+                if due_in is not None:
+                    left = min(left, due_in)
+                if ready or left <= 0:
+                    return
+                changed = watch.wait(left, interrupt)
         except CeleriacError:
             self._watches.drop_mine()
             raise
+        except session.errors as error:  # of the watch
+            self._watches.drop_mine()
+            raise failures.failed(session, error) from error
 
     def _open_watch(self) -> wakeup.Watch:
         raise NotImplementedError
