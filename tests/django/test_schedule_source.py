@@ -11,6 +11,7 @@ import pytest
 from django.db import connections, transaction
 from django.test import override_settings
 
+from celeriac.django import deadline, schedule_source
 from celeriac.django.models import Schedule
 from celeriac.django.schedule_source import DatabaseSchedule
 from celeriac.errors import StoreError
@@ -32,7 +33,10 @@ SERVERS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("po
 
 
 @pytest.fixture(params=["sqlite", *SERVERS])
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseSchedule]:
+def source(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DatabaseSchedule]:
+    monkeypatch.setattr(schedule_source, "_PATIENCE", 60.0)  # the test's server may stall
     if request.param == "sqlite":
         database = databases.sqlite(tmp_path / "db.sqlite3")
     else:
@@ -143,7 +147,11 @@ def test_tables_that_are_missing_are_told_with_what_to_do(source: DatabaseSchedu
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("source", ["postgres"], indirect=True)
-def test_a_lock_costs_beat_seconds_and_not_its_life(source: DatabaseSchedule) -> None:
+def test_a_lock_costs_beat_seconds_and_not_its_life(
+    source: DatabaseSchedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule_source, "_PATIENCE", 2.0)
+    monkeypatch.setattr(deadline, "_GRACE", 30.0)  # a server that stalls says later that it has cancelled
     Schedule.objects.create(name="a", task="t", every=1)
     locked, done = threading.Event(), threading.Event()
 
@@ -151,13 +159,13 @@ def test_a_lock_costs_beat_seconds_and_not_its_life(source: DatabaseSchedule) ->
         with transaction.atomic("elsewhere"), connections["elsewhere"].cursor() as cursor:
             cursor.execute("LOCK TABLE celeriac_schedule IN ACCESS EXCLUSIVE MODE")
             locked.set()
-            done.wait(60)
+            done.wait(120)
         connections["elsewhere"].close()
 
     thread = threading.Thread(target=lock)
     thread.start()
     try:
-        assert locked.wait(30)
+        assert locked.wait(60)
         with pytest.raises(StoreError, match="cannot be used: not done within"):
             source.changed()
     finally:
