@@ -132,10 +132,12 @@ class Watchdog:
         # A missing key is made by calling what the dictionary was given, and stored, with no bytecode in between.
         returned: defaultdict[int, Any] = defaultdict(partial(function, *args, **kwargs))
         raised: BaseException | None = None
+        if self._thread is None:
+            self._start()  # which may take longer than the function has, on a busy machine
         watch = _Watch(time.monotonic() + seconds, self._can_nudge())
         running[watch.thread] = self, watch
         try:
-            self._arm(watch)
+            self.resume(watch)
             try:
                 returned[0]
             except BaseException as error:
@@ -158,11 +160,6 @@ class Watchdog:
             del raised  # or it would hold itself through its traceback
 
     # -- on the thread that runs the function
-
-    def _arm(self, watch: _Watch) -> None:
-        if self._thread is None:
-            self._start()
-        self.resume(watch)
 
     def resume(self, watch: _Watch) -> None:
         """Let it strike, from now on, when it is due; if it is already, it strikes here.

@@ -169,6 +169,19 @@ def test_waiting_for_a_socket_is_interrupted(watchdog: Watchdog) -> None:
         call(watchdog, 0.1, ours.recv, 1)
 
 
+def test_the_time_until_the_watchdog_is_there_is_not_the_function_s() -> None:
+    class Noting(Watchdog):
+        there = 0.0
+
+        def _start(self) -> None:
+            super()._start()
+            self.there = time.monotonic()
+
+    noting = Noting()
+    due = call(noting, 60, lambda: limits.running[threading.get_ident()][1].due)
+    assert due >= noting.there + 60
+
+
 def test_a_signal_handler_of_the_project_s_own_stays() -> None:
     import signal
 
