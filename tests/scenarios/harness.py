@@ -48,7 +48,7 @@ __all__ = [
 
 PROJECT = Path(__file__).with_name("project")
 #: Operations of client.py that change nothing: they may be repeated.
-_LOOKS = ("depths", "dead_letters", "records")
+_LOOKS = ("depths", "dead_letters", "records", "fired", "kept", "task_result")
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 
 

@@ -20,7 +20,8 @@ if __name__ == "__main__":
 SETTINGS = """\
 SECRET_KEY = "not-a-secret"
 INSTALLED_APPS = ["django.contrib.contenttypes", "celeriac.django", "shop"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3", "OPTIONS": {"timeout": 60}}}
+CELERY_TASK_PUBLISH_TIMEOUT = CELERY_BROKER_CONNECTION_TIMEOUT = 60  # whoever is slow is there
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "proj.urls"
 DEBUG = True

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.load import PATIENT
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account, kill, until, wait, was_killed
 from tests.servers import RedisServer
@@ -17,8 +18,9 @@ EVERY = {"often": 0.2, "now-and-then": 1.7}
 
 
 def entry(name: str, seconds: float, **more: Any) -> dict[str, Any]:
-    """Return an entry that leaves a trace of each run."""
-    return {"task": "jobs.tasks.work", "schedule": seconds, "args": [name], "missed": "run_all", **more}
+    """Return an entry that leaves a trace of each run, also of each that was missed, however long nobody was there."""
+    missed = {"missed": "run_all", "missed_limit": 10_000}
+    return {"task": "jobs.tasks.work", "schedule": seconds, "args": [name], **missed, **more}
 
 
 SCHEDULE = {name: entry(name, seconds) for name, seconds in EVERY.items()}
@@ -27,7 +29,7 @@ SCHEDULE = {name: entry(name, seconds) for name, seconds in EVERY.items()}
 @pytest.fixture(params=PLACES)
 def project(request: pytest.FixtureRequest, make_project: MakeProject) -> Project:
     """A project with a schedule, on each broker."""
-    return make_project(request.param, beat_schedule=SCHEDULE)
+    return make_project(request.param, beat_schedule=SCHEDULE, **PATIENT)
 
 
 def fired(project: Project) -> dict[str, list[float]]:
@@ -78,7 +80,7 @@ ALONE = {
 @pytest.mark.parametrize("place", size(["redis"], ["sqlite", "redis", "postgres"]))
 def test_one_run_at_a_time_whoever_is_killed(make_project: MakeProject, place: str) -> None:
     schedule = {name: {**given, "overlap": "skip"} for name, given in ALONE.items()}
-    project = make_project(place, beat_schedule=schedule, worker_lease=30.0)
+    project = make_project(place, beat_schedule=schedule, worker_lease=30.0, **PATIENT)
 
     def counts() -> dict[str, float]:
         return {name: count for name, (_, count) in project.client.ask("fired", entries=list(ALONE)).items()}
@@ -126,7 +128,7 @@ def test_a_worker_is_a_beat_too(project: Project) -> None:
 
 
 def test_a_worker_s_beat_that_dies_is_started_again(make_project: MakeProject) -> None:
-    project = make_project("redis", beat_schedule=SCHEDULE)
+    project = make_project("redis", beat_schedule=SCHEDULE, **PATIENT)
     with project.working("-c", "1"):
         with project.working("-c", "1", "--beat", "-n", "two") as worker:
             until(lambda: len(fired(project)) == 2, "it fires")
@@ -144,7 +146,7 @@ def test_a_worker_s_beat_that_dies_is_started_again(make_project: MakeProject) -
 
 @pytest.mark.parametrize(("pool", "place"), [("solo", "sqlite"), ("threads", "redis")])
 def test_in_other_pools(make_project: MakeProject, pool: str, place: str) -> None:
-    project = make_project(place, beat_schedule=SCHEDULE)
+    project = make_project(place, beat_schedule=SCHEDULE, **PATIENT)
     with project.working("-P", pool, "-c", "1", "--beat"):
         until(lambda: len(fired(project)) == 2 and fired(project)["often"][1] > 5, "it fires")
         begun = fired(project)
@@ -191,7 +193,7 @@ def test_a_second_signal(make_project: MakeProject) -> None:
 
 
 def test_without_entries_a_beat_waits_for_what_the_database_will_have(make_project: MakeProject) -> None:
-    project = make_project("sqlite")
+    project = make_project("sqlite", **PATIENT)
     with project.working("--beat", "-c", "1") as worker:
         worker.wait_said("ready. Entries: 0")
 
@@ -201,7 +203,7 @@ def test_without_entries_a_beat_waits_for_what_the_database_will_have(make_proje
 def test_the_database_s_schedule_is_read_and_written_by_beats_that_are_killed(
     make_project: MakeProject, place: str
 ) -> None:
-    project = make_project(place)
+    project = make_project(place, **PATIENT)
     ask = project.client.ask
 
     def runs() -> int:

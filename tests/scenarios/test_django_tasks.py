@@ -3,6 +3,7 @@
 import django
 import pytest
 
+from tests.faults.load import PATIENT
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import until
 
@@ -11,7 +12,7 @@ LONG = 200.0
 
 @pytest.mark.parametrize("place", ["sqlite", pytest.param("redis", marks=pytest.mark.redis)])
 def test_a_worker_runs_them(make_project: MakeProject, place: str) -> None:
-    project = make_project(place)
+    project = make_project(place, **PATIENT)
     client = project.client
 
     def enqueue(name: str, *args: object, **using: object) -> str:

@@ -2,13 +2,14 @@
 
 import pytest
 
+from tests.faults.load import PATIENT
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account
 
 
 @pytest.mark.mariadb
 def test_workers_share_the_work_and_one_is_killed(make_project: MakeProject) -> None:
-    project: Project = make_project("mariadb", worker_lease=4)
+    project: Project = make_project("mariadb", worker_lease=4, **PATIENT)
     keys = list(range(400))
     client = project.client
     with project.working("-n", "lives"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.load import PATIENT
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import PROJECT
 
@@ -38,7 +39,7 @@ print(*sorted(set(sys.modules) - before))
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the system does not tell")
 @pytest.mark.parametrize("place", ["sqlite", "redis"])
 def test_an_idle_child_has_little_for_itself(make_project: MakeProject, place: str) -> None:
-    project = make_project(place)
+    project = make_project(place, **PATIENT)
     with project.working() as worker:
         project.client.send("work", [["first", 0]])
         project.client.wait_empty()
@@ -55,7 +56,7 @@ def private(pid: int) -> int:
 
 @pytest.mark.parametrize("place", ["sqlite", "redis"])
 def test_what_a_worker_loads(make_project: MakeProject, place: str) -> None:
-    environment = make_project(place).environment()
+    environment = make_project(place, **PATIENT).environment()
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=100, check=True,

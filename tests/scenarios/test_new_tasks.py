@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.faults.load import PATIENT
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account, until
 
@@ -10,7 +11,7 @@ from tests.scenarios.harness import Project, account, until
 def test_what_the_old_worker_did_not_know_runs_when_the_new_one_starts(
     make_project: MakeProject, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project: Project = make_project(place)
+    project: Project = make_project(place, **PATIENT)
     keys = list(range(250))
     with project.working("-n", "old"):
         monkeypatch.setenv("SCENARIO_RELEASE", "2")

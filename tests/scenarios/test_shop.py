@@ -29,7 +29,10 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a command on the shop in the test's folder; ends it with the test."""
+    """Starts a command on the shop in the test's folder; ends it with the test. A Redis that is slow is there."""
+    (tmp_path / "patient.py").write_text(
+        "from shop.settings import *\nCELERY_TASK_PUBLISH_TIMEOUT = CELERY_BROKER_CONNECTION_TIMEOUT = 60\n"
+    )
     started: list[subprocess.Popen[str]] = []
     environment = {
         name: value
@@ -37,10 +40,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if name not in ("CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE", "FORCE_COLOR")
     }
 
+    shop = {"SHOP_VAR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "patient", "PYTHONPATH": str(tmp_path)}
+
     def begin(*command: str | Path, **extra: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
             [sys.executable, *map(str, command)],
-            env=environment | {"SHOP_VAR": str(tmp_path)} | extra,
+            env=environment | shop | extra,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -13,6 +13,7 @@ from celeriac.log import get_task_logger
 
 app = Celery("interop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
 app.conf.broker_transport_options = {"mixed_fleet": True}
+app.conf.task_publish_timeout = app.conf.broker_connection_timeout = 60.0  # a Redis that is slow is there
 app.conf.accept_content = ["json", "msgpack", "yaml"]
 app.conf.task_protocol = int(os.environ.get("PROTOCOL", "2"))
 app.conf.result_serializer, _, packing = os.environ.get("RESULTS", "json").partition("+")

@@ -23,6 +23,7 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": BASE_DIR / "db.sqlite3",
         "OPTIONS": {
+            "timeout": 60,  # on a busy machine
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         },
@@ -32,4 +33,5 @@ if django.VERSION >= (6, 1):
     MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 else:
     EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+CELERY_TASK_PUBLISH_TIMEOUT = CELERY_BROKER_CONNECTION_TIMEOUT = 60
 CELERY_WORKER_STATE_DIR = str(BASE_DIR / "flight")
