@@ -12,6 +12,7 @@ from typing import Any
 from celeriac import overlap
 from celeriac.app import Celeriac
 from celeriac.beat.entries import Entry
+from celeriac.message.message import PERIODIC_NAME
 
 _IDS = uuid.UUID("6f4f9df1-7f39-53c0-9f0a-1f6c3a6d2b57").bytes
 
@@ -61,5 +62,5 @@ def _options(name: str, given: Mapping[str, Any], now: float) -> dict[str, Any]:
     for option, becomes in (("countdown", "eta"), ("expires", "expires")):
         if isinstance(options.get(option), int | float):
             options[becomes] = datetime.fromtimestamp(now + options.pop(option), UTC)
-    options["headers"] = {**given.get("headers", {}), "periodic_task_name": name}
+    options["headers"] = {**given.get("headers", {}), PERIODIC_NAME: name}
     return options

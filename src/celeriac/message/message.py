@@ -12,6 +12,8 @@ from msgspec import Meta, Struct, field
 
 #: A header of the sender's own: what is to be kept with the task in the result store, JSON values.
 DETAILS = "celeriac_details"
+#: The header by which beat names the entry that a task was sent for, as Celery's does.
+PERIODIC_NAME = "periodic_task_name"
 #: A number that fits everywhere: flight records, columns of databases.
 Small = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from celeriac import states
 from celeriac.broker import Publication
+from celeriac.message.message import PERIODIC_NAME
 from celeriac.queue_age import startable
 from celeriac.run import Outcome, Run
 
@@ -40,8 +41,6 @@ UNKNOWN = "(unknown)"
 #: What stands in place of a state in rows that are no runs: tasks that could not be sent, and entries of the schedule
 #: (in place of the task) whose task has succeeded.
 NOT_SENT, ENTRY = "(not sent)", "(entry)"
-#: The header by which beat names the entry that a task was sent for, as Celery's does.
-_ENTRY_HEADER = "periodic_task_name"
 
 
 class Counts(Struct):
@@ -107,7 +106,7 @@ class Tally:
         waited = None if since is None else max(0.0, run.started - since)
         self.add(name, run.queue, outcome.state, max(0.0, outcome.finished - run.started), waited)
         if run.message.custom is not None and outcome.state == states.SUCCESS:
-            self._note_entry(run.message.custom.get(_ENTRY_HEADER), outcome.finished)
+            self._note_entry(run.message.custom.get(PERIODIC_NAME), outcome.finished)
 
     def not_sent(self, publications: Iterable[Publication]) -> None:
         """Count what the broker did not take."""
