@@ -140,7 +140,7 @@ def test_the_whole_tree_is_killed_at_random_moments_and_nothing_is_lost(
     make_project: MakeProject, place: str, seconds: float
 ) -> None:
     """Tasks of some milliseconds, and tasks so short that hundreds are claimed and settled at a time."""
-    project = make_project(place, **PATIENT)
+    project = make_project(place, worker_lease=100.0, **PATIENT)
     keys = list(range(TASKS))
     ids = project.client.send("work", [[key, seconds] for key in keys])
     kills = []

@@ -155,7 +155,8 @@ def test_what_follows_a_lost_task_is_sent_once_whoever_is_killed(
     make_project: MakeProject, place: str
 ) -> None:
     """Also the whole worker, between the end of the task's process and what follows it."""
-    project = make_project(place, **PATIENT)
+    # The flight records of the dead are seen to one by one; the lease, at whose end a task runs again, is longer.
+    project = make_project(place, worker_lease=100.0, **PATIENT)
     count, stops = size(40, 300), size(5, 40)
     ids = []
     for n in range(count):
