@@ -1,5 +1,6 @@
 """Time limits on real workers: what a task gets, what becomes of it, of its neighbours and of its process."""
 
+import math
 import signal
 import time
 from typing import Any
@@ -9,12 +10,15 @@ import pytest
 from tests.faults.load import PATIENT, Gate
 from tests.scenarios.conftest import MakeProject
 from tests.scenarios.harness import Project, account, until
-from tests.size import STRESS
+from tests.size import STRESS, size
 
 PLACES = ["sqlite", "redis"]
 POOLS = ["prefork", "threads"]
 #: A limit that nothing comes near to.
 FAR = 600
+#: A hard limit is kept within so many seconds, and what the result's way to the test may add. Asked in the long form:
+#: `make test` runs on machines that stand still now and then.
+WITHIN, SLACK = size(math.inf, 1.0), 1.0
 
 
 @pytest.fixture(params=PLACES)
@@ -58,8 +62,10 @@ def test_a_hard_limit_ends_whatever_the_task_does(project: Project, task: str, p
         after = project.client.send("work", [["after"]])
         record = outcome(project, task_id)
         now = time.monotonic()
-        project.journal.recoveries += [now - run.start - 1.2 for run in project.journal.of("long")]
-        print("ended so many seconds after its limit:", project.journal.recoveries)
+        late = [now - run.start - 1.2 for run in project.journal.of("long")]
+        project.journal.recoveries += late
+        print("ended so many seconds after its limit:", late)
+        assert all(each < WITHIN + SLACK for each in late)
         project.client.wait_empty()
         assert worker.said("was ended at its hard time limit of 1.2 s")
     assert failed_by(record) == "TimeLimitExceeded"

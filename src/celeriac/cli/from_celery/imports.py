@@ -106,6 +106,7 @@ APPS_HERE = {
     "remove it afterwards",
 }
 APPS_ABSENT = {
+    "kombu.transport.django": "taken out of kombu long ago: messages are in the database without it",
     "djcelery": "taken out of Celery itself long ago; `celeriac.django` is there instead",
 }
 
